@@ -1,0 +1,136 @@
+"""The command line: `redone STAGE [--config FILE] [a.b=c ...] [--dry-run]`.
+
+Nothing heavy is imported before a stage runs: `redone --help` answers at once.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from megatron_redone import __version__
+from megatron_redone.errors import UserError
+from megatron_redone.stages import STAGES, Stage
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+_EPILOG = """\
+redone STAGE --help      every key of the stage, its type, default and meaning
+redone STAGE --dry-run   resolve, check and print the configuration, and stop
+
+Completion of stages and keys (needs `pip install argcomplete`):
+  bash   eval "$(register-python-argcomplete redone)"
+  zsh    autoload -U bashcompinit && bashcompinit && eval "$(register-python-argcomplete redone)"
+  fish   register-python-argcomplete --shell fish redone | source"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one stage and returns the exit code: 0, 2 for a user's mistake, 130 for an interrupt."""
+    parser = build_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(parser)
+    options, rest = parser.parse_known_args(argv)
+    if options.stage is None:
+        parser.print_help()
+        return 0
+    # Overrides may stand before, between and after the options.
+    overrides = [*options.overrides, *rest]
+    _setup_logging()
+    try:
+        return _run(STAGES[options.stage], options, overrides)
+    except UserError as error:
+        print(f"redone {options.stage}: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print(f"redone {options.stage}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as in `redone ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser over all stages; what a stage's keys are is read only when they are asked for."""
+    parser = argparse.ArgumentParser(
+        prog="redone",
+        description="Turns a base language model and a mountain of posts into a domain's own language model.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"megatron_redone {__version__}")
+    commands = parser.add_subparsers(dest="stage", metavar="STAGE", title="stages")
+    for name, stage in STAGES.items():
+        _add_stage(commands, name, stage)
+    return parser
+
+
+def _add_stage(commands: Any, name: str, stage: Stage) -> None:
+    command = commands.add_parser(
+        name, help=stage.summary, description=stage.summary, add_help=False, allow_abbrev=False
+    )
+    command.add_argument("--config", metavar="FILE", help="a YAML file with the stage's keys")
+    command.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+    command.add_argument("-h", "--help", action=_StageHelp, stage=stage)
+    overrides = command.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the file's keys")
+    overrides.completer = _KeyCompleter(stage)  # type: ignore[attr-defined]
+
+
+def _run(stage: Stage, options: argparse.Namespace, overrides: list[str]) -> int:
+    from megatron_redone.config import load_config, to_yaml
+
+    flags = [text for text in overrides if text.startswith("-")]
+    if flags:
+        raise UserError(f"{flags[0]}: unknown option; keys are given as key=value, and listed by --help")
+    config = load_config(stage.config_class(), options.config, overrides)
+    if options.dry_run:
+        print(to_yaml(config), end="")
+    else:
+        stage.run(config)
+    return 0
+
+
+class _StageHelp(argparse.Action):
+    """Prints a stage's usage and its keys, which are taken from its configuration dataclass."""
+
+    def __init__(self, stage: Stage, **kwargs: Any) -> None:
+        super().__init__(nargs=0, default=argparse.SUPPRESS, help="show the stage's keys and exit", **kwargs)
+        self.stage = stage
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from megatron_redone.config import describe_keys
+
+        parser.print_help()
+        print("\nkeys:")
+        for row in describe_keys(self.stage.config_class()):
+            default = row.default if row.default == "required" else f"default {row.default}" if row.default else ""
+            details = ", ".join(text for text in (row.type, default) if text)
+            print(f"  {row.name}  ({details})\n      {row.help}")
+        parser.exit()
+
+
+class _KeyCompleter:
+    """Completes `a.b=` for argcomplete."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def __call__(self, prefix: str, **_: Any) -> list[str]:
+        from megatron_redone.config import describe_keys
+
+        names = [row.name for row in describe_keys(self.stage.config_class()) if "[]" not in row.name]
+        return [f"{name}=" for name in names if name.startswith(prefix)]
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    try:
+        import argcomplete
+    except ImportError:
+        sys.exit(1)
+    argcomplete.autocomplete(parser, always_complete_options=False)
+
+
+def _setup_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

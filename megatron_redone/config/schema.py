@@ -1,0 +1,93 @@
+"""What can be read off a configuration dataclass: its keys, their types, and a hash of its values."""
+
+import dataclasses
+import enum
+import hashlib
+import json
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True)
+class KeyDescription:
+    """One row of `redone STAGE --help`."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def field_types(schema: type) -> dict[str, Any]:
+    """The annotations of a configuration dataclass, resolved."""
+    return get_type_hints(schema)
+
+
+def nested_schema(annotation: Any) -> type | None:
+    """The dataclass that a field holds (directly, optionally, or as list elements), or None."""
+    candidates = [annotation, *get_args(annotation)]
+    for candidate in candidates:
+        if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
+            return candidate
+    return None
+
+
+def is_list(annotation: Any) -> bool:
+    """Whether a field holds a list."""
+    return get_origin(annotation) is list
+
+
+def describe_keys(schema: type, prefix: str = "") -> Iterator[KeyDescription]:
+    """Every dotted key of a configuration with its type, default and explanation, in order."""
+    annotations = field_types(schema)
+    for field in dataclasses.fields(schema):
+        annotation = annotations[field.name]
+        inner = nested_schema(annotation)
+        if inner is not None and not is_list(annotation) and annotation is inner:
+            yield from describe_keys(inner, f"{prefix}{field.name}.")
+            continue
+        help_text = field.metadata.get("help", "")
+        yield KeyDescription(prefix + field.name, type_name(annotation), _default_text(field), help_text)
+        if inner is not None:
+            marker = "[]" if is_list(annotation) else ""
+            yield from describe_keys(inner, f"{prefix}{field.name}{marker}.")
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a person would write it: `int`, `list of str`, `cosine|linear`, `str or null`."""
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return "|".join(annotation.__members__)
+    if is_list(annotation):
+        return "list of " + type_name(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return " or ".join(type_name(arg) for arg in get_args(annotation))
+    if annotation is type(None):
+        return "null"
+    if nested_schema(annotation) is annotation:
+        return "section"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _default_text(field: dataclasses.Field) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+        return json.dumps(default) if isinstance(default, list) else ""
+    if field.default is dataclasses.MISSING:
+        return "required"
+    if isinstance(field.default, enum.Enum):
+        return field.default.name
+    return "null" if field.default is None else str(field.default)
+
+
+def config_hash(config: Any) -> str:
+    """Sixteen hexadecimal digits that change when any value of a configuration changes."""
+    text = json.dumps(dataclasses.asdict(config), sort_keys=True, default=_enum_name)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _enum_name(value: Any) -> str:
+    if isinstance(value, enum.Enum):
+        return value.name
+    raise TypeError(f"a configuration cannot hold a {type(value).__name__}")

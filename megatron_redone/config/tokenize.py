@@ -1,0 +1,34 @@
+"""Keys of `redone tokenize`."""
+
+from dataclasses import dataclass
+
+from megatron_redone.config.field import key
+from megatron_redone.config.tokenizer import TokenizerConfig
+from megatron_redone.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeConfig:
+    """Raw JSONL or Parquet to one Megatron indexed dataset."""
+
+    input: list[str] = key("files, directories, globs or URLs of .jsonl, .jsonl.gz, .jsonl.zst or .parquet")
+    output_prefix: str = key("the dataset is written to PREFIX.bin, PREFIX.idx and PREFIX.manifest.json")
+    tokenizer: TokenizerConfig = key("the tokenizer")
+    text_key: str = key("the key of a record that holds its text", "text")
+    append_eod: bool = key("end every document with the tokenizer's end-of-document token", True)
+    shuffle: bool = key("shuffle the documents of the whole corpus (training reads them in file order)", False)
+    seed: int = key("seed of the shuffle", 0)
+    workers: int = key("processes; 0 takes one for each core", 0)
+    shard_mb: int = key("input megabytes of one unit of work and of resuming", 64)
+    max_rejected: float = key("stop when more than this share of the records is malformed", 0.01)
+    overwrite: bool = key("replace a finished dataset that was made with other settings or inputs", False)
+
+    def __post_init__(self) -> None:
+        if not self.input:
+            raise UserError("input: the list is empty; name at least one file")
+        if self.workers < 0:
+            raise UserError(f"workers: {self.workers} is negative; 0 takes one for each core")
+        if self.shard_mb < 1:
+            raise UserError(f"shard_mb: {self.shard_mb} is less than one megabyte")
+        if not 0 <= self.max_rejected <= 1:
+            raise UserError(f"max_rejected: {self.max_rejected} is not a share between 0 and 1")

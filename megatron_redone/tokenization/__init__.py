@@ -1,0 +1,1 @@
+"""Text to token ids, one class over three tokenizer formats. No torch."""

@@ -1,0 +1,61 @@
+"""Metadata and dependencies. Ranges are the ones the test suite was run with."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "megatron_redone/__init__.py").read_text())
+
+EXTRAS = {
+    # Reading Parquet and zstd input, and input from S3 or another object store by URL.
+    "data": ["pyarrow>=15", "zstandard>=0.22", "fsspec>=2024.2"],
+    # Tokenizers stored as .model (SentencePiece) or .tiktoken files, beside Hugging Face directories.
+    "tokenizers": ["sentencepiece>=0.2,<0.3", "tiktoken>=0.7,<1"],
+    # Live curves beside metrics.jsonl.
+    "tracking": ["tensorboard>=2.14"],
+}
+# What `bash tests/run.sh` needs: the tools, and the libraries that serve as oracles.
+EXTRAS["dev"] = [
+    *EXTRAS["data"],
+    *EXTRAS["tokenizers"],
+    *EXTRAS["tracking"],
+    "argcomplete>=3.1",
+    "import-linter>=2.0",
+    "pyright[nodejs]>=1.1.400",
+    "pytest>=8",
+    "ruff>=0.9",
+    "transformers>=5,<6",
+]
+# Completion of stages and keys in bash, zsh and fish.
+EXTRAS["completion"] = ["argcomplete>=3.1"]
+
+setup(
+    name="megatron_redone",
+    version=VERSION.group(1) if VERSION else "0",
+    description="From a base model and a mountain of posts to a domain's own language model, on megatron-core.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["megatron_redone", "megatron_redone.*"]),
+    install_requires=[
+        # 2.3 so that it can live beside nemo-toolkit, which caps it there.
+        "omegaconf>=2.3,<2.5",
+        "numpy>=1.26",
+        "orjson>=3.9",
+        "rich>=13",
+        "safetensors>=0.4",
+        "tokenizers>=0.20,<0.24",
+        # The fast path of `redone tokenize`; every id it gives is checked against tokenizers.
+        "gigatoken>=0.10,<0.11",
+        # 0.16.1 is the last with wheels for Python 3.10 and 3.11.
+        "megatron-core>=0.16.1,<0.17",
+        # megatron-core needs it and does not declare it: without it a checkpoint never finishes.
+        "psutil>=5.9",
+        "torch>=2.6",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["redone = megatron_redone.cli:main"]},
+)
