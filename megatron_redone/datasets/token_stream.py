@@ -1,0 +1,102 @@
+"""A .bin/.idx dataset as an endless sequence of training samples that is never indexed.
+
+Documents follow each other in one stream of tokens. Sample `i` of an epoch is the contiguous slice of
+`seq_length + 1` tokens that starts at `i * seq_length`: neighbours share one token, the last label of
+one and the first input of the next, so that every token but the first is a label once. The samples of
+an epoch are shuffled by a keyed permutation, and epochs follow each other. So opening the stream costs
+the same for any corpus, writes nothing, and a sample number is its whole state.
+"""
+
+import numpy as np
+
+from megatron_redone.datasets.document_borders import DocumentBorders
+from megatron_redone.datasets.permutation import Permutation
+from megatron_redone.datasets.vocabulary import Vocabulary
+from megatron_redone.errors import UserError
+from megatron_redone.formats.indexed import IndexedDataset
+
+
+class TokenStream:
+    """The samples of one dataset.
+
+    Attributes:
+        samples_per_epoch: How many whole samples the dataset holds; the rest of its tokens is left out.
+        token_count: Tokens of the dataset.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        *,
+        seq_length: int,
+        seed: int,
+        shuffle: bool = True,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
+        """Opens the dataset.
+
+        Args:
+            prefix: Its path without .bin or .idx.
+            seq_length: Tokens that a sample feeds to the model.
+            seed: Chooses the order of the samples, together with the epoch.
+            shuffle: Whether samples are shuffled; without it they come in file order.
+            vocabulary: What the ids are checked against; None checks nothing.
+
+        Raises:
+            UserError: the dataset is missing or damaged, does not hold one sample, or does not fit the
+                vocabulary.
+        """
+        self.prefix, self.seq_length, self.seed, self.shuffle = prefix, seq_length, seed, shuffle
+        self._dataset = IndexedDataset(prefix)
+        self.token_count = self._dataset.token_count
+        self.samples_per_epoch = (self.token_count - 1) // seq_length
+        if self.samples_per_epoch < 1:
+            raise UserError(
+                f"{prefix}: {self.token_count:,} tokens are fewer than one sample of seq_length + 1 = "
+                f"{seq_length + 1:,}; lower seq_length or take a larger dataset"
+            )
+        self._vocabulary = vocabulary
+        if vocabulary is not None:
+            vocabulary.check_manifest(prefix)
+        self._borders = DocumentBorders(self._dataset)
+        self._order = (-1, Permutation(1))  # an epoch and its permutation, made when it is first asked for
+
+    def position(self, number: int) -> int:
+        """The token position at which sample `number` (0, 1, ... without end) starts."""
+        epoch, place = divmod(number, self.samples_per_epoch)
+        if self.shuffle:
+            if self._order[0] != epoch:
+                self._order = (epoch, Permutation(self.samples_per_epoch, self.seed, epoch))
+            place = self._order[1](place)
+        return place * self.seq_length
+
+    def tokens(self, number: int) -> np.ndarray:
+        """The ids of sample `number`, `[seq_length + 1]` in the dataset's type.
+
+        Raises:
+            UserError: one of them is beyond the vocabulary.
+        """
+        start = self.position(number)
+        tokens = self._dataset.read_tokens(start, self.seq_length + 1)
+        if self._vocabulary is not None:
+            place = self._vocabulary.first_beyond(tokens)
+            if place is not None:
+                self._refuse(start + place, int(tokens[place]), self._vocabulary.size)
+        return tokens
+
+    def document_starts(self, number: int) -> np.ndarray:
+        """The places in sample `number`, from 1 to `seq_length`, that begin a document: `int64[n]`, ascending."""
+        start = self.position(number)
+        return self._borders.inside(start, start + self.seq_length + 1) - start
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._dataset.close()
+        self._borders.close()
+
+    def _refuse(self, position: int, token: int, size: int) -> None:
+        document, place = self._borders.document_at(position)
+        raise UserError(
+            f"{self.prefix}: token {place:,} of document {document:,} has id {token:,}, but the model's vocabulary "
+            f"ends at {size - 1:,}; tokenize the corpus with the model's tokenizer"
+        )
