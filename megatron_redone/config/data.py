@@ -1,0 +1,69 @@
+"""What a pretraining run reads: a weighted blend of indexed datasets, and what it is validated on."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from megatron_redone.config.field import key
+from megatron_redone.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """One indexed dataset."""
+
+    path: str = key("the dataset's path without .bin or .idx")
+    name: str | None = key("how reports call it; null takes the last part of the path", None)
+
+    @property
+    def label(self) -> str:
+        """The name in reports."""
+        return self.name or PurePath(self.path).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendSource(DataSource):
+    """One indexed dataset of a blend."""
+
+    weight: float | None = key("its share of the samples, relative to the others'; null on all goes by tokens", None)
+
+    def __post_init__(self) -> None:
+        if self.weight is not None and not 0 < self.weight < math.inf:
+            raise UserError(f"weight: {self.weight} is not a positive number; leave out a source that is not wanted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The training blend and the validation sources."""
+
+    blend: list[BlendSource] = key("the datasets to train on")
+    seq_length: int = key("tokens of one sample")
+    isolate_documents: bool = key("attention, positions and loss stop at the borders of documents", False)
+    shuffle: bool = key("shuffle the samples of each epoch", True)
+    seed: int = key("seed of the shuffle", 1234)
+    prefetch: int = key("global batches read ahead of the training step", 2)
+    validation: list[DataSource] = key("the datasets to validate on, each reported by itself", [])
+    validation_samples: int = key("samples read of each validation dataset, always its first ones", 128)
+
+    def __post_init__(self) -> None:
+        if not self.blend:
+            raise UserError("blend: the list is empty; name at least one dataset")
+        _check_labels("blend", self.blend)
+        _check_labels("validation", self.validation)
+        weightless = [source.label for source in self.blend if source.weight is None]
+        if 0 < len(weightless) < len(self.blend):
+            raise UserError(
+                f"blend: no weight is given for {', '.join(weightless)}; give one to every source, or to none "
+                "to go by their tokens"
+            )
+        for name in ("seq_length", "prefetch", "validation_samples"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
+
+
+def _check_labels(where: str, sources: Sequence[DataSource]) -> None:
+    labels = [source.label for source in sources]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise UserError(f"{where}: two sources are called '{twice}'; give them different names with name=")
