@@ -19,7 +19,7 @@ class TokenizeConfig:
     shuffle: bool = key("shuffle the documents of the whole corpus (training reads them in file order)", False)
     seed: int = key("seed of the shuffle", 0)
     workers: int = key("processes; 0 takes one for each core", 0)
-    shard_mb: int = key("input megabytes of one unit of work and of resuming", 64)
+    shard_mb: int = key("input megabytes of one unit of work and of resuming", 16)
     max_rejected: float = key("stop when more than this share of the records is malformed", 0.01)
     overwrite: bool = key("replace a finished dataset that was made with other settings or inputs", False)
 

@@ -13,6 +13,7 @@ class TiktokenPattern(enum.Enum):
     cl100k = "cl100k"
     o200k = "o200k"
     qwen2 = "qwen2"
+    llama3 = "llama3"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,145 @@
+"""JSON lines, plain or compressed with gzip or zstd, whole files or byte ranges of plain ones."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import orjson
+
+from megatron_redone.errors import UserError
+from megatron_redone.formats.records import EXCERPT, Piece, RecordBatch, Rejected
+
+_BLOCK = 4 << 20  # bytes of text handled at once
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_json_lines(piece: Piece, key: str) -> Iterator[RecordBatch]:
+    """The records of a piece; see `reader.read_records`."""
+    line = 1
+    for lines, consumed in _read_lines(piece):
+        texts, rejected = parse_lines(lines, key, line)
+        yield RecordBatch(texts, rejected, len(lines), consumed)
+        line += len(lines)
+
+
+def parse_lines(lines: list[bytes], key: str, first_line: int) -> tuple[list[str], list[Rejected]]:
+    """The texts of JSON lines, and the lines that have none.
+
+    Args:
+        lines: Without their line ends.
+        key: The key of a record that holds its text.
+        first_line: The number of the first line.
+    """
+    try:
+        texts = [record[key] for record in map(orjson.loads, lines)]
+        # As a method of the class it refuses what is not a string.
+        if all(map(str.strip, texts)):
+            return texts, []
+    except (ValueError, KeyError, TypeError, IndexError):
+        pass
+    return _parse_one_by_one(lines, key, first_line)
+
+
+def _parse_one_by_one(lines: list[bytes], key: str, first_line: int) -> tuple[list[str], list[Rejected]]:
+    texts, rejected = [], []
+    for number, line in enumerate(lines, first_line):
+        text, reason = _text_or_reason(line, key)
+        if text is not None:
+            texts.append(text)
+        else:
+            rejected.append(Rejected(number, reason, line[:EXCERPT].decode(errors="replace")))
+    return texts, rejected
+
+
+def _text_or_reason(line: bytes, key: str) -> tuple[str | None, str]:
+    if not line.strip():
+        return None, "empty line"
+    try:
+        record: Any = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None, _why_not_json(line)
+    if not isinstance(record, dict):
+        return None, f"a JSON {_json_type(record)}, not an object"
+    if key not in record:
+        return None, f"no key '{key}'"
+    text = record[key]
+    if not isinstance(text, str):
+        return None, f"'{key}' is a {_json_type(text)}, not a string"
+    if not text.strip():
+        return None, "empty text"
+    return text, ""
+
+
+def _why_not_json(line: bytes) -> str:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return "invalid UTF-8"
+    return "malformed JSON"
+
+
+def _json_type(value: Any) -> str:
+    if value is None:
+        return "null"
+    return {bool: "boolean", str: "string", list: "array", dict: "object"}.get(type(value), "number")
+
+
+def _read_lines(piece: Piece) -> Iterator[tuple[list[bytes], int]]:
+    """Lists of whole lines, each with the stored bytes that reading it took."""
+    with piece.file.open() as stored:
+        stream = _decompressed(piece.file.path, stored)
+        position = _seek_to_first_line(stream, piece.start) if piece.start else 0
+        counted = piece.start
+        rest = b""
+        while block := _read(stream, position, piece):
+            position += len(block)
+            if position == len(block) and block.startswith(_BOM):
+                block = block[len(_BOM) :]
+            lines = (rest + block).split(b"\n")
+            rest = lines.pop()
+            reached = position if piece.file.is_splittable else stored.tell()
+            if lines:
+                yield lines, reached - counted
+                counted = reached
+        # The last line reaches over the end of the range, or has no line end.
+        rest += _rest_of_line(stream) if rest and piece.end is not None else b""
+        if rest:
+            yield [rest], max(0, piece.start + piece.size - counted)
+
+
+def _decompressed(path: str, stored: BinaryIO) -> Any:
+    if path.endswith(".gz"):
+        return gzip.GzipFile(fileobj=stored)
+    if path.endswith(".zst"):
+        try:
+            import zstandard
+        except ImportError:
+            raise UserError(f"{path}: reading it needs `pip install 'megatron_redone[data]'`") from None
+        return zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
+    return stored
+
+
+def _read(stream: Any, position: int, piece: Piece) -> bytes:
+    size = _BLOCK if piece.end is None else min(_BLOCK, piece.end - position)
+    if size <= 0:
+        return b""
+    try:
+        return stream.read(size)
+    except (EOFError, OSError, zlib.error) as error:
+        raise UserError(f"{piece.file.path}: cannot be read, is it truncated? ({error})") from None
+    except Exception as error:  # zstandard has an exception of its own
+        if type(error).__name__ != "ZstdError":
+            raise
+        raise UserError(f"{piece.file.path}: damaged zstd data ({error})") from None
+
+
+def _seek_to_first_line(stream: BinaryIO, start: int) -> int:
+    """Puts a plain file to the first line that begins at `start` or later; returns where that is."""
+    stream.seek(start - 1)
+    return start - 1 + len(_rest_of_line(stream)) + 1
+
+
+def _rest_of_line(stream: BinaryIO) -> bytes:
+    """Reads on to the next line end, which is taken but not returned."""
+    return stream.readline().removesuffix(b"\n")

@@ -1,0 +1,96 @@
+"""PREFIX.manifest.json: what a token dataset was made from, and what it holds."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import write_json
+from megatron_redone.formats.inputs import InputFile
+
+FORMAT = "megatron_redone.tokens/1"
+
+
+@dataclass(frozen=True)
+class TokenizerRecord:
+    """The tokenizer of a dataset, enough to refuse a model with another one."""
+
+    path: str
+    fingerprint: str
+    vocab_size: int
+    eod_id: int | None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the records."""
+
+    records: int
+    documents: int
+    tokens: int
+    rejected: int
+    rejected_by_reason: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of the dataset."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole manifest.
+
+    Attributes:
+        work: Hash of everything that decides the dataset's bytes: inputs, tokenizer, settings.
+        config: The resolved configuration, for people.
+        config_hash: Its hash.
+        encoded_by: How many units of work each library encoded.
+        version: Of this package.
+    """
+
+    work: str
+    config: dict[str, Any]
+    config_hash: str
+    inputs: list[InputFile]
+    tokenizer: TokenizerRecord
+    dtype: str
+    counts: Counts
+    bin: FileRecord
+    idx: FileRecord
+    encoded_by: dict[str, int]
+    version: str
+
+
+def manifest_path(prefix: str | os.PathLike[str]) -> Path:
+    """Where the manifest of a dataset lies."""
+    return Path(f"{os.fspath(prefix)}.manifest.json")
+
+
+def write_manifest(prefix: str | os.PathLike[str], manifest: Manifest) -> None:
+    """Writes the manifest; its presence says that the dataset is complete."""
+    write_json(manifest_path(prefix), {"format": FORMAT, **dataclasses.asdict(manifest)})
+
+
+def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The manifest's content, or None for a dataset that has none (one from Megatron-LM).
+
+    Raises:
+        UserError: the file is there but is not a manifest.
+    """
+    path = manifest_path(prefix)
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); write the dataset again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: not a manifest of this version ({FORMAT}); write the dataset again")
+    return content

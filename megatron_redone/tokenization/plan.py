@@ -1,0 +1,68 @@
+"""How a corpus is cut into shards, the units of work and of resuming."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from megatron_redone.config.tokenize import TokenizeConfig
+from megatron_redone.formats.inputs import InputFile
+from megatron_redone.formats.records import Piece
+
+# Every shard is an open file while documents are shuffled, and systems allow a process about a thousand.
+_MOST_SHARDS = 768
+
+# Settings that do not change a byte of the result.
+_WITHOUT_EFFECT = ("workers", "max_rejected", "overwrite", "output_prefix")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some consecutive input: a part of one large file, or several small ones."""
+
+    number: int
+    pieces: list[Piece]
+
+    @property
+    def size(self) -> int:
+        """Stored bytes."""
+        return sum(piece.size for piece in self.pieces)
+
+
+def plan_shards(files: Sequence[InputFile], shard_bytes: int) -> list[Shard]:
+    """Cuts the input, in order, into shards of about `shard_bytes`, more where there would be too many.
+
+    Compressed and Parquet files are not cut. The number of workers has no say in it: the shards, and
+    with them the result, are the same on any machine.
+    """
+    target = max(shard_bytes, -(-sum(file.size for file in files) // _MOST_SHARDS))
+    shards: list[Shard] = []
+    pending: list[Piece] = []
+    for piece in (piece for file in files for piece in _cut(file, target)):
+        pending.append(piece)
+        if sum(p.size for p in pending) >= target:
+            shards.append(Shard(len(shards), pending))
+            pending = []
+    if pending:
+        shards.append(Shard(len(shards), pending))
+    return shards
+
+
+def work_hash(config: TokenizeConfig, files: Sequence[InputFile], fingerprint: str) -> str:
+    """Sixteen hexadecimal digits over everything that decides the bytes of the dataset."""
+    settings = dataclasses.asdict(config)
+    for name in (*_WITHOUT_EFFECT, "input", "tokenizer"):
+        del settings[name]
+    tokenizer = [fingerprint, config.tokenizer.add_special_tokens, config.tokenizer.parse_special_tokens]
+    work = [settings, tokenizer, config.tokenizer.eod_token, [dataclasses.astuple(file) for file in files]]
+    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _cut(file: InputFile, target: int) -> list[Piece]:
+    if not file.is_splittable or file.size <= target:
+        return [Piece(file)]
+    parts = -(-file.size // target)
+    borders = [file.size * i // parts for i in range(parts + 1)]
+    return [Piece(file, start, end) for start, end in itertools.pairwise(borders)]
