@@ -4,7 +4,7 @@ After the first `n` samples every source `i` of weight `w_i` has given `c_i(n)` 
 Tijdeman ("The chairman assignment problem", Discrete Mathematics 32, 1980) proves that such sequences
 exist; Steiner and Yeomans ("Level schedules for mixed-model, just-in-time processes", Management Science
 39, 1993) find one by deadlines, which is what is done here. Picking the source with the largest deficit, as
-is common, breaks the bound from three sources on.
+is common, can break the bound from five sources on (the weights 50, 50, 3, 1 and 1 do).
 
 The bound says that sample `j` (0, 1, ...) of source `i` must stand at a place in the window
 `[floor(j / w_i), ceil((j + 1) / w_i))`. Windows inside a stretch [a, b) number at most
