@@ -60,15 +60,14 @@ class TokenStream:
             vocabulary.check_manifest(prefix)
         self._borders = DocumentBorders(self._dataset)
         self._order = (-1, Permutation(1))  # an epoch and its permutation, made when it is first asked for
+        self._last = (-1, -1)  # the last number asked for and its position: borders are asked for after the tokens
 
     def position(self, number: int) -> int:
         """The token position at which sample `number` (0, 1, ... without end) starts."""
-        epoch, place = divmod(number, self.samples_per_epoch)
-        if self.shuffle:
-            if self._order[0] != epoch:
-                self._order = (epoch, Permutation(self.samples_per_epoch, self.seed, epoch))
-            place = self._order[1](place)
-        return place * self.seq_length
+        if self._last[0] != number:
+            epoch, place = divmod(number, self.samples_per_epoch)
+            self._last = (number, self._place(epoch, place) * self.seq_length)
+        return self._last[1]
 
     def tokens(self, number: int) -> np.ndarray:
         """The ids of sample `number`, `[seq_length + 1]` in the dataset's type.
@@ -93,6 +92,13 @@ class TokenStream:
         """Closes the files."""
         self._dataset.close()
         self._borders.close()
+
+    def _place(self, epoch: int, place: int) -> int:
+        if not self.shuffle:
+            return place
+        if self._order[0] != epoch:
+            self._order = (epoch, Permutation(self.samples_per_epoch, self.seed, epoch))
+        return self._order[1](place)
 
     def _refuse(self, position: int, token: int, size: int) -> None:
         document, place = self._borders.document_at(position)
