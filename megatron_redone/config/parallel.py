@@ -1,0 +1,61 @@
+"""How a model and its batch are laid out over processes."""
+
+import enum
+from dataclasses import dataclass
+
+from megatron_redone.config.field import key
+from megatron_redone.errors import UserError
+
+
+class Device(enum.Enum):
+    """Where a run computes."""
+
+    auto = "auto"
+    cuda = "cuda"
+    cpu = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelConfig:
+    """The parallel layout; data parallelism takes the processes that the other sizes leave."""
+
+    tensor_model_parallel_size: int = key("processes that share every matrix", 1)
+    pipeline_model_parallel_size: int = key("processes that share the layers", 1)
+    virtual_pipeline_model_parallel_size: int | None = key(
+        "pieces that each pipeline process holds (interleaved schedule); null holds one", None
+    )
+    context_parallel_size: int = key("processes that share every sequence", 1)
+    sequence_parallel: bool = key("share norms and residuals over the tensor-parallel processes too", False)
+    use_distributed_optimizer: bool = key("share the optimizer's state over the data-parallel processes", True)
+    timeout_minutes: int = key("a process that is waited for longer than this ends the run", 30)
+
+    def __post_init__(self) -> None:
+        for name in ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}: {getattr(self, name)} is less than one process")
+        if self.timeout_minutes < 1:
+            raise UserError(f"timeout_minutes: {self.timeout_minutes} is less than one minute")
+        if self.sequence_parallel and self.tensor_model_parallel_size == 1:
+            raise UserError("sequence_parallel: needs tensor_model_parallel_size of 2 or more; leave it false")
+        self._check_virtual_pipeline()
+
+    def _check_virtual_pipeline(self) -> None:
+        virtual = self.virtual_pipeline_model_parallel_size
+        if virtual is None:
+            return
+        if virtual < 2:
+            raise UserError(f"virtual_pipeline_model_parallel_size: {virtual} is less than two pieces; leave it null")
+        if self.pipeline_model_parallel_size == 1:
+            raise UserError(
+                "virtual_pipeline_model_parallel_size: needs pipeline_model_parallel_size of 2 or more; leave it null"
+            )
+
+    @property
+    def model_parallel_size(self) -> int:
+        """Processes that one copy of the model takes."""
+        return self.tensor_model_parallel_size * self.pipeline_model_parallel_size * self.context_parallel_size
+
+    @property
+    def pipeline_chunks(self) -> int:
+        """Pieces that the layers are cut into."""
+        return self.pipeline_model_parallel_size * (self.virtual_pipeline_model_parallel_size or 1)

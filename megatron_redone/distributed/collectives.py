@@ -1,0 +1,101 @@
+"""Small collectives with a name, and the one that ends a run on all ranks."""
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from megatron_redone.errors import UserError
+
+EXIT_USER_ERROR = 2  # as the command line exits
+EXIT_FAILURE = 1
+
+T = TypeVar("T")
+
+
+class StoppedOnAllRanks(SystemExit):
+    """Ends this process with the same exit code as all others; rank 0 has said why.
+
+    Attributes:
+        reason: What rank 0 has printed.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code)
+        self.reason = reason
+
+
+@contextlib.contextmanager
+def errors_stop_all_ranks() -> Iterator[None]:
+    """Ends all ranks, with one line on rank 0, when the block fails on any of them.
+
+    To be entered by all ranks, around work that may fail on some of them (reading files, checking what
+    was read) and that waits for no other rank itself: a rank that fails would leave the others waiting.
+    In a run of one process the error passes unchanged.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _others_exist():
+            raise
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        _stop_if_any_failed(error)
+        raise AssertionError("unreachable: this rank has failed") from error
+    if _others_exist():
+        _stop_if_any_failed(None)
+
+
+def _others_exist() -> bool:
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _stop_if_any_failed(error: Exception | None) -> None:
+    text = None if error is None else (isinstance(error, UserError), _one_line(error))
+    found: list[tuple[bool, str] | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, text)
+    failures = [(rank, *entry) for rank, entry in enumerate(found) if entry is not None]
+    if not failures:
+        return
+    rank, is_mistake, reason = failures[0]
+    if len(failures) < len(found):
+        reason = f"{reason} (rank {rank})"
+    if dist.get_rank() == 0:
+        print(f"redone: {reason}", file=sys.stderr, flush=True)
+    # A launcher kills the others as soon as one has exited: rank 0 must have spoken before that.
+    dist.barrier()
+    raise StoppedOnAllRanks(EXIT_USER_ERROR if is_mistake else EXIT_FAILURE, reason)
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
+
+
+def sum_over(tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
+    """The sum of a tensor over a group, in place."""
+    if group.size() > 1:
+        dist.all_reduce(tensor, group=group)
+    return tensor
+
+
+def broadcast_from_main(value: T) -> T:
+    """What rank 0 passed, on every rank. Any object that pickles."""
+    return _broadcast(value, 0, dist.group.WORLD)
+
+
+def broadcast_from_last(value: T, group: dist.ProcessGroup) -> T:
+    """What the last rank of a group passed, on all of its ranks. Any object that pickles."""
+    return _broadcast(value, dist.get_process_group_ranks(group)[-1], group)
+
+
+def _broadcast(value: T, source: int, group: dist.ProcessGroup | None) -> T:
+    if dist.get_world_size(group) == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=source, group=group)
+    return box[0]

@@ -1,0 +1,71 @@
+"""Shares a sequence over ranks, and brings keys and values together for attention.
+
+A row of S tokens is cut into 2C chunks for C ranks; rank r holds chunks r and 2C-1-r. Under causal
+attention every rank then has the same amount of work: an early chunk and a late one.
+
+Shapes: B batch, S tokens of the whole row, L = S/C tokens of this rank, G heads, D head size.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def chunks_of(rank: int, size: int) -> tuple[int, int]:
+    """The two chunks, out of `2 * size`, that a rank holds."""
+    return rank, 2 * size - 1 - rank
+
+
+def split_sequence(tensor_BS: torch.Tensor, rank: int, size: int) -> torch.Tensor:
+    """The tokens of one rank.
+
+    Args:
+        tensor_BS: [B, S] of any type, the same on all ranks.
+        rank: The context-parallel rank.
+        size: The number of ranks.
+
+    Returns:
+        [B, L], contiguous.
+    """
+    if size == 1:
+        return tensor_BS
+    pieces = tensor_BS.chunk(2 * size, dim=1)
+    assert len(pieces) == 2 * size and tensor_BS.shape[1] % (2 * size) == 0
+    return torch.cat([pieces[chunk] for chunk in chunks_of(rank, size)], dim=1)
+
+
+def gather_sequence(tensor_LBGD: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
+    """The keys or values of the whole row, in the order of the row.
+
+    The backward pass sums what all ranks send back (reduce-scatter).
+
+    Args:
+        tensor_LBGD: [L, B, G, D], this rank's tokens.
+        group: The context-parallel group.
+
+    Returns:
+        [S, B, G, D].
+    """
+    return _GatherSequence.apply(tensor_LBGD, group)  # type: ignore[return-value]
+
+
+class _GatherSequence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
+        ctx.group = group
+        size = group.size()
+        gathered = local.new_empty(size * local.shape[0], *local.shape[1:])
+        dist.all_gather_into_tensor(gathered, local.contiguous(), group=group)
+        early, late = gathered.view(size, 2, -1, *local.shape[1:]).unbind(1)
+        return torch.cat([early, late.flip(0)]).flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (grad,) = grads
+        size = ctx.group.size()
+        early, late = grad.view(2, size, -1, *grad.shape[1:]).unbind(0)
+        by_rank = torch.stack([early, late.flip(0)], dim=1).contiguous()
+        local = grad.new_empty(grad.shape[0] // size, *grad.shape[1:])
+        dist.reduce_scatter_tensor(local, by_rank.view(-1, *grad.shape[1:]), group=ctx.group)
+        return local, None

@@ -1,0 +1,29 @@
+"""Chooses the device of this process."""
+
+import os
+
+import torch
+
+from megatron_redone.config.parallel import Device
+from megatron_redone.distributed import cpu_platform
+from megatron_redone.errors import UserError
+
+
+def claim_device(choice: Device) -> torch.device:
+    """Makes the chosen kind of device usable by megatron-core and returns this process's own.
+
+    Raises:
+        UserError: for `cuda` on a machine without it, or with more processes than devices.
+    """
+    if choice is Device.cpu or (choice is Device.auto and not torch.cuda.is_available()):
+        cpu_platform.install()
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("device: cuda was asked for, but torch finds no CUDA device; set device=cpu or auto")
+    assert not cpu_platform.installed(), "this process has already given up CUDA"
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise UserError(f"device: process {local_rank} of this machine has no CUDA device of its own ({count} found)")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)

@@ -1,0 +1,67 @@
+"""Builds the pieces of a model that this rank holds."""
+
+from dataclasses import dataclass
+
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from megatron_redone.config.model import Backend, ModelConfig
+from megatron_redone.distributed.context import ParallelContext
+from megatron_redone.models.architecture import Architecture
+from megatron_redone.models.backends import block_spec, choose_backend
+from megatron_redone.models.gpt import make_chunk
+from megatron_redone.models.initialization import draw_weights
+from megatron_redone.models.layout import padded_vocab_size
+from megatron_redone.models.transformer_config import transformer_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One rank's part of a model.
+
+    Attributes:
+        chunks: One GPTModel, or one for each virtual pipeline stage of this rank, in order.
+        config: megatron-core's configuration, which the schedules read too.
+        backend: `torch` or `transformer_engine`.
+    """
+
+    architecture: Architecture
+    context: ParallelContext
+    config: TransformerConfig
+    backend: Backend
+    chunks: list[GPTModel]
+
+
+def build_model(architecture: Architecture, model: ModelConfig, context: ParallelContext, seed: int = 1234) -> Model:
+    """Builds this rank's pieces with random weights that do not depend on the layout.
+
+    The layout is to be checked before (`check_layout`): here a mistake is somebody else's exception.
+    """
+    backend = choose_backend(model.backend, context.device, architecture.rotary)
+    config = transformer_config(architecture, model, context.config, backend, context.device)
+    stages = context.config.virtual_pipeline_model_parallel_size or 1
+    chunks = [_build_chunk(architecture, config, backend, context, stage, stages) for stage in range(stages)]
+    draw_weights(chunks, architecture, context, seed)
+    return Model(architecture=architecture, context=context, config=config, backend=backend, chunks=chunks)
+
+
+def _build_chunk(
+    architecture: Architecture,
+    config: TransformerConfig,
+    backend: Backend,
+    context: ParallelContext,
+    stage: int,
+    stages: int,
+) -> GPTModel:
+    vp_stage = stage if stages > 1 else None
+    return make_chunk(
+        architecture,
+        config,
+        block_spec(backend, config, context.pipeline_rank, vp_stage),
+        backend,
+        vocab_size=padded_vocab_size(architecture, context.config),
+        pre_process=context.pipeline_rank == 0 and stage == 0,
+        post_process=context.is_last_stage and stage == stages - 1,
+        vp_stage=vp_stage,
+        device=context.device,
+    )

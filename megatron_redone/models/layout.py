@@ -1,0 +1,68 @@
+"""Refuses a parallel layout that a model or a sequence length cannot be cut into, before anything is built."""
+
+from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.errors import UserError
+from megatron_redone.models.architecture import Architecture
+
+
+def check_layout(architecture: Architecture, parallel: ParallelConfig, seq_length: int) -> None:
+    """Raises a UserError that names the numbers which do not divide.
+
+    Args:
+        architecture: The model.
+        parallel: The layout.
+        seq_length: Tokens of a row.
+    """
+    tensor = parallel.tensor_model_parallel_size
+    for what, count in (
+        ("attention heads", architecture.num_attention_heads),
+        ("key/value heads", architecture.num_key_value_heads),
+        ("channels of the feed-forward part", architecture.intermediate_size),
+    ):
+        if count % tensor:
+            raise UserError(f"tensor_model_parallel_size: {tensor} does not divide the model's {count} {what}")
+    chunks = parallel.pipeline_chunks
+    if architecture.num_hidden_layers % chunks:
+        raise UserError(
+            f"pipeline_model_parallel_size: the model's {architecture.num_hidden_layers} layers cannot be cut into "
+            f"{chunks} equal pieces (pipeline {parallel.pipeline_model_parallel_size} x virtual "
+            f"{parallel.virtual_pipeline_model_parallel_size or 1})"
+        )
+    _check_sequence(architecture, parallel, seq_length)
+
+
+def _check_sequence(architecture: Architecture, parallel: ParallelConfig, seq_length: int) -> None:
+    context = parallel.context_parallel_size
+    if context > 1 and seq_length % (2 * context):
+        raise UserError(
+            f"seq_length: {seq_length} is not a multiple of {2 * context} (2 x context_parallel_size {context})"
+        )
+    tensor = parallel.tensor_model_parallel_size
+    if parallel.sequence_parallel and (seq_length // context) % tensor:
+        raise UserError(
+            f"seq_length: {seq_length} does not divide into {context * tensor} parts (context_parallel_size {context} "
+            f"x tensor_model_parallel_size {tensor} with sequence_parallel)"
+        )
+    window = architecture.sliding_window
+    if window is not None and seq_length > window:
+        raise UserError(f"seq_length: {seq_length} exceeds the model's sliding window of {window}, not supported")
+
+
+def check_token_ids(largest: int, architecture: Architecture) -> None:
+    """Refuses a vocabulary whose ids the model has no embedding for."""
+    if largest >= architecture.vocab_size:
+        raise UserError(
+            f"token id {largest} is beyond the model's vocabulary of {architecture.vocab_size}; "
+            "the data was tokenized with another model's tokenizer"
+        )
+
+
+def padded_vocab_size(architecture: Architecture, parallel: ParallelConfig) -> int:
+    """Embedding rows over all tensor-parallel ranks.
+
+    Rows come from the config.json, never from the tokenizer, which may have fewer. They are padded to a
+    multiple of 128 a rank, which matrix kernels like, so their number depends on the layout: a checkpoint
+    that leaves the run is cut back to `vocab_size`.
+    """
+    multiple = 128 * parallel.tensor_model_parallel_size
+    return -(-architecture.vocab_size // multiple) * multiple

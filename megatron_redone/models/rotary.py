@@ -1,0 +1,153 @@
+"""Rotary position embedding from explicit positions, with transformers' ways of scaling it.
+
+Positions come with the batch. So a packed row whose positions restart, a row that is shared over
+context-parallel ranks, and a plain row are one case.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from megatron_redone.errors import UserError
+
+_SUPPORTED = ("default", "linear", "llama3", "yarn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotaryConfig:
+    """Frequencies of the rotation.
+
+    Attributes:
+        head_dim: Size of a head; all of it is rotated.
+        theta: The base of the frequencies.
+        kind: `default`, `linear`, `llama3` or `yarn`.
+        scaling: The numbers that the kind needs, under transformers' names.
+        max_position_embeddings: The longest position the model was made for, which yarn goes by.
+    """
+
+    head_dim: int
+    theta: float
+    kind: str = "default"
+    scaling: dict[str, Any] = field(default_factory=dict)
+    max_position_embeddings: int = 0
+
+
+def read_rotary(content: dict[str, Any], head_dim: int) -> RotaryConfig:
+    """The rotary part of a config.json: `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (4)."""
+    parameters = dict(content.get("rope_parameters") or content.get("rope_scaling") or {})
+    kind = parameters.pop("rope_type", None) or parameters.pop("type", None) or "default"
+    theta = parameters.pop("rope_theta", None) or content.get("rope_theta") or 10000.0
+    if kind not in _SUPPORTED:
+        raise UserError(f"rope_type '{kind}' is not supported; supported are {', '.join(_SUPPORTED)}")
+    if parameters.get("partial_rotary_factor", content.get("partial_rotary_factor", 1.0)) != 1.0:
+        raise UserError("partial_rotary_factor other than 1 is not supported")
+    return RotaryConfig(
+        head_dim=head_dim,
+        theta=float(theta),
+        kind=kind,
+        scaling=parameters,
+        max_position_embeddings=content.get("max_position_embeddings", 0),
+    )
+
+
+def inverse_frequencies(config: RotaryConfig) -> tuple[torch.Tensor, float]:
+    """The frequency of each pair of channels, float32 [head_dim / 2], and the factor on cosine and sine."""
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
+    frequencies = 1.0 / (config.theta**exponents)
+    if config.kind == "linear":
+        return frequencies / config.scaling["factor"], 1.0
+    if config.kind == "llama3":
+        return _llama3(frequencies, config.scaling), 1.0
+    if config.kind == "yarn":
+        return _yarn(config)
+    return frequencies, 1.0
+
+
+def _llama3(frequencies: torch.Tensor, scaling: dict[str, Any]) -> torch.Tensor:
+    """Slows long wavelengths by `factor`, keeps short ones, and blends between the two."""
+    factor, low, high = scaling["factor"], scaling["low_freq_factor"], scaling["high_freq_factor"]
+    original = scaling["original_max_position_embeddings"]
+    wavelengths = 2 * math.pi / frequencies
+    blend = (original / wavelengths - low) / (high - low)
+    blended = (1 - blend) * frequencies / factor + blend * frequencies
+    slowed = torch.where(wavelengths > original / low, frequencies / factor, frequencies)
+    between = (wavelengths >= original / high) & (wavelengths <= original / low)
+    return torch.where(between, blended, slowed)
+
+
+def _yarn(config: RotaryConfig) -> tuple[torch.Tensor, float]:
+    """Interpolates slow channels, keeps fast ones, with a ramp between (https://arxiv.org/abs/2309.00071)."""
+    scaling, half = config.scaling, config.head_dim // 2
+    factor = scaling["factor"]
+    original = scaling.get("original_max_position_embeddings") or config.max_position_embeddings
+
+    def channel(rotations: float) -> float:
+        return config.head_dim * math.log(original / (rotations * 2 * math.pi)) / (2 * math.log(config.theta))
+
+    low, high = channel(scaling.get("beta_fast") or 32), channel(scaling.get("beta_slow") or 1)
+    if scaling.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, config.head_dim - 1)
+    ramp = ((torch.arange(half, dtype=torch.float32) - low) / (max(high - low, 0.001))).clamp(0, 1)
+    periods = config.theta ** (torch.arange(0, config.head_dim, 2).float() / config.head_dim)
+    return (1 / (factor * periods)) * ramp + (1 / periods) * (1 - ramp), _yarn_attention_factor(scaling)
+
+
+def _yarn_attention_factor(scaling: dict[str, Any]) -> float:
+    if scaling.get("attention_factor") is not None:
+        return scaling["attention_factor"]
+
+    def magnitude(weight: float) -> float:
+        return 1.0 if scaling["factor"] <= 1 else 0.1 * weight * math.log(scaling["factor"]) + 1.0
+
+    if scaling.get("mscale") and scaling.get("mscale_all_dim"):
+        return magnitude(scaling["mscale"]) / magnitude(scaling["mscale_all_dim"])
+    return magnitude(1.0)
+
+
+class RotaryTable(torch.nn.Module):
+    """Cosines and sines of given positions, in float32 whatever the model's type."""
+
+    frequencies: torch.Tensor
+
+    def __init__(self, config: RotaryConfig, device: torch.device) -> None:
+        super().__init__()
+        frequencies, self.factor = inverse_frequencies(config)
+        self.register_buffer("frequencies", frequencies.to(device), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, positions: torch.Tensor) -> torch.Tensor:
+        """Positions int64 [B, S] to cosines and sines, float32 [2, S, B, 1, head_dim / 2]."""
+        angles = positions.t().float()[..., None, None] * self.frequencies
+        return torch.stack([angles.cos(), angles.sin()]).mul_(self.factor)
+
+
+class _Rotate(torch.autograd.Function):
+    """The backward pass rotates back: nothing but the table is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, heads: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(table)
+        cos, sin = table
+        return _rotate(heads, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        cos, sin = ctx.saved_tensors[0]
+        return _rotate(grads[0], cos, -sin), None
+
+
+def _rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    half = cos.shape[-1]
+    first, second = heads[..., :half], heads[..., half:]
+    rotated = torch.empty(heads.shape, dtype=heads.dtype, device=heads.device)
+    rotated[..., :half] = (first * cos).addcmul_(second, sin, value=-1)
+    rotated[..., half:] = (second * cos).addcmul_(first, sin)
+    return rotated
+
+
+def rotate(heads: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Rotates queries or keys [S, B, N, D] by a table of `RotaryTable`, [2, S, B, 1, D / 2]."""
+    return _Rotate.apply(heads, table)  # type: ignore[return-value]

@@ -1,0 +1,110 @@
+"""Self-attention of the torch backend: explicit rotary positions, SDPA, packed rows, context parallelism.
+
+Shapes: S tokens of the row on this rank, B rows, N query heads, G key/value heads, D head size.
+"""
+
+from typing import Any
+
+import torch
+from megatron.core.transformer.attention import SelfAttention
+from torch.nn.functional import scaled_dot_product_attention
+
+from megatron_redone.distributed.context_parallel import gather_sequence
+from megatron_redone.distributed.row_layout import RowLayout
+from megatron_redone.models.rotary import rotate
+
+
+class TorchSelfAttention(SelfAttention):
+    """megatron-core's weights and checkpoint keys, with a forward pass of its own.
+
+    The parent's forward recomputes cosines and sines in every layer, and its packed format would rotate
+    by segment; here the rotation is what the batch's positions say.
+    """
+
+    def forward(  # type: ignore[override]
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        rotary_pos_emb: torch.Tensor | None = None,
+        packed_seq_params: RowLayout | None = None,
+        **_: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Hidden states [S, B, H] (S/TP under sequence parallelism) to the same, and the bias to add.
+
+        Args:
+            hidden_states: The normalised input.
+            attention_mask: None; masks follow from positions.
+            rotary_pos_emb: The table of `RotaryTable`.
+            packed_seq_params: How the rows are laid out.
+        """
+        assert attention_mask is None and rotary_pos_emb is not None
+        query, key, value = self.get_query_key_value_tensors(hidden_states)  # type: ignore[misc,assignment]
+        query, key = rotate(query, rotary_pos_emb), rotate(key, rotary_pos_emb)  # type: ignore[arg-type]
+        if self.checkpoint_core_attention and self.training:
+            core = self._checkpointed_attention_forward(query, key, value, None, packed_seq_params=packed_seq_params)
+        else:
+            core = self.core_attention(query, key, value, None, packed_seq_params=packed_seq_params)  # type: ignore[operator]
+        return self.linear_proj(core)
+
+
+class TorchCoreAttention(torch.nn.Module):
+    """Causal attention over torch's scaled_dot_product_attention."""
+
+    def __init__(self, config: Any, pg_collection: Any, softmax_scale: float | None = None, **_: Any) -> None:
+        super().__init__()
+        self.group = pg_collection.cp
+        self.context_size = config.context_parallel_size
+        self.scale = softmax_scale
+
+    def forward(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        packed_seq_params: RowLayout | None = None,
+        **_: Any,
+    ) -> torch.Tensor:
+        """Query [S, B, N, D], key and value [S, B, G, D] to [S, B, N * D]."""
+        layout = packed_seq_params
+        assert layout is None or isinstance(layout, RowLayout)
+        if self.context_size > 1:
+            assert layout is not None, "context parallelism needs the layout of the rows"
+            out = self._over_ranks(query, key, value, layout)
+        elif layout is not None and layout.borders is not None:
+            out = self._by_segment(query, key, value, layout)
+        else:
+            out = self._attend(query, key, value)
+        return out.flatten(2)
+
+    def _by_segment(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: RowLayout
+    ) -> torch.Tensor:
+        """Each segment by itself: what lies outside it cannot change it, not even in the last bit."""
+        return torch.cat([self._attend(query[a:b], key[a:b], value[a:b]) for a, b in layout.segments])
+
+    def _over_ranks(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: RowLayout
+    ) -> torch.Tensor:
+        """This rank's two chunks against the keys of the whole row, each as far as it may look."""
+        key, value = gather_sequence(key, self.group), gather_sequence(value, self.group)
+        outputs = []
+        for part, mask in zip(query.chunk(2), layout.chunk_masks(key.shape[0], key.device), strict=True):
+            keys, values = key[mask.first : mask.last], value[mask.first : mask.last]
+            outputs.append(self._attend(part, keys, values, mask.allowed))
+        return torch.cat(outputs)
+
+    def _attend(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, allowed: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        # SDPA wants [B, N, S, D]; strides are enough, nothing is copied.
+        out = scaled_dot_product_attention(
+            query.permute(1, 2, 0, 3),
+            key.permute(1, 2, 0, 3),
+            value.permute(1, 2, 0, 3),
+            attn_mask=allowed,
+            is_causal=allowed is None,
+            scale=self.scale,
+            enable_gqa=query.shape[2] != key.shape[2],
+        )
+        return out.permute(2, 0, 1, 3)

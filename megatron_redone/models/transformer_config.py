@@ -1,0 +1,103 @@
+"""An architecture, a way of computing it and a layout, as megatron-core's TransformerConfig."""
+
+from typing import Any
+
+import torch
+from megatron.core.tensor_parallel import layers
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from megatron_redone.config.model import Backend, ModelConfig, Precision, Recompute
+from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.errors import UserError
+from megatron_redone.models.architecture import Architecture
+
+DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16}
+
+
+def transformer_config(
+    architecture: Architecture, model: ModelConfig, parallel: ParallelConfig, backend: Backend, device: torch.device
+) -> TransformerConfig:
+    """Builds the object that all of megatron-core's modules and schedules read.
+
+    Args:
+        architecture: The shape of the model.
+        model: Precision and recomputation.
+        parallel: The layout.
+        backend: `torch` or `transformer_engine`, not `auto`.
+        device: Where weights are made.
+    """
+    dtype = DTYPES[model.precision]
+    return TransformerConfig(
+        num_layers=architecture.num_hidden_layers,
+        hidden_size=architecture.hidden_size,
+        num_attention_heads=architecture.num_attention_heads,
+        num_query_groups=architecture.num_key_value_heads,
+        kv_channels=architecture.head_dim,
+        ffn_hidden_size=architecture.intermediate_size,
+        normalization="RMSNorm",
+        layernorm_epsilon=architecture.rms_norm_eps,
+        gated_linear_unit=True,
+        activation_func=torch.nn.functional.silu,
+        add_bias_linear=False,
+        add_qkv_bias=architecture.qkv_bias,
+        qk_layernorm=architecture.qk_norm,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        # Weights are drawn by initialization.py, the same on any layout. Initialization stays switched on
+        # because megatron-core marks there which weights tensor parallelism splits.
+        init_method=_leave,
+        output_layer_init_method=_leave,
+        embedding_init_method=_leave,
+        use_cpu_initialization=device.type == "cpu",
+        params_dtype=dtype,
+        pipeline_dtype=dtype,
+        bf16=model.precision is Precision.bf16,
+        calculate_per_token_loss=True,
+        tensor_model_parallel_size=parallel.tensor_model_parallel_size,
+        pipeline_model_parallel_size=parallel.pipeline_model_parallel_size,
+        virtual_pipeline_model_parallel_size=parallel.virtual_pipeline_model_parallel_size,
+        context_parallel_size=parallel.context_parallel_size,
+        sequence_parallel=parallel.sequence_parallel,
+        # Frees a stage's output once it is sent; the graph keeps what the backward pass needs. CUDA orders the
+        # two, gloo does not: it would send what the memory is used for next.
+        deallocate_pipeline_outputs=device.type == "cuda",
+        # With two stages both neighbours are one process, and batched messages to it get mixed up in silence.
+        overlap_p2p_comm=parallel.virtual_pipeline_model_parallel_size is not None,
+        batch_p2p_comm=parallel.virtual_pipeline_model_parallel_size is None,
+        # Adds weight gradients within the matrix product, where a kernel for it is there.
+        gradient_accumulation_fusion=layers._grad_accum_fusion_available,
+        **_fusions(backend),
+        **_recompute(model, architecture, parallel),
+    )
+
+
+def _leave(weight: torch.Tensor) -> None:
+    pass
+
+
+def _fusions(backend: Backend) -> dict[str, Any]:
+    """Fused kernels: Transformer Engine's, or the torch backend's own modules instead of megatron-core's."""
+    fused = backend is Backend.transformer_engine
+    return {
+        "apply_rope_fusion": fused,
+        "bias_activation_fusion": fused,
+        "bias_dropout_fusion": fused,
+        "masked_softmax_fusion": False,
+        "persist_layer_norm": False,
+        # The switch by which an MLP takes the specification's activation module; ours is no Transformer Engine one.
+        "use_te_activation_func": not fused,
+    }
+
+
+def _recompute(model: ModelConfig, architecture: Architecture, parallel: ParallelConfig) -> dict[str, Any]:
+    if model.recompute is Recompute.none:
+        return {}
+    if model.recompute is Recompute.selective:
+        return {"recompute_granularity": "selective", "recompute_modules": list(model.recompute_modules)}
+    held = architecture.num_hidden_layers // parallel.pipeline_chunks
+    count = model.recompute_num_layers
+    if count is not None and count > held:
+        raise UserError(f"recompute_num_layers: {count} is more than the {held} layers of a pipeline piece")
+    if count is None:
+        return {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
+    return {"recompute_granularity": "full", "recompute_method": "block", "recompute_num_layers": count}

@@ -1,0 +1,5 @@
+"""What is optimised. The training loop knows an objective by its protocol alone."""
+
+from megatron_redone.objectives.objective import Batch, Objective, Report
+
+__all__ = ["Batch", "Objective", "Report"]

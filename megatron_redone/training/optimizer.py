@@ -1,0 +1,47 @@
+"""Builds megatron-core's optimizer over wrapped pieces."""
+
+from collections.abc import Sequence
+
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer import MegatronOptimizer, get_megatron_optimizer
+from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
+
+from megatron_redone.config.optimizer import OptimizerConfig
+from megatron_redone.training.fused_adam import use_fused_adam
+
+
+def build_optimizer(chunks: Sequence[DistributedDataParallel], config: OptimizerConfig) -> MegatronOptimizer:
+    """AdamW with fp32 main weights, over data-parallel shares where the pieces were wrapped for it.
+
+    Weights must be loaded before: under bf16 the main weights are copied from them here. After a later
+    change call `optimizer.reload_model_params()`.
+    """
+    use_fused_adam()
+    first = chunks[0]
+    optimizer = get_megatron_optimizer(
+        MegatronOptimizerConfig(
+            optimizer="adam",
+            lr=config.lr,
+            min_lr=config.min_lr,
+            weight_decay=config.weight_decay,
+            adam_beta1=config.adam_beta1,
+            adam_beta2=config.adam_beta2,
+            adam_eps=config.adam_eps,
+            clip_grad=config.clip_grad,
+            bf16=first.config.bf16,
+            params_dtype=first.config.params_dtype,
+            use_distributed_optimizer=first.ddp_config.use_distributed_optimizer,
+            overlap_param_gather=first.ddp_config.overlap_param_gather,
+        ),
+        list(chunks),  # type: ignore[arg-type]
+    )
+    for group in optimizer.param_groups:
+        # megatron-core leaves it to its own scheduler to keep weight decay from norms and biases.
+        group["weight_decay"] = config.weight_decay * group["wd_mult"]
+    return optimizer
+
+
+def set_learning_rate(optimizer: MegatronOptimizer, learning_rate: float) -> None:
+    """Sets what the next step uses."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["lr_mult"]

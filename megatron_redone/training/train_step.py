@@ -1,0 +1,125 @@
+"""One step of training, and one of evaluation, over megatron-core's schedules."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
+from megatron.core.pipeline_parallel import get_forward_backward_func
+
+from megatron_redone.distributed.collectives import broadcast_from_last, sum_over
+from megatron_redone.distributed.context import ParallelContext
+from megatron_redone.objectives import Batch, Objective, Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What a step says about itself, the same on every rank.
+
+    Attributes:
+        measures: The objective's measures over the global batch, each already divided; `loss` among them.
+        terms: What each was divided by; for `loss` of language modelling, the tokens that counted.
+        grad_norm: Of all gradients, before clipping.
+        skipped: Whether the gradients were not finite, and the weights therefore left alone.
+    """
+
+    measures: dict[str, float]
+    terms: dict[str, float]
+    grad_norm: float
+    skipped: bool
+
+    @property
+    def loss(self) -> float:
+        """The loss that was minimised, per term of the global batch."""
+        return self.measures["loss"]
+
+
+def train_step(
+    chunks: Sequence[DistributedDataParallel],
+    optimizer: MegatronOptimizer,
+    objective: Objective,
+    batches: Sequence[Batch],
+    context: ParallelContext,
+) -> StepResult:
+    """Gradients over this rank's micro-batches, reduced over all ranks, clipped and applied.
+
+    Args:
+        chunks: The wrapped pieces of this rank, in training mode.
+        optimizer: Its learning rate is already set.
+        objective: Makes the loss.
+        batches: This data-parallel rank's micro-batches, all of one shape, as many as on the other ranks.
+        context: This rank's place.
+    """
+    for chunk in chunks:
+        chunk.zero_grad_buffer()
+    optimizer.zero_grad()
+    reports = _run_schedule(chunks, objective, batches, context, forward_only=False)
+    grad_norm, skipped = _apply_gradients(optimizer)
+    measures, terms = _reduce(reports, context)
+    return StepResult(measures=measures, terms=terms, grad_norm=grad_norm, skipped=skipped)
+
+
+@torch.no_grad()
+def evaluate_step(
+    chunks: Sequence[DistributedDataParallel],
+    objective: Objective,
+    batches: Sequence[Batch],
+    context: ParallelContext,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The measures over a global batch, and what each was divided by, without gradients.
+
+    The pieces are to be in evaluation mode; averages over several calls weigh by the second result.
+    """
+    return _reduce(_run_schedule(chunks, objective, batches, context, forward_only=True), context)
+
+
+def _run_schedule(
+    chunks: Sequence[DistributedDataParallel],
+    objective: Objective,
+    batches: Sequence[Batch],
+    context: ParallelContext,
+    forward_only: bool,
+) -> list[Report]:
+    rows, length = batches[0]["tokens"].shape
+    assert all(a["tokens"].shape == b["tokens"].shape for a, b in pairwise(batches)), "micro-batches differ in shape"
+    # Every piece of this rank reads the same micro-batches.
+    iterators = [iter(batches) for _ in chunks]
+    alone = len(chunks) == 1
+    return get_forward_backward_func()(
+        forward_step_func=objective.forward_step,
+        data_iterator=iterators[0] if alone else iterators,
+        model=chunks[0] if alone else list(chunks),
+        num_microbatches=len(batches),
+        seq_length=length,
+        micro_batch_size=rows,
+        forward_only=forward_only,
+    )
+
+
+def _apply_gradients(optimizer: MegatronOptimizer) -> tuple[float, bool]:
+    """Clips and steps; gradients that are not finite leave weights and optimizer state as they are."""
+    not_finite = optimizer.prepare_grads()
+    grad_norm = float(optimizer.get_grad_norm())
+    if not_finite or not math.isfinite(grad_norm):
+        return grad_norm, True
+    if optimizer.config.clip_grad > 0:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        clip_grad_by_total_norm_fp32(parameters, optimizer.config.clip_grad, grad_norm)
+    return grad_norm, not optimizer.step_with_ready_grads()
+
+
+def _reduce(reports: Sequence[Report], context: ParallelContext) -> tuple[dict[str, float], dict[str, float]]:
+    """Adds reports up over micro-batches and ranks, and divides. Only the last stage has reports."""
+    totals: dict[str, list[float]] = {}
+    if context.is_last_stage:
+        names = sorted(reports[0])
+        sums = sum(torch.stack([report[name].double() for name in names]) for report in reports)
+        assert isinstance(sums, torch.Tensor)
+        totals = dict(zip(names, sum_over(sums, context.groups.dp_cp).tolist(), strict=True))
+    totals = broadcast_from_last(totals, context.groups.pp)
+    measures = {name: value / terms if terms else math.nan for name, (value, terms) in totals.items()}
+    return measures, {name: terms for name, (_, terms) in totals.items()}
