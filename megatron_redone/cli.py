@@ -7,7 +7,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from megatron_redone import __version__
@@ -38,18 +38,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     # Overrides may stand before, between and after the options.
     overrides = [*options.overrides, *rest]
-    _setup_logging()
+    return guarded(f"redone {options.stage}", lambda: _run(STAGES[options.stage], options, overrides))
+
+
+def guarded(program: str, body: Callable[[], None]) -> int:
+    """Runs a command's body and returns its exit code; what the user must mend is told in one line.
+
+    Args:
+        program: The name that the line begins with.
+        body: The work.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        return _run(STAGES[options.stage], options, overrides)
+        body()
+        sys.stdout.flush()
     except UserError as error:
-        print(f"redone {options.stage}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print(f"redone {options.stage}: interrupted", file=sys.stderr)
+        print(f"{program}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as in `redone ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -78,7 +89,7 @@ def _add_stage(commands: Any, name: str, stage: Stage) -> None:
     overrides.completer = _KeyCompleter(stage)  # type: ignore[attr-defined]
 
 
-def _run(stage: Stage, options: argparse.Namespace, overrides: list[str]) -> int:
+def _run(stage: Stage, options: argparse.Namespace, overrides: list[str]) -> None:
     from megatron_redone.config import load_config, to_yaml
 
     flags = [text for text in overrides if text.startswith("-")]
@@ -89,7 +100,6 @@ def _run(stage: Stage, options: argparse.Namespace, overrides: list[str]) -> int
         print(to_yaml(config), end="")
     else:
         stage.run(config)
-    return 0
 
 
 class _StageHelp(argparse.Action):
@@ -130,7 +140,3 @@ def _complete(parser: argparse.ArgumentParser) -> None:
     except ImportError:
         sys.exit(1)
     argcomplete.autocomplete(parser, always_complete_options=False)
-
-
-def _setup_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -104,8 +104,9 @@ def _read_lines(piece: Piece) -> Iterator[tuple[list[bytes], int]]:
                 counted = reached
         # The last line reaches over the end of the range, or has no line end.
         rest += _rest_of_line(stream) if rest and piece.end is not None else b""
-        if rest:
-            yield [rest], max(0, piece.start + piece.size - counted)
+        left = max(0, piece.start + piece.size - counted)
+        if rest or left:
+            yield [rest] if rest else [], left
 
 
 def _decompressed(path: str, stored: BinaryIO) -> Any:

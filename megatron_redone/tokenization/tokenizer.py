@@ -93,7 +93,7 @@ class Tokenizer:
             FastPathDisagreement: a text of the checked sample got other ids than from the reference. What was
                 encoded before it can't be trusted: begin again with `fast=False`.
         """
-        if self._fast is None or not fast:
+        if self._fast is None or not fast or not texts:
             return _flatten(self._reference.encode_batch(texts))
         encoded = Encoded(*self._fast.encode_batch(texts))
         self._check_sample(texts, encoded)

@@ -1,0 +1,70 @@
+"""The command line as a user meets it, in processes of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megatron_redone.config import describe_keys
+from megatron_redone.stages import STAGES
+
+REQUIRED = ["input=a.jsonl", "output_prefix=x", "tokenizer.path=d"]
+
+
+def redone(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "megatron_redone", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+
+
+def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
+    code = "import sys, megatron_redone.cli as c; c.build_parser().format_help(); print(sorted(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for heavy in ("torch", "numpy", "omegaconf", "tokenizers", "rich"):
+        assert f"'{heavy}'" not in modules
+    listing = redone("--help")
+    assert listing.returncode == 0 and all(stage in listing.stdout for stage in STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_help_lists_every_key(stage: str) -> None:
+    shown = redone(stage, "--help")
+    assert shown.returncode == 0
+    for row in describe_keys(STAGES[stage].config_class()):
+        assert f"  {row.name}  (" in shown.stdout and row.help and row.help in shown.stdout
+
+
+def test_dry_run_prints_the_resolved_configuration_and_reads_nothing(tmp_path: Path) -> None:
+    shown = redone("tokenize", *REQUIRED, "--dry-run", "workers=3")
+    assert shown.returncode == 0 and "workers: 3" in shown.stdout
+    file = tmp_path / "again.yaml"
+    file.write_text(shown.stdout)
+    assert redone("tokenize", "--config", str(file), "--dry-run").stdout == shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tokenize", "tokenizer.pth=d"], "tokenizer.pth: unknown key; did you mean 'path'?"),
+        (["tokenize"], "required keys are missing: input, output_prefix, tokenizer.path"),
+        (["tokenize", "--config", "none.yaml"], "none.yaml: no such configuration file"),
+        (["tokenize", "--frobnicate", *REQUIRED], "--frobnicate: unknown option"),
+        (["tokenize", *REQUIRED], "a.jsonl: no such file or directory"),
+    ],
+)
+def test_mistakes_exit_with_2_and_one_line(arguments: list[str], message: str) -> None:
+    shown = redone(*arguments)
+    assert shown.returncode == 2
+    assert message in shown.stderr and shown.stderr.count("\n") == 1
+
+
+def test_completion_of_stages_and_keys(tmp_path: Path) -> None:
+    pytest.importorskip("argcomplete")
+    script = Path(sys.executable).parent / "redone"
+    for line, expected in {"redone tok": "tokenize", "redone tokenize tokenizer.pa": "tokenizer.path="}.items():
+        out = tmp_path / "out"
+        variables = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n",
+                     "_ARGCOMPLETE_STDOUT_FILENAME": str(out), "COMP_WORDBREAKS": " "}  # fmt: skip
+        subprocess.run([str(script)], env={**os.environ, **variables}, timeout=60, capture_output=True)
+        assert expected in out.read_text()
