@@ -18,7 +18,10 @@ import tokenizers
 from megatron_redone.formats.indexed import IndexedDataset
 from tests.helpers import small_tokenizer
 
-WORDS = [*["ferry", "湖边", "dumplings", "café", "noodles", "好吃", "windy", "#travel", "3.5", "km", "ok！", "don't", "<|im_end|>"], "\n"]
+# fmt: off
+WORDS = ["ferry", "湖边", "dumplings", "café", "noodles", "好吃", "windy", "#travel", "3.5", "km", "ok！", "don't",
+         "<|im_end|>", "\n"]
+# fmt: on
 
 
 @pytest.fixture(scope="module")
