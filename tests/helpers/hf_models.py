@@ -63,7 +63,17 @@ def hf_model(name: str, seed: int = 0, **changes: Any) -> Any:
 
 def full_weights(model: Any, shape: Architecture) -> dict[str, torch.Tensor]:
     """A transformers model's weights under this project's full names."""
-    theirs = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    return rename({key: value.detach().clone() for key, value in model.state_dict().items()}, shape)
+
+
+def full_gradients(model: Any, shape: Architecture) -> dict[str, torch.Tensor]:
+    """A transformers model's gradients under this project's full names."""
+    gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
+    return rename({key: grad for key, grad in gradients.items() if grad is not None}, shape)
+
+
+def rename(theirs: dict[str, torch.Tensor], shape: Architecture) -> dict[str, torch.Tensor]:
+    """Tensors by transformers' names to tensors by this project's, rearranged."""
     ours = {
         "embedding.word_embeddings.weight": theirs["model.embed_tokens.weight"],
         "decoder.final_layernorm.weight": theirs["model.norm.weight"],

@@ -3,6 +3,8 @@
 Everything here is imported on ranks of the pool by name.
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +15,15 @@ from megatron_redone.config.model import Backend, ModelConfig, Precision, Recomp
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.distributed import ParallelContext, start_context
+from megatron_redone.distributed.context_parallel import split_sequence
 from megatron_redone.models.build import Model, build_model
-from megatron_redone.models.shards import iterate_shards, load_full_weights
+from megatron_redone.models.shards import EMBEDDING, OUTPUT, iterate_shards, load_full_weights
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives.language_modelling import LanguageModelling
-from megatron_redone.objectives.objective import Batch
+from megatron_redone.objectives.objective import Batch, LossFunction, Report
+from megatron_redone.objectives.row_batch import place_rows
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
-from megatron_redone.training.train_step import StepResult, train_step
+from megatron_redone.training.train_step import StepResult, evaluate_step, train_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,17 @@ def random_rows(rows: int, length: int, vocab: int, seed: int) -> Batch:
     }
 
 
+def packed_row(lengths: list[int], vocab: int, seed: int) -> Batch:
+    """One row of documents of the given lengths, kept apart."""
+    row = random_rows(1, sum(lengths), vocab, seed)
+    borders = [0, *itertools.accumulate(lengths)]
+    return {
+        **row,
+        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+        "cu_seqlens": torch.tensor(borders, dtype=torch.int32),
+    }
+
+
 def micro_batches(batch: Batch, context: ParallelContext, rows: int) -> list[Batch]:
     """This rank's share of a global batch, in micro-batches of `rows`."""
     count = batch["tokens"].shape[0] // context.data_size
@@ -88,11 +103,63 @@ def train(run: Run, steps: int, length: int = 32, rows: int = 8) -> list[tuple[f
     return [(result.loss, result.grad_norm) for result in results]
 
 
-def gradients(model: Model) -> dict[str, torch.Tensor]:
-    """The reduced gradients of this rank's shards."""
-    return {
-        shard.name: shard.parameter.main_grad.clone()
-        for shard in iterate_shards(  # type: ignore[attr-defined]
-            model.chunks, model.architecture, model.context
-        )
-    }
+@dataclass(frozen=True)
+class ShardGradient:
+    """A reduced gradient as one rank holds it, and which part of the full one it is."""
+
+    name: str
+    dim: int | None
+    ranges: tuple[tuple[int, int], ...]
+    gradient: torch.Tensor
+
+    def part_of(self, full: torch.Tensor) -> torch.Tensor:
+        """The same part of a full gradient."""
+        if self.dim is None:
+            return full
+        return torch.cat([full.narrow(self.dim, a, b - a) for a, b in self.ranges], self.dim)
+
+
+def gradients(run: Run, batches: list[Batch]) -> tuple[float, list[ShardGradient]]:
+    """Loss and gradients of one step, not clipped."""
+    model = start(run)
+    chunks = wrap_data_parallel(model)
+    optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-9, clip_grad=0.0))
+    result = train_step(chunks, optimizer, LanguageModelling(model.context), batches, model.context)
+    found = []
+    for shard in iterate_shards(model.chunks, model.architecture, model.context):
+        gradient = shard.parameter.main_grad  # type: ignore[attr-defined]
+        if shard.name in (EMBEDDING, OUTPUT):
+            rows = sum(b - a for a, b in shard.ranges)
+            assert not gradient[rows:].any(), "padding has a gradient"
+            gradient = gradient[:rows]
+        found.append(ShardGradient(shard.name, shard.dim, shard.ranges, gradient.clone()))
+    return result.loss, found
+
+
+@dataclass
+class _LogitCapture:
+    """An objective that keeps the last stage's logits."""
+
+    context: ParallelContext
+    logits: list[torch.Tensor] = field(default_factory=list)
+
+    def forward_step(self, batches: Iterator[Batch], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
+        rows = place_rows(next(batches), self.context)
+        return chunk(rows.tokens, rows.position_ids, None, packed_seq_params=rows.layout), self._keep
+
+    def _keep(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Report]:
+        self.logits.append(logits)
+        return logits.sum(), torch.ones((), dtype=torch.int32), {"loss": torch.ones(2)}
+
+
+def logits(run: Run, batches: list[Batch]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each micro-batch, the logits [B, L, V / TP] of the last stage's ranks and the row positions [L] they are of."""
+    model = start(run)
+    chunks = wrap_data_parallel(model)
+    for chunk in chunks:
+        chunk.eval()
+    capture = _LogitCapture(model.context)
+    evaluate_step(chunks, capture, batches, model.context)
+    positions = torch.arange(batches[0]["tokens"].shape[1])[None]
+    mine = split_sequence(positions, model.context.context_rank, model.context.config.context_parallel_size)[0]
+    return [(found, mine) for found in capture.logits]
