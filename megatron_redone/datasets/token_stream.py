@@ -47,7 +47,7 @@ class TokenStream:
                 vocabulary.
         """
         self.prefix, self.seq_length, self.seed, self.shuffle = prefix, seq_length, seed, shuffle
-        self._dataset = IndexedDataset(prefix)
+        self._dataset = IndexedDataset(prefix, random_access=shuffle)
         self.token_count = self._dataset.token_count
         self.samples_per_epoch = (self.token_count - 1) // seq_length
         if self.samples_per_epoch < 1:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -205,8 +205,12 @@ class IndexedDataset:
         document_indices: `int64[D + 1]`, mapped.
     """
 
-    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+    def __init__(self, prefix: str | os.PathLike[str], random_access: bool = False) -> None:
         """Opens both files and checks that their sizes fit the header.
+
+        Args:
+            prefix: The dataset's path without suffix.
+            random_access: Reads will jump about: the system fetches what is asked for and reads nothing ahead.
 
         Raises:
             UserError: a file is missing, is not of this format, or is truncated.
@@ -225,6 +229,9 @@ class IndexedDataset:
         self.document_indices = self._map(np.int64, offset + 12 * self.sequence_count, indices)
         self.token_count = self._check_bin_size()
         self._fd = os.open(self.paths.bin, os.O_RDONLY)
+        self._random_access = random_access
+        if random_access and hasattr(os, "posix_fadvise"):  # not on macOS
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
 
     def __len__(self) -> int:
         """The number of sequences."""
@@ -263,10 +270,10 @@ class IndexedDataset:
             self.close()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"prefix": str(self.paths.bin)}
+        return {"prefix": str(self.paths.bin), "random_access": self._random_access}
 
-    def __setstate__(self, state: dict[str, str]) -> None:
-        self.__init__(state["prefix"])
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
 
     def _map(self, dtype: npt.DTypeLike, offset: int, count: int) -> np.ndarray:
         if count == 0:
