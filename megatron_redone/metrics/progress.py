@@ -27,6 +27,11 @@ def scaled(number: float) -> str:
     return f"{number:.0f}T"
 
 
+def _operations(number: float) -> str:
+    text = scaled(number)
+    return f"{text[:-1]:>4} {text[-1]}FLOP/s"
+
+
 # Name of the metric, and how a line shows it; the widths hold for the values that runs have.
 _COLUMNS: list[tuple[str, Callable[[float], str]]] = [
     ("loss", lambda value: f"loss {value:7.4f}"),
@@ -34,7 +39,7 @@ _COLUMNS: list[tuple[str, Callable[[float], str]]] = [
     ("learning_rate", lambda value: f"lr {value:.2e}"),
     ("tokens_per_second", lambda value: f"{scaled(value):>5} tokens/s"),
     ("mfu", lambda value: f"{100 * value:4.1f}% MFU"),
-    ("tflops_per_device", lambda value: f"{scaled(value * 1e12):>5}FLOP/s"),
+    ("tflops_per_device", lambda value: _operations(value * 1e12)),
     ("memory_gb", lambda value: f"{value:5.1f} GB"),
     ("seconds_left", lambda value: f"{duration(value):>8} left"),
 ]

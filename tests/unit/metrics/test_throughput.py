@@ -85,7 +85,7 @@ def test_lines_are_aligned_and_readable() -> None:
         "      0:59 left  reward_margin 0.25",
     ]
     without_peak = progress_line(1, 5, {"loss": 1.0, "tflops_per_device": 0.0123})
-    assert without_peak == "step 1/5  loss  1.0000  12.3GFLOP/s"
+    assert without_peak == "step 1/5  loss  1.0000  12.3 GFLOP/s"
 
 
 def test_validation_stands_alone_on_the_console() -> None:
