@@ -48,12 +48,13 @@ def _check_sequence(architecture: Architecture, parallel: ParallelConfig, seq_le
         raise UserError(f"seq_length: {seq_length} exceeds the model's sliding window of {window}, not supported")
 
 
-def check_token_ids(largest: int, architecture: Architecture) -> None:
-    """Refuses a vocabulary whose ids the model has no embedding for."""
-    if largest >= architecture.vocab_size:
+def check_micro_batches(count: int, parallel: ParallelConfig) -> None:
+    """Refuses a number of micro-batches that an interleaved pipeline cannot take in turns."""
+    stages = parallel.pipeline_model_parallel_size
+    if parallel.virtual_pipeline_model_parallel_size is not None and count % stages:
         raise UserError(
-            f"token id {largest} is beyond the model's vocabulary of {architecture.vocab_size}; "
-            "the data was tokenized with another model's tokenizer"
+            f"global_batch_size: gives each process {count} micro-batches, which the interleaved pipeline of {stages} "
+            f"stages cannot take in turns; make them a multiple of {stages}"
         )
 
 

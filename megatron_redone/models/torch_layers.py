@@ -50,6 +50,10 @@ class TorchSwiGLU(torch.nn.Module):
         """Gate and up, side by side in [..., 2 * F], to [..., F]."""
         return _SwiGLU.apply(gate_and_up)  # type: ignore[return-value]
 
+    def sharded_state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Nothing: megatron-core asks every module of an MLP for its part of a checkpoint."""
+        return {}
+
 
 class _SwiGLU(torch.autograd.Function):
     @staticmethod

@@ -67,7 +67,7 @@ def transformer_config(
         # Adds weight gradients within the matrix product, where a kernel for it is there.
         gradient_accumulation_fusion=layers._grad_accum_fusion_available,
         **_fusions(backend),
-        **_recompute(model, architecture, parallel),
+        **_recompute(model, architecture, parallel, backend),
     )
 
 
@@ -89,9 +89,14 @@ def _fusions(backend: Backend) -> dict[str, Any]:
     }
 
 
-def _recompute(model: ModelConfig, architecture: Architecture, parallel: ParallelConfig) -> dict[str, Any]:
+def _recompute(
+    model: ModelConfig, architecture: Architecture, parallel: ParallelConfig, backend: Backend
+) -> dict[str, Any]:
     if model.recompute is Recompute.none:
         return {}
+    if "layernorm" in model.recompute_modules and backend is Backend.torch:
+        # megatron-core asks Transformer Engine for its state there.
+        raise UserError("recompute_modules: layernorm needs backend=transformer_engine")
     if model.recompute is Recompute.selective:
         return {"recompute_granularity": "selective", "recompute_modules": list(model.recompute_modules)}
     held = architecture.num_hidden_layers // parallel.pipeline_chunks

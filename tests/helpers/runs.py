@@ -23,6 +23,7 @@ from megatron_redone.objectives.language_modelling import LanguageModelling
 from megatron_redone.objectives.objective import Batch, LossFunction, Report
 from megatron_redone.objectives.row_batch import place_rows
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
+from megatron_redone.training.schedule import LearningRate
 from megatron_redone.training.train_step import StepResult, evaluate_step, train_step
 
 
@@ -153,7 +154,7 @@ class _LogitCapture:
 
 
 def logits(run: Run, batches: list[Batch]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """For each micro-batch, the logits [B, L, V / TP] of the last stage's ranks and the row positions [L] they are of."""
+    """For each micro-batch, the last stage's logits [B, L, V / TP] and their positions [L] in the row."""
     model = start(run)
     chunks = wrap_data_parallel(model)
     for chunk in chunks:
@@ -163,3 +164,32 @@ def logits(run: Run, batches: list[Batch]) -> list[tuple[torch.Tensor, torch.Ten
     positions = torch.arange(batches[0]["tokens"].shape[1])[None]
     mine = split_sequence(positions, model.context.context_rank, model.context.config.context_parallel_size)[0]
     return [(found, mine) for found in capture.logits]
+
+
+def train_on_text(run: Run, ids: list[int], length: int, rows: int, steps: int) -> list[float]:
+    """Losses of training on consecutive rows of a text, from random weights."""
+    context = start_context(ParallelConfig(**run.parallel), Device.cpu)
+    shape = hf_models.architecture(run.model, **run.changes)
+    model = build_model(shape, ModelConfig(hf_config="none", backend=Backend.torch, **run.compute), context)
+    chunks = wrap_data_parallel(model)
+    config = OptimizerConfig(lr=2e-3, warmup_share=0.2)
+    optimizer = build_optimizer(chunks, config)
+    schedule = LearningRate(config, steps)
+    text = torch.tensor(ids[: steps * rows * length + 1])
+    losses = []
+    for step in range(steps):
+        batch = text_rows(text[step * rows * length :], rows, length)
+        set_learning_rate(optimizer, schedule.at(step))
+        mine = micro_batches(batch, context, rows=rows // context.data_size)
+        losses.append(train_step(chunks, optimizer, LanguageModelling(context), mine, context).loss)
+    return losses
+
+
+def text_rows(text: torch.Tensor, rows: int, length: int) -> Batch:
+    """The first rows of a text."""
+    return {
+        "tokens": text[: rows * length].view(rows, length),
+        "labels": text[1 : rows * length + 1].view(rows, length),
+        "loss_mask": torch.ones(rows, length),
+        "position_ids": torch.arange(length).repeat(rows, 1),
+    }

@@ -1,0 +1,77 @@
+"""megatron-core's optimizer as it is set up here."""
+
+import copy
+import math
+
+import pytest
+import torch
+from helpers import hf_models
+from helpers.ranks import run_on_ranks
+from helpers.runs import Run, micro_batches, random_rows, start
+
+from megatron_redone.config.optimizer import OptimizerConfig
+from megatron_redone.models.wrapping import wrap_data_parallel
+from megatron_redone.objectives.language_modelling import LanguageModelling
+from megatron_redone.training.optimizer import build_optimizer
+from megatron_redone.training.train_step import train_step
+
+pytestmark = pytest.mark.distributed
+
+
+def three_steps(run: Run) -> tuple[list[float], dict[str, torch.Tensor]]:
+    model = start(run)
+    chunks = wrap_data_parallel(model)
+    optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-2, weight_decay=0.3, clip_grad=1.0))
+    batches = [random_rows(2, 16, 500, seed) for seed in range(3)]
+    results = [
+        train_step(chunks, optimizer, LanguageModelling(model.context), [batch], model.context) for batch in batches
+    ]
+    weights = {name: value.detach().clone() for name, value in model.chunks[0].named_parameters()}
+    return [result.loss for result in results], weights
+
+
+def test_three_steps_equal_transformers_with_torch_adamw() -> None:
+    """Losses, clipping, and weight decay on matrices only."""
+    [(losses, weights)] = run_on_ranks(1, three_steps, Run(model="qwen2_untied"))
+    oracle = hf_models.hf_model("qwen2_untied")
+    matrices = [parameter for parameter in oracle.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in oracle.parameters() if parameter.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": 0.3}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
+    for step, loss in enumerate(losses):
+        batch = random_rows(2, 16, 500, step)
+        scores = oracle(batch["tokens"]).logits.flatten(0, 1)
+        each = torch.nn.functional.cross_entropy(scores, batch["labels"].flatten(), reduction="none")
+        total = (each * batch["loss_mask"].flatten()).sum() / batch["loss_mask"].sum()
+        assert loss == pytest.approx(float(total), rel=1e-5)
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(oracle.parameters(), 1.0)
+        optimizer.step()
+    norm = weights["decoder.final_layernorm.weight"]
+    torch.testing.assert_close(norm, oracle.model.norm.weight.detach(), rtol=1e-4, atol=1e-5)
+    output = weights["output_layer.weight"][:500]
+    torch.testing.assert_close(output, oracle.lm_head.weight.detach(), rtol=1e-3, atol=1e-4)
+
+
+def step_over_nan(run: Run) -> tuple[bool, float, bool, bool]:
+    model = start(run)
+    chunks = wrap_data_parallel(model)
+    optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-2))
+    objective = LanguageModelling(model.context)
+    good = random_rows(4, 16, 500, 0)
+    train_step(chunks, optimizer, objective, micro_batches(good, model.context, rows=1), model.context)
+    bad = {**good, "loss_mask": good["loss_mask"].clone()}
+    bad["loss_mask"][-1, -1] = math.nan
+    before = copy.deepcopy([parameter.data for parameter in model.chunks[0].parameters()])
+    result = train_step(chunks, optimizer, objective, micro_batches(bad, model.context, rows=1), model.context)
+    unchanged = all(torch.equal(a, b) for a, b in zip(before, model.chunks[0].parameters(), strict=True))
+    after = train_step(chunks, optimizer, objective, micro_batches(good, model.context, rows=1), model.context)
+    return result.skipped, result.grad_norm, unchanged, after.skipped
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_gradients_that_are_not_finite_change_nothing(world_size: int) -> None:
+    """Also where only one rank's micro-batch is bad."""
+    for skipped, grad_norm, unchanged, skipped_after in run_on_ranks(world_size, step_over_nan, Run()):
+        assert skipped and not math.isfinite(grad_norm) and unchanged and not skipped_after
