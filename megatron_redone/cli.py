@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,12 +49,13 @@ def guarded(program: str, body: Callable[[], None]) -> int:
         program: The name that the line begins with.
         body: The work.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _quiet_others()
     try:
         body()
         sys.stdout.flush()
     except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        if _speaks():
+            print(f"{program}: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
@@ -61,6 +63,24 @@ def guarded(program: str, body: Callable[[], None]) -> int:
     except BrokenPipeError:  # the reader of our output went away, as in `redone ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _quiet_others() -> None:
+    """Our own messages as plain lines; of megatron-core and torch, which tell every rank's user much, warnings only."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("megatron_redone").setLevel(logging.INFO)
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module=r"(megatron|torch)\.")
+
+
+def _speaks() -> bool:
+    """Whether this process tells an error: the first of a launcher's, or one that has met an error of its own.
+
+    Before the processes have joined, all of them meet the same error.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    joined = distributed is not None and distributed.is_initialized()
+    return joined or os.environ.get("RANK", "0") == "0"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ that names the key and the nearest spelling, rather than by the library's except
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -47,6 +47,19 @@ def load_config(schema: type[T], file: str | None = None, overrides: Sequence[st
 def to_yaml(config: Any) -> str:
     """A configuration as YAML that `load_config` reads back to the same values."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def flat_values(text: str) -> dict[str, Any]:
+    """The values in a YAML text by their dotted keys; a list is one value."""
+
+    def walk(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        if not isinstance(node, dict):
+            yield prefix, node
+            return
+        for name, value in node.items():
+            yield from walk(value, f"{prefix}.{name}" if prefix else str(name))
+
+    return dict(walk(_plain(OmegaConf.create(text)), ""))
 
 
 def _read_file(file: str) -> dict[str, Any]:

@@ -37,7 +37,9 @@ RECOMPUTE_MODULES = ("core_attn", "mlp", "layernorm")
 class ModelConfig:
     """The architecture, which Hugging Face's config.json gives, and how it is computed."""
 
-    hf_config: str = key("a Hugging Face model directory, or its config.json, that gives the architecture")
+    hf_config: str | None = key(
+        "a Hugging Face model directory, or its config.json, that gives the architecture; null takes init_from's", None
+    )
     backend: Backend = key("modules of a layer; auto takes Transformer Engine where it runs", Backend.auto)
     precision: Precision = key("type of weights and activations", Precision.bf16)
     recompute: Recompute = key("activations computed again in the backward pass", Recompute.none)
@@ -47,8 +49,6 @@ class ModelConfig:
     )
 
     def __post_init__(self) -> None:
-        if not self.hf_config:
-            raise UserError("hf_config: is empty; name a model directory or a config.json")
         if self.recompute is Recompute.selective and not self.recompute_modules:
             raise UserError("recompute_modules: the list is empty; name a module or set recompute=none")
         for name in self.recompute_modules:

@@ -83,6 +83,15 @@ def sum_over(tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
     return tensor
 
 
+def largest(value: int) -> int:
+    """The largest of the values that the ranks pass, on every rank."""
+    if not _others_exist():
+        return value
+    box = torch.tensor(value)
+    dist.all_reduce(box, dist.ReduceOp.MAX)  # on the CPU, over gloo: no device has to wait
+    return int(box)
+
+
 def broadcast_from_main(value: T) -> T:
     """What rank 0 passed, on every rank. Any object that pickles."""
     return _broadcast(value, 0, dist.group.WORLD)

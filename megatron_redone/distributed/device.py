@@ -1,6 +1,7 @@
 """Chooses the device of this process."""
 
 import os
+import resource
 
 import torch
 
@@ -27,3 +28,10 @@ def claim_device(choice: Device) -> torch.device:
         raise UserError(f"device: process {local_rank} of this machine has no CUDA device of its own ({count} found)")
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """The most memory that this process has held: of its CUDA device, or resident. Gigabytes of 10^9 bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -13,6 +13,8 @@ from typing import Any
 
 from megatron_redone.errors import UserError
 
+_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
@@ -33,14 +35,14 @@ class ModelShape:
 
     @classmethod
     def from_hf_config(cls, config: Mapping[str, Any]) -> "ModelShape":
-        """Reads the dictionary in a Hugging Face `config.json` of a Qwen2, Llama or Qwen3 model.
+        """Reads the dictionary in a Hugging Face `config.json` of a Llama, Mistral, Qwen2 or Qwen3 model.
 
         Raises:
             UserError: another family, or a size is missing.
         """
         family = config.get("model_type")
-        if family not in ("qwen2", "llama", "qwen3"):
-            raise UserError(f"config.json: model_type {family!r} is not one of qwen2, llama, qwen3")
+        if family not in _FAMILIES:
+            raise UserError(f"config.json: model_type {family!r} is not one of {', '.join(_FAMILIES)}")
         # Qwen2 has biases on q, k and v whatever its config says; for the others the config says it.
         attention_bias = family != "qwen2" and bool(config.get("attention_bias"))
         hidden, heads = _size(config, "hidden_size"), _size(config, "num_attention_heads")

@@ -39,4 +39,9 @@ STAGES = {
         "megatron_redone.config.tokenize:TokenizeConfig",
         "megatron_redone.stages.tokenize",
     ),
+    "pretrain": Stage(
+        "train on tokens, from random weights or from a checkpoint (start it with torchrun)",
+        "megatron_redone.config.pretrain:PretrainConfig",
+        "megatron_redone.stages.pretrain",
+    ),
 }

@@ -1,0 +1,119 @@
+"""The folder of a run's checkpoints: names, the commit by a rename, and what is kept.
+
+    step-00000500/       complete; made by the rename of step-00000500.partial
+    latest               the name of the newest complete one
+
+A reader never meets half a checkpoint: everything is on the disk before the rename, and `latest` is
+written after it.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import write_text
+
+_NAME = re.compile(r"step-(\d{8,})")
+_LATEST = "latest"
+
+
+class CheckpointFolder:
+    """The checkpoints of one run. Methods that write are for one process."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes the folder, which need not exist yet."""
+        self.path = path
+
+    def steps(self) -> list[int]:
+        """The steps of the complete checkpoints, ascending."""
+        if not self.path.is_dir():
+            return []
+        matches = (_NAME.fullmatch(entry.name) for entry in self.path.iterdir() if entry.is_dir())
+        return sorted(int(match[1]) for match in matches if match)
+
+    def of_step(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.path / f"step-{step:08d}"
+
+    def partial(self, step: int) -> Path:
+        """Where the checkpoint of a step lies while it is written."""
+        final = self.of_step(step)
+        return final.with_name(final.name + ".partial")
+
+    def latest(self) -> Path | None:
+        """The newest complete checkpoint, or None."""
+        file = self.path / _LATEST
+        if file.is_file():
+            named = self.path / file.read_text().strip()
+            if named.is_dir():
+                return named
+        # Somebody removed it, or the machine went down between the rename and `latest`.
+        steps = self.steps()
+        return self.of_step(steps[-1]) if steps else None
+
+    def begin(self, step: int) -> Path:
+        """An empty folder to write the checkpoint of a step to.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        partial = self.partial(step)
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(f"checkpoint.save_dir: {self.path} cannot be written to ({error.strerror})") from None
+        return partial
+
+    def commit(self, step: int) -> Path:
+        """Gives the written checkpoint its name, then names it as the latest."""
+        final, partial = self.of_step(step), self.partial(step)
+        _flush_tree(partial)
+        if final.exists():  # the same step again, after a resume from an earlier one
+            _remove(final)
+        os.replace(partial, final)
+        _flush_folder(self.path)
+        write_text(self.path / _LATEST, final.name + "\n")
+        return final
+
+    def abandon(self, step: int) -> None:
+        """Removes what was written of a checkpoint that failed."""
+        shutil.rmtree(self.partial(step), ignore_errors=True)
+
+    def prune(self, keep_last: int | None, keep_every: int | None) -> None:
+        """Removes checkpoints that are neither among the newest nor at a multiple of `keep_every`."""
+        if keep_last is None:
+            return
+        for step in self.steps()[:-keep_last]:
+            if keep_every is None or step % keep_every:
+                _remove(self.of_step(step))
+
+
+def _remove(path: Path) -> None:
+    # Under another name first: a removal that is cut short must not leave half a checkpoint.
+    doomed = path.with_name(path.name + ".removed")
+    shutil.rmtree(doomed, ignore_errors=True)
+    os.replace(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _flush_tree(path: Path) -> None:
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _flush_file(Path(folder, name))
+        _flush_folder(Path(folder))
+
+
+def _flush_file(path: Path) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,102 @@
+"""What a checkpoint carries beside its tensors, so that it can be resumed, exported and understood alone.
+
+run/config.yaml      the resolved configuration of the run
+run/state.json       where the run stood
+run/hf/              config.json, tokenizer and chat template of the model, as they came
+"""
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import write_json, write_text
+
+# Files of a Hugging Face directory that are not weights.
+HF_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """Where a run stands.
+
+    Attributes:
+        step: Finished steps.
+        consumed_samples: Of the training blend, over all ranks: the data's whole state.
+        consumed_tokens: Over all ranks.
+        data: What identifies the training data; compared on resuming.
+    """
+
+    step: int = 0
+    consumed_samples: int = 0
+    consumed_tokens: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def write_record(checkpoint: Path, config_yaml: str, state: TrainState, hf_files: dict[str, Path]) -> None:
+    """Writes the three parts.
+
+    Args:
+        checkpoint: The folder that is being written.
+        config_yaml: The resolved configuration.
+        state: Where the run stands.
+        hf_files: Name in `run/hf/` and where to copy it from.
+    """
+    (checkpoint / "run" / "hf").mkdir(parents=True)
+    write_text(checkpoint / "run" / "config.yaml", config_yaml)
+    write_json(checkpoint / "run" / "state.json", dataclasses.asdict(state))
+    for name, source in hf_files.items():
+        shutil.copyfile(source, checkpoint / "run" / "hf" / name)
+
+
+def read_state(checkpoint: Path) -> TrainState:
+    """Where the run of a checkpoint stood.
+
+    Raises:
+        UserError: this is not a checkpoint of a run.
+    """
+    try:
+        return TrainState(**json.loads((checkpoint / "run" / "state.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{checkpoint}: not a checkpoint of a training run ({error})") from None
+
+
+def read_config(checkpoint: Path) -> str:
+    """The resolved configuration of the run, as YAML."""
+    return (checkpoint / "run" / "config.yaml").read_text(encoding="utf-8")
+
+
+def hf_folder(checkpoint: Path) -> Path:
+    """The Hugging Face files that a checkpoint carries."""
+    return checkpoint / "run" / "hf"
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a checkpoint of a training run."""
+    return (path / "run" / "state.json").is_file()
+
+
+def collect_hf_files(config_json: Path, tokenizer: Path | None) -> dict[str, Path]:
+    """The files that checkpoints are to carry.
+
+    Args:
+        config_json: The model's config.json.
+        tokenizer: The folder with the tokenizer; None where the model has none.
+    """
+    folders = [config_json.parent] + ([tokenizer] if tokenizer is not None else [])
+    found = {name: folder / name for folder in folders for name in HF_FILES if (folder / name).is_file()}
+    return {**found, "config.json": config_json}

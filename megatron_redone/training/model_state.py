@@ -1,0 +1,44 @@
+"""Weights and optimizer as sharded state, for checkpoints that load on any layout."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.optimizer import MegatronOptimizer
+
+# Gathers the optimizer's state into the shape of the weights: the only form that loads on another tensor
+# or pipeline layout. Over gloo it takes main memory instead of the device's.
+_METADATA = {
+    "distrib_optim_sharding_type": "fully_reshardable",
+    "distrib_optim_fully_reshardable_mem_efficient": True,
+    "chained_optim_avoid_prefix": True,
+}
+
+
+def weights_state(chunks: Sequence[GPTModel]) -> dict[str, Any]:
+    """The weights of this rank's pieces, one entry a piece; their keys count layers over the whole model."""
+    return {f"model{number}": chunk.sharded_state_dict(metadata=_METADATA) for number, chunk in enumerate(chunks)}
+
+
+def full_state(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, is_loading: bool) -> dict[str, Any]:
+    """Weights and optimizer.
+
+    Args:
+        chunks: This rank's pieces, unwrapped.
+        optimizer: Built over them.
+        is_loading: Whether the state is to be filled from a checkpoint.
+    """
+    weights = weights_state(chunks)
+    return {**weights, "optimizer": optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_METADATA)}
+
+
+def load_weights(chunks: Sequence[GPTModel], loaded: dict[str, Any]) -> None:
+    """Puts loaded weights into the pieces."""
+    for number, chunk in enumerate(chunks):
+        chunk.load_state_dict(loaded[f"model{number}"])
+
+
+def load_full(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, loaded: dict[str, Any]) -> None:
+    """Puts loaded weights and optimizer state back."""
+    load_weights(chunks, loaded)
+    optimizer.load_state_dict(loaded["optimizer"])

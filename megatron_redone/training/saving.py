@@ -1,0 +1,104 @@
+"""The callback that saves checkpoints, and the load that a run resumes with."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.optimizer import MegatronOptimizer
+
+from megatron_redone.checkpoint.folder import CheckpointFolder
+from megatron_redone.checkpoint.record import TrainState, read_state
+from megatron_redone.checkpoint.storage import load_sharded, save_sharded
+from megatron_redone.config.checkpoint import CheckpointConfig
+from megatron_redone.distributed.collectives import errors_stop_all_ranks
+from megatron_redone.distributed.context import ParallelContext
+from megatron_redone.errors import UserError
+from megatron_redone.metrics.throughput import Throughput
+from megatron_redone.training.loop import FinishedStep
+from megatron_redone.training.model_state import full_state, load_full, load_weights, weights_state
+
+log = logging.getLogger(__name__)
+
+
+class Saver:
+    """Saves every `save_every` steps, and after the last one."""
+
+    def __init__(
+        self,
+        config: CheckpointConfig,
+        folder: CheckpointFolder,
+        chunks: Sequence[GPTModel],
+        optimizer: MegatronOptimizer,
+        write_record: Callable[[Path, TrainState], None],
+        context: ParallelContext,
+        throughput: Throughput,
+    ) -> None:
+        """Takes what is saved and where to.
+
+        Args:
+            config: When, and what is kept.
+            folder: Of the run's checkpoints.
+            chunks: This rank's pieces, unwrapped.
+            optimizer: Built over them.
+            write_record: Adds configuration, state and tokenizer files; called on the main rank.
+            context: This rank's place.
+            throughput: Paused while saving.
+        """
+        self._config, self._folder, self._chunks, self._optimizer = config, folder, chunks, optimizer
+        self._write_record, self._context, self._throughput = write_record, context, throughput
+
+    def after_step(self, step: FinishedStep) -> None:
+        """Saves when it is time."""
+        every = self._config.save_every
+        if step.is_last or (every is not None and step.state.step % every == 0):
+            with self._throughput.paused():
+                self.save(step.state)
+
+    def save(self, state: TrainState) -> None:
+        """Writes a checkpoint and commits it; it appears whole or not at all."""
+        with errors_stop_all_ranks():
+            if self._context.is_main:
+                self._folder.begin(state.step)
+        partial = self._folder.partial(state.step)
+        try:
+            save_sharded(full_state(self._chunks, self._optimizer, is_loading=False), partial)
+        except UserError:
+            if self._context.is_main:
+                self._folder.abandon(state.step)
+            with errors_stop_all_ranks():
+                raise
+        with errors_stop_all_ranks():
+            if self._context.is_main:
+                self._commit(partial, state)
+
+    def _commit(self, partial: Path, state: TrainState) -> None:
+        try:
+            self._write_record(partial, state)
+            final = self._folder.commit(state.step)
+        except OSError as error:
+            self._folder.abandon(state.step)
+            raise UserError(f"{partial}: the checkpoint could not be written ({error.strerror})") from None
+        self._folder.prune(self._config.keep_last, self._config.keep_every)
+        log.info("saved %s", final)
+
+
+def resume(checkpoint: Path, chunks: Sequence[GPTModel], optimizer: MegatronOptimizer) -> TrainState:
+    """Restores weights and optimizer, on whatever layout, and tells where the run stood."""
+    state = read_state(checkpoint)
+    load_full(chunks, optimizer, _load(full_state(chunks, optimizer, is_loading=True), checkpoint))
+    return state
+
+
+def initialize(checkpoint: Path, chunks: Sequence[GPTModel]) -> None:
+    """Takes the weights of a run's checkpoint and nothing else; before an optimizer is built."""
+    load_weights(chunks, _load(weights_state(chunks), checkpoint))
+
+
+def _load(state: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
+    try:
+        return load_sharded(state, checkpoint)
+    except UserError:
+        with errors_stop_all_ranks():
+            raise
