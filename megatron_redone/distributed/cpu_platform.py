@@ -37,6 +37,7 @@ def install() -> None:
     _replace_tensor_methods()
     _replace_random_state()
     _provide_gradient_accumulation()
+    _skip_collectives_of_one()
     _state["installed"] = True
 
 
@@ -106,6 +107,25 @@ def _provide_gradient_accumulation() -> None:
 
     layers.fused_weight_gradient_mlp_cuda = _GradientAccumulation  # type: ignore[attr-defined]
     layers._grad_accum_fusion_available = True
+    # The embedding's only use of it. Its gradient has a row for every token of the batch, autograd's one for
+    # every token of the vocabulary.
+    layers.F = _EmbeddingOnly  # type: ignore[assignment]
+
+
+def _skip_collectives_of_one() -> None:
+    # In a group of one NCCL does nothing; gloo copies all gradients and all weights to themselves and back.
+    from megatron.core.distributed import param_and_grad_buffer
+
+    for name in ("dist_all_gather_func", "dist_reduce_scatter_func"):
+        setattr(param_and_grad_buffer, name, _unless_alone(getattr(param_and_grad_buffer, name)))
+
+
+def _unless_alone(collective: Callable[..., Any]) -> Callable[..., Any]:
+    def call(output: torch.Tensor, source: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        in_place = output.data_ptr() == source.data_ptr() and output.numel() == source.numel()
+        return None if in_place else collective(output, source, *args, **kwargs)
+
+    return call
 
 
 class _GradientAccumulation:
@@ -118,6 +138,32 @@ class _GradientAccumulation:
             main_grad.addmm_(grad_output.t(), total_input)
         else:
             main_grad.add_(grad_output.t().matmul(total_input))
+
+
+class _EmbeddingOnly:
+    """torch.nn.functional as megatron-core's embedding sees it."""
+
+    @staticmethod
+    def embedding(ids: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Rows of a weight [V, H] by ids [B, S]."""
+        if hasattr(weight, "main_grad"):
+            return _AccumulatingEmbedding.apply(ids, weight)  # type: ignore[return-value]
+        return torch.nn.functional.embedding(ids, weight)
+
+
+class _AccumulatingEmbedding(torch.autograd.Function):
+    """Adds its gradient to the main gradient by itself, and hands none to autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, ids: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        ctx.ids, ctx.weight = ids, weight
+        return torch.nn.functional.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, None]:
+        main_grad = ctx.weight.main_grad
+        main_grad.index_add_(0, ctx.ids.flatten(), grads[0].flatten(0, -2).to(main_grad.dtype))
+        return None, None
 
 
 class _InertStream:

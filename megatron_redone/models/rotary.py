@@ -143,8 +143,12 @@ def _rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.
     half = cos.shape[-1]
     first, second = heads[..., :half], heads[..., half:]
     rotated = torch.empty(heads.shape, dtype=heads.dtype, device=heads.device)
-    rotated[..., :half] = (first * cos).addcmul_(second, sin, value=-1)
-    rotated[..., half:] = (second * cos).addcmul_(first, sin)
+    if heads.dtype == cos.dtype:
+        torch.mul(first, cos, out=rotated[..., :half]).addcmul_(second, sin, value=-1)
+        torch.mul(second, cos, out=rotated[..., half:]).addcmul_(first, sin)
+    else:
+        rotated[..., :half] = (first * cos).addcmul_(second, sin, value=-1)
+        rotated[..., half:] = (second * cos).addcmul_(first, sin)
     return rotated
 
 

@@ -40,6 +40,8 @@ class TorchSelfAttention(SelfAttention):
         assert attention_mask is None and rotary_pos_emb is not None
         query, key, value = self.get_query_key_value_tensors(hidden_states)  # type: ignore[misc,assignment]
         query, key = rotate(query, rotary_pos_emb), rotate(key, rotary_pos_emb)  # type: ignore[arg-type]
+        # A view would keep the whole of query, key and value alive until the backward pass.
+        value = value.contiguous()  # type: ignore[union-attr]
         if self.checkpoint_core_attention and self.training:
             core = self._checkpointed_attention_forward(query, key, value, None, packed_seq_params=packed_seq_params)
         else:

@@ -24,19 +24,20 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         wide = hidden.float()
-        inverse = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        size = hidden.shape[-1]
+        inverse = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(size).add_(eps).rsqrt_()
         ctx.save_for_backward(hidden, weight, inverse)
-        return (wide * inverse).to(hidden.dtype) * weight
+        return (wide * inverse).to(hidden.dtype).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         hidden, weight, inverse = ctx.saved_tensors
-        grad = grads[0].float()
+        grad, wide_weight = grads[0].float(), weight.float()
         normal = hidden.float() * inverse
-        grad_weight = (grad * normal).flatten(0, -2).sum(0).to(weight.dtype)
-        scaled = grad * weight
-        shared = (scaled * normal).mean(-1, keepdim=True)
-        grad_hidden = (scaled - normal * shared).mul_(inverse)
+        product = grad * normal
+        grad_weight = product.flatten(0, -2).sum(0).to(weight.dtype)
+        shared = product.matmul(wide_weight).div_(hidden.shape[-1]).unsqueeze(-1)
+        grad_hidden = (grad * wide_weight).addcmul_(normal, shared, value=-1).mul_(inverse)
         return grad_hidden.to(hidden.dtype), grad_weight, None
 
 

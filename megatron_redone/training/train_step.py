@@ -8,7 +8,6 @@ from itertools import pairwise
 import torch
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
-from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from megatron_redone.distributed.collectives import broadcast_from_last, sum_over
@@ -106,10 +105,19 @@ def _apply_gradients(optimizer: MegatronOptimizer) -> tuple[float, bool]:
     grad_norm = float(optimizer.get_grad_norm())
     if not_finite or not math.isfinite(grad_norm):
         return grad_norm, True
-    if optimizer.config.clip_grad > 0:
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        clip_grad_by_total_norm_fp32(parameters, optimizer.config.clip_grad, grad_norm)
+    _clip(optimizer, grad_norm)
     return grad_norm, not optimizer.step_with_ready_grads()
+
+
+def _clip(optimizer: MegatronOptimizer, grad_norm: float) -> None:
+    """Scales gradients down to the configured norm, in place; without Apex megatron-core would copy each."""
+    limit = optimizer.config.clip_grad
+    if limit <= 0 or grad_norm <= limit:
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if grads:
+        torch._foreach_mul_(grads, limit / (grad_norm + 1e-6))
 
 
 def _reduce(reports: Sequence[Report], context: ParallelContext) -> tuple[dict[str, float], dict[str, float]]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.ranks import run_on_ranks
-from helpers.runs import Run, train_on_text
 
 from megatron_redone.config.model import Precision
+from tests.helpers.ranks import run_on_ranks
+from tests.helpers.runs import Run, train_on_text
 
 DATA = Path(__file__).parents[3] / "shared/data"
 TEXT, TOKENIZER = DATA / "general/wikitext2_valid.txt", DATA / "tokenizer/tokenizer.json"

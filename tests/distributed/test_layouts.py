@@ -1,8 +1,9 @@
 """The same weights and batches give the same training on every layout, in fp32. The oracle is one process."""
 
 import pytest
-from helpers.ranks import run_on_ranks
-from helpers.runs import Run, train
+
+from tests.helpers.ranks import run_on_ranks
+from tests.helpers.runs import Run, train
 
 LAYOUTS = {
     "tp2": (2, {"tensor_model_parallel_size": 2}),

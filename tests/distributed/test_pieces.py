@@ -1,9 +1,9 @@
 """Parts of the engine that exist only over several ranks."""
 
+import os
+
 import pytest
 import torch
-from helpers import hf_models
-from helpers.ranks import run_on_ranks
 
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.config.parallel import Device, ParallelConfig
@@ -12,6 +12,8 @@ from megatron_redone.distributed.collectives import broadcast_from_last, broadca
 from megatron_redone.distributed.context_parallel import gather_sequence, split_sequence
 from megatron_redone.models.build import build_model
 from megatron_redone.models.shards import iterate_shards
+from tests.helpers import hf_models
+from tests.helpers.ranks import run_on_ranks
 
 pytestmark = pytest.mark.distributed
 
@@ -63,6 +65,17 @@ def test_random_weights_are_the_same_on_any_layout(parallel: dict[str, int]) -> 
             if dim is not None:
                 part = torch.cat([part.narrow(dim, a, b - a) for a, b in ranges], dim)
             assert torch.equal(value[: len(part)], part) and not value[len(part) :].any()
+
+
+def start_alone() -> tuple[int, int, str]:
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        del os.environ[name]
+    context = start_context(ParallelConfig(), Device.auto)
+    return context.rank, context.world_size, context.device.type
+
+
+def test_a_process_without_a_launcher_is_a_run_of_one() -> None:
+    assert run_on_ranks(1, start_alone)[0][:2] == (0, 1)
 
 
 def broadcasts() -> tuple[str, str]:

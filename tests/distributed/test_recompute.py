@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.ranks import run_on_ranks
-from helpers.runs import Run, gradients, packed_row
 
 from megatron_redone.objectives.objective import Batch
+from tests.helpers.ranks import run_on_ranks
+from tests.helpers.runs import Run, gradients, packed_row
 
 pytestmark = pytest.mark.distributed
 

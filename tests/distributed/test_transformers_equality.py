@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers import hf_models
-from helpers.ranks import run_on_ranks
-from helpers.runs import Run, ShardGradient, gradients, logits, packed_row, random_rows
 
 from megatron_redone.objectives.objective import Batch
+from tests.helpers import hf_models
+from tests.helpers.ranks import run_on_ranks
+from tests.helpers.runs import Run, ShardGradient, gradients, logits, packed_row, random_rows
 
 pytestmark = pytest.mark.distributed
 

@@ -170,12 +170,15 @@ def _serve(address: str, authkey: bytes) -> None:
     sys.path.insert(0, str(Path(__file__).parents[2]))
     connection = Client(address, authkey=authkey)
     _warm_up()
+    untouched = dict(os.environ)
     while True:
         try:
             job = pickle.loads(connection.recv_bytes())
         except EOFError:  # the session is over
             return
         connection.send_bytes(pickle.dumps(_work(*job)))
+        os.environ.clear()
+        os.environ.update(untouched)
 
 
 def _warm_up() -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from helpers import hf_models
 
 from megatron_redone.config.model import Backend, ModelConfig, Precision, Recompute
 from megatron_redone.config.optimizer import OptimizerConfig
@@ -25,6 +24,7 @@ from megatron_redone.objectives.row_batch import place_rows
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.schedule import LearningRate
 from megatron_redone.training.train_step import StepResult, evaluate_step, train_step
+from tests.helpers import hf_models
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.runs import packed_row, random_rows
 
 from megatron_redone.errors import UserError
 from megatron_redone.objectives.row_batch import check_isolation, place_rows
+from tests.helpers.runs import packed_row, random_rows
 
 
 def context(size: int = 1, rank: int = 0) -> Any:
