@@ -6,18 +6,23 @@ from typing import Any
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.optimizer import MegatronOptimizer
 
-# Gathers the optimizer's state into the shape of the weights: the only form that loads on another tensor
-# or pipeline layout. Over gloo it takes main memory instead of the device's.
-_METADATA = {
-    "distrib_optim_sharding_type": "fully_reshardable",
-    "distrib_optim_fully_reshardable_mem_efficient": True,
-    "chained_optim_avoid_prefix": True,
-}
+
+def _metadata() -> dict[str, Any]:
+    """What megatron-core is told of the form. Made anew for each call: it writes process groups into it.
+
+    The optimizer's state is gathered into the shape of the weights, the only form that loads on another
+    tensor or pipeline layout. Over gloo that takes main memory instead of the device's.
+    """
+    return {
+        "distrib_optim_sharding_type": "fully_reshardable",
+        "distrib_optim_fully_reshardable_mem_efficient": True,
+        "chained_optim_avoid_prefix": True,
+    }
 
 
 def weights_state(chunks: Sequence[GPTModel]) -> dict[str, Any]:
     """The weights of this rank's pieces, one entry a piece; their keys count layers over the whole model."""
-    return {f"model{number}": chunk.sharded_state_dict(metadata=_METADATA) for number, chunk in enumerate(chunks)}
+    return {f"model{number}": chunk.sharded_state_dict(metadata=_metadata()) for number, chunk in enumerate(chunks)}
 
 
 def full_state(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, is_loading: bool) -> dict[str, Any]:
@@ -29,7 +34,7 @@ def full_state(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, is_load
         is_loading: Whether the state is to be filled from a checkpoint.
     """
     weights = weights_state(chunks)
-    return {**weights, "optimizer": optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_METADATA)}
+    return {**weights, "optimizer": optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_metadata())}
 
 
 def load_weights(chunks: Sequence[GPTModel], loaded: dict[str, Any]) -> None:

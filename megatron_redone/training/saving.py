@@ -99,6 +99,6 @@ def initialize(checkpoint: Path, chunks: Sequence[GPTModel]) -> None:
 def _load(state: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
     try:
         return load_sharded(state, checkpoint)
-    except UserError:
+    except UserError:  # raised on all ranks alike
         with errors_stop_all_ranks():
             raise
