@@ -16,13 +16,12 @@ def wrap_data_parallel(model: Model) -> list[DistributedDataParallel]:
     an optimizer is built, not before this.
     """
     on_cuda = model.context.device.type == "cuda"
-    sharded = model.context.config.use_distributed_optimizer
     ddp_config = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,
-        use_distributed_optimizer=sharded,
-        # On CPU communication and computation share the cores: nothing to hide one behind.
+        use_distributed_optimizer=model.context.config.use_distributed_optimizer,
+        # On CPU communication and computation share the cores: nothing to hide one behind. Gathering weights
+        # is not overlapped anywhere: between a step and the next forward pass a checkpoint would hold old ones.
         overlap_grad_reduce=on_cuda,
-        overlap_param_gather=on_cuda and sharded,
     )
     wrapped = [
         # Only the first piece reduces bucket by bucket: the later ones are not on the critical path.

@@ -31,7 +31,6 @@ def build_optimizer(chunks: Sequence[DistributedDataParallel], config: Optimizer
             bf16=first.config.bf16,
             params_dtype=first.config.params_dtype,
             use_distributed_optimizer=first.ddp_config.use_distributed_optimizer,
-            overlap_param_gather=first.ddp_config.overlap_param_gather,
         ),
         list(chunks),  # type: ignore[arg-type]
     )

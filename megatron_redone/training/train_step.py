@@ -117,7 +117,7 @@ def _clip(optimizer: MegatronOptimizer, grad_norm: float) -> None:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if grads:
-        torch._foreach_mul_(grads, limit / (grad_norm + 1e-6))
+        torch._foreach_mul_(grads, limit / (grad_norm + 1e-6))  # type: ignore[attr-defined]
 
 
 def _reduce(reports: Sequence[Report], context: ParallelContext) -> tuple[dict[str, float], dict[str, float]]:
