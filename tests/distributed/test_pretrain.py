@@ -1,6 +1,7 @@
 """The pretrain stage on several layouts: resuming, resharding, mistakes."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -201,6 +202,25 @@ def test_a_damaged_checkpoint_is_told(unbroken: Path, inputs: tuple[Path, list[s
     answers = run_on_ranks(2, pretrain, [*inputs[1], f"output_dir={output}"], timeout=60)
     assert [code for code, _ in answers] == [2, 2]
     assert "the checkpoint could not be read" in answers[0][1] and "Traceback" not in answers[0][1]
+
+
+def pretrain_on_a_small_disk(keys: list[str]) -> tuple[int | str | None, str]:
+    """A run in which rank 1 cannot write a file of more than 20 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if os.environ["RANK"] == "1":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        return pretrain(keys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing(inputs: tuple[Path, list[str]], tmp_path: Path) -> None:
+    keys = [*inputs[1], *TP2_PP2[:1], "training.train_steps=1", f"output_dir={tmp_path}/run"]
+    answers = run_on_ranks(2, pretrain_on_a_small_disk, keys, timeout=60)
+    assert [code for code, _ in answers] == [2, 2], answers
+    assert answers[0][1].count("the checkpoint could not be written") == 1, answers[0][1]
+    assert list((tmp_path / "run/checkpoints").iterdir()) == []
 
 
 def test_a_signal_under_torchrun_saves_and_the_same_command_goes_on(

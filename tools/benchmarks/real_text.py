@@ -5,16 +5,16 @@ The folder holds `social_en`, `social_zh` and `general`, as described in its SOU
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 _MIN_PARAGRAPH = 2
 
 
-def documents(folder: Path) -> Iterator[str]:
-    """Every non-empty text of the folder, in a fixed order: posts, comments, turns, paragraphs and pages."""
-    for part in ("social_en", "social_zh", "general"):
+def documents(folder: Path, parts: Sequence[str] = ("social_en", "social_zh", "general")) -> Iterator[str]:
+    """Every non-empty text of the folder's parts, in a fixed order: posts, comments, turns, paragraphs and pages."""
+    for part in parts:
         for file in sorted((folder / part).rglob("*")):
             reader = _READERS.get(file.suffix)
             if file.is_file() and reader is not None:
