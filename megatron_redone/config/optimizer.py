@@ -29,7 +29,7 @@ class OptimizerConfig:
     """AdamW; weight decay applies to matrices only, not to norms and biases."""
 
     lr: float = key("highest learning rate", 1e-5)
-    min_lr: float = key("learning rate at the last step, and never less than this after the warm-up", 0.0)
+    min_lr: float = key("learning rate that the decay leads to", 0.0)
     weight_decay: float = key("decoupled weight decay of matrices", 0.1)
     adam_beta1: float = key("decay of the mean of gradients", 0.9)
     adam_beta2: float = key("decay of the mean of squared gradients", 0.95)

@@ -28,7 +28,8 @@ class LearningRate:
     def at(self, step: int) -> float:
         """The learning rate of step number `step`; the first is 0.
 
-        The warm-up's last step and the one after it have the full rate; the last step of all has `min_lr`.
+        The warm-up begins above zero, at `lr / warmup_steps`, and the decay would reach `min_lr` one step after
+        the last: no step is wasted on a rate of zero.
         """
         if step < self.warmup_steps:
             return self.config.lr * (step + 1) / self.warmup_steps
@@ -43,7 +44,7 @@ class LearningRate:
             begin = max(begin, self.train_steps - math.ceil(self.config.wsd_decay_share * self.train_steps))
         if step < begin:
             return 1.0
-        progress = min((step - begin + 1) / max(self.train_steps - begin, 1), 1.0)
+        progress = min((step - begin) / max(self.train_steps - begin, 1), 1.0)
         if self.config.schedule is Schedule.linear:
             return 1.0 - progress
         if self.config.schedule is Schedule.cosine:

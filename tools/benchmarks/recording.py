@@ -36,7 +36,7 @@ def record(name: str, metrics: Mapping[str, float], packages: Sequence[str], not
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
-        "command": " ".join(["python", os.path.relpath(sys.argv[0], RESULTS.parents[1]), *sys.argv[1:]]),
+        "command": " ".join(["python", *(_from_repository(word) for word in sys.argv)]),
         "metrics": {key: round(value, 4) for key, value in metrics.items()},
         "notes": notes,
     }
@@ -71,6 +71,11 @@ def measure(command: Sequence[str]) -> Measured:
     if status:
         raise SystemExit(f"failed with status {status}: {' '.join(command)}")
     return Measured(seconds, usage.ru_maxrss / 1024)
+
+
+def _from_repository(word: str) -> str:
+    """A path as seen from the repository: where it lies on this machine is of no use to a reader."""
+    return os.path.relpath(word, RESULTS.parents[1]) if os.path.exists(word) else word
 
 
 def _version(package: str) -> str:
