@@ -6,6 +6,7 @@ Nothing heavy is imported before a stage runs: `redone --help` answers at once.
 import argparse
 import logging
 import os
+import select
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -60,9 +61,18 @@ def guarded(program: str, body: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as in `redone ... | head`
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads our output any more, as in `redone ... | head`, and not some other pipe broke."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _quiet_others() -> None:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +142,11 @@ def _encode(config: TokenizeConfig, folder: Path, shards: list[Shard], buckets: 
                     _check_rejected(config, folder, results.values(), least=_EARLY_CHECK)
                 progress.refresh()
     finally:
-        # An error or an interrupt must not wait for the shards that are being encoded.
-        for process in multiprocessing.active_children() if futures else []:
-            process.terminate()
-        pool.shutdown(cancel_futures=True)
+        if futures:  # an error or an interrupt must not wait for the shards that are being encoded
+            for process in multiprocessing.active_children():
+                process.terminate()
+        with suppress(OSError):  # the pool's own pipes, whose other ends have just been terminated
+            pool.shutdown(cancel_futures=True)
     ordered = [results[shard.number] for shard in shards]
     _check_rejected(config, folder, ordered, least=0)
     return ordered

@@ -68,3 +68,16 @@ def test_completion_of_stages_and_keys(tmp_path: Path) -> None:
                      "_ARGCOMPLETE_STDOUT_FILENAME": str(out), "COMP_WORDBREAKS": " "}  # fmt: skip
         subprocess.run([str(script)], env={**os.environ, **variables}, timeout=60, capture_output=True)
         assert expected in out.read_text()
+
+
+def test_a_reader_that_leaves_is_no_error_but_another_broken_pipe_is() -> None:
+    code = "import sys; from megatron_redone.cli import guarded; sys.exit(guarded('x', lambda: {}))"
+    printing = code.format("[print('y' * 100) for _ in range(100000)]")
+    left = subprocess.run(
+        f'{sys.executable} -c "{printing}" | head -1; exit ${{PIPESTATUS[0]}}', shell=True, executable="/bin/bash",
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert left.returncode == 0 and left.stderr == ""
+    raising = code.format("(_ for _ in ()).throw(BrokenPipeError('inner'))")
+    broken = subprocess.run([sys.executable, "-c", raising], capture_output=True, text=True, timeout=60)
+    assert broken.returncode == 1 and "BrokenPipeError: inner" in broken.stderr
