@@ -38,6 +38,7 @@ def install() -> None:
     _replace_random_state()
     _provide_gradient_accumulation()
     _skip_collectives_of_one()
+    _speed_up_cross_entropy()
     _state["installed"] = True
 
 
@@ -138,6 +139,17 @@ class _GradientAccumulation:
             main_grad.addmm_(grad_output.t(), total_input)
         else:
             main_grad.add_(grad_output.t().matmul(total_input))
+
+
+def _speed_up_cross_entropy() -> None:
+    # It takes the largest logit by torch.max, whose index, which nobody reads, costs more than the exponentials.
+    from megatron.core.tensor_parallel.cross_entropy import VocabParallelCrossEntropy
+
+    def largest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        wide = logits.float()
+        return wide, wide.amax(-1)
+
+    VocabParallelCrossEntropy.calculate_logits_max = staticmethod(largest)  # type: ignore[assignment]
 
 
 class _EmbeddingOnly:
