@@ -18,7 +18,10 @@ class PretrainConfig:
     """Pretraining from random weights, or continued pretraining with `init_from`."""
 
     output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml")
-    init_from: str | None = key("checkpoint of a run to take weights from; null draws random ones", None)
+    init_from: str | None = key(
+        "weights to begin with: a Hugging Face directory or hub name, or a run's checkpoint; null draws random ones",
+        None,
+    )
     tokenizer: str | None = key(
         "folder of the model's tokenizer; null takes the folder that gives the architecture, if it has one", None
     )

@@ -44,4 +44,19 @@ STAGES = {
         "megatron_redone.config.pretrain:PretrainConfig",
         "megatron_redone.stages.pretrain",
     ),
+    "import-hf": Stage(
+        "a Hugging Face directory to a megatron-core distributed checkpoint (training stages need no such step)",
+        "megatron_redone.config.import_hf:ImportHFConfig",
+        "megatron_redone.stages.import_hf",
+    ),
+    "export-hf": Stage(
+        "a checkpoint of any layout to a Hugging Face directory",
+        "megatron_redone.config.export_hf:ExportHFConfig",
+        "megatron_redone.stages.export_hf",
+    ),
+    "verify": Stage(
+        "compare a checkpoint with a Hugging Face model: logits, perplexity, weights (torchrun for a layout)",
+        "megatron_redone.config.verify:VerifyConfig",
+        "megatron_redone.stages.verify",
+    ),
 }

@@ -41,7 +41,7 @@ from megatron_redone.stages.pretrain_inputs import (
 from megatron_redone.training.loop import Training, train
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.reporting import Reporter
-from megatron_redone.training.saving import Saver, initialize, resume
+from megatron_redone.training.saving import Saver, resume
 from megatron_redone.training.stop_request import StopRequest
 from megatron_redone.training.validation import Validator
 
@@ -88,10 +88,10 @@ def _prepare(config: PretrainConfig, context: ParallelContext, inputs: Inputs) -
             check_isolation(context, model.backend is Backend.transformer_engine)
         if inputs.checkpoint is not None:
             check_resumable(config, inputs, inputs.checkpoint)
-        elif config.init_from is not None:
-            check_initializable(inputs, Path(config.init_from))
-    if inputs.checkpoint is None and config.init_from is not None:
-        initialize(Path(config.init_from), model.chunks)
+        elif inputs.initial is not None:
+            check_initializable(inputs, inputs.initial)
+    if inputs.checkpoint is None and inputs.initial is not None:
+        inputs.initial.fill(model)
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, config.optimizer)
     state = TrainState()

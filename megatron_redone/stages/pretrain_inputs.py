@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.checkpoint.folder import CheckpointFolder
-from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, is_checkpoint, read_config, read_state
+from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, read_config, read_state
 from megatron_redone.config import flat_values, to_yaml
 from megatron_redone.config.pretrain import PretrainConfig
 from megatron_redone.config.tokenizer import TokenizerConfig
@@ -20,6 +20,7 @@ from megatron_redone.errors import UserError
 from megatron_redone.metrics.flops import ModelShape
 from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.layout import check_layout, check_micro_batches
+from megatron_redone.stages.initial_weights import InitialWeights, find_initial_weights
 from megatron_redone.tokenization.tokenizer import Tokenizer
 from megatron_redone.training.schedule import LearningRate
 
@@ -39,6 +40,7 @@ class Inputs:
     schedule: LearningRate
     folder: CheckpointFolder
     checkpoint: Path | None
+    initial: InitialWeights | None
 
 
 def read_inputs(config: PretrainConfig, context: ParallelContext) -> Inputs:
@@ -47,7 +49,8 @@ def read_inputs(config: PretrainConfig, context: ParallelContext) -> Inputs:
     Raises:
         UserError: for everything that does not fit together.
     """
-    config_json = _config_json(config)
+    initial = find_initial_weights(config.init_from) if config.init_from is not None else None
+    config_json = _config_json(config, initial)
     architecture = read_architecture(config_json)
     check_layout(architecture, config.parallel, config.data.seq_length)
     tokenizer = _tokenizer_folder(config, config_json)
@@ -70,15 +73,14 @@ def read_inputs(config: PretrainConfig, context: ParallelContext) -> Inputs:
         schedule=LearningRate(config.optimizer, config.training.steps(config.data.seq_length)),
         folder=folder,
         checkpoint=_checkpoint_to_resume(config, folder),
+        initial=initial,
     )
 
 
-def _config_json(config: PretrainConfig) -> Path:
-    if config.init_from is not None and not is_checkpoint(Path(config.init_from)):
-        raise UserError(f"init_from: {config.init_from} is not the checkpoint of a run (a step-... folder)")
+def _config_json(config: PretrainConfig, initial: InitialWeights | None) -> Path:
     if config.model.hf_config is None:
-        assert config.init_from is not None
-        return hf_folder(Path(config.init_from)) / "config.json"
+        assert initial is not None
+        return initial.config_json
     path = Path(config.model.hf_config)
     return path / "config.json" if path.is_dir() else path
 
@@ -151,11 +153,9 @@ def _tell_changed_keys(config: PretrainConfig, checkpoint: Path) -> None:
             log.info("changed since the checkpoint: %s %s -> %s", name, old.get(name), new.get(name))
 
 
-def check_initializable(inputs: Inputs, checkpoint: Path) -> None:
+def check_initializable(inputs: Inputs, initial: InitialWeights) -> None:
     """Refuses weights of another architecture."""
-    _refuse_other_architecture(
-        read_architecture(hf_folder(checkpoint) / "config.json"), inputs.architecture, checkpoint
-    )
+    _refuse_other_architecture(read_architecture(initial.config_json), inputs.architecture, initial.folder)
 
 
 def _refuse_other_architecture(before: Architecture, now: Architecture, checkpoint: Path) -> None:

@@ -1,0 +1,59 @@
+"""Compares the weights of a checkpoint with those of a Hugging Face directory, tensor by tensor."""
+
+from dataclasses import dataclass
+
+import torch
+
+from megatron_redone.conversion.families import family_tensors, full_weights
+from megatron_redone.conversion.hf_reader import HFWeights
+from megatron_redone.conversion.mappings import HFTensor
+from megatron_redone.conversion.mcore_reader import CheckpointWeights
+from megatron_redone.conversion.row_blocks import row_blocks
+from megatron_redone.models.architecture import Architecture
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightDifference:
+    """What differs.
+
+    Attributes:
+        tensors: All tensors of the model.
+        differing: How many of them are not equal.
+        first: The first of these, in the order of the layers; None where all are equal.
+        largest: The largest difference of two numbers in it.
+    """
+
+    tensors: int
+    differing: int
+    first: str | None
+    largest: float
+
+
+def compare_weights(checkpoint: CheckpointWeights, hf: HFWeights, architecture: Architecture) -> WeightDifference:
+    """Reads both, a block of rows at a time.
+
+    Raises:
+        UserError: either does not hold exactly the weights of the model.
+    """
+    weights = full_weights(architecture)
+    checkpoint.check(weights)
+    hf.check(weights)
+    tensors = family_tensors(architecture)
+    found = {tensor.name: _largest_difference(tensor, checkpoint, hf) for tensor in tensors}
+    differing = [name for name, largest in found.items() if largest != 0]
+    first = differing[0] if differing else None
+    return WeightDifference(
+        tensors=len(tensors), differing=len(differing), first=first, largest=found[first] if first else 0.0
+    )
+
+
+def _largest_difference(tensor: HFTensor, checkpoint: CheckpointWeights, hf: HFWeights) -> float:
+    largest, at = 0.0, 0
+    for start, stop in tensor.ranges:
+        for first, last in row_blocks(start, stop, tensor.weight.columns):
+            ours = checkpoint.read(tensor.weight.key, first, last).float()
+            theirs = hf.read(tensor.name, at, at + last - first).float()
+            at += last - first
+            if not torch.equal(ours, theirs):
+                largest = max(largest, float((ours - theirs).abs().max()))
+    return largest

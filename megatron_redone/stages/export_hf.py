@@ -1,0 +1,33 @@
+"""`redone export-hf`: a checkpoint of any layout to a Hugging Face directory, in one process."""
+
+from pathlib import Path
+
+import torch
+
+from megatron_redone.checkpoint.record import hf_folder
+from megatron_redone.config.export_hf import ExportHFConfig
+from megatron_redone.config.weights_dtype import WeightsDtype
+from megatron_redone.conversion.exporting import export_checkpoint
+from megatron_redone.conversion.locate import find_checkpoint
+from megatron_redone.errors import UserError
+
+
+def run(config: ExportHFConfig) -> None:
+    """Writes the directory.
+
+    Raises:
+        UserError: for anything that the user can mend.
+    """
+    checkpoint = find_checkpoint(Path(config.checkpoint))
+    hf_files = Path(config.hf_config) if config.hf_config is not None else hf_folder(checkpoint)
+    if not (hf_files / "config.json").is_file():
+        raise UserError(f"hf_config: {hf_files} has no config.json; name the model's Hugging Face directory")
+    export_checkpoint(
+        checkpoint,
+        hf_files,
+        Path(config.output),
+        dtype=None if config.dtype is WeightsDtype.keep else getattr(torch, config.dtype.value),
+        max_shard_size=int(config.max_shard_gb * 1e9),
+        end_tokens=config.end_tokens,
+        overwrite=config.overwrite,
+    )

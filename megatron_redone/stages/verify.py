@@ -1,0 +1,218 @@
+"""`redone verify`: a checkpoint on any layout against transformers on real text. Started by torchrun, or alone."""
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megatron_redone.config.model import Backend, ModelConfig
+from megatron_redone.config.tokenizer import TokenizerConfig
+from megatron_redone.config.verify import VerifyConfig
+from megatron_redone.conversion.hf_reader import HFWeights
+from megatron_redone.conversion.hub import find_hf_folder
+from megatron_redone.conversion.locate import find_checkpoint
+from megatron_redone.conversion.logit_comparison import LogitComparison, Reference
+from megatron_redone.conversion.mcore_reader import CheckpointWeights
+from megatron_redone.conversion.sample_text import SAMPLE_TEXT
+from megatron_redone.conversion.weight_comparison import WeightDifference, compare_weights
+from megatron_redone.distributed import ParallelContext, destroy_context, start_context
+from megatron_redone.distributed.collectives import broadcast_from_last, broadcast_from_main, errors_stop_all_ranks
+from megatron_redone.errors import UserError
+from megatron_redone.models.architecture import Architecture, read_architecture
+from megatron_redone.models.build import build_model
+from megatron_redone.models.layout import check_layout, check_micro_batches
+from megatron_redone.models.transformer_config import DTYPES
+from megatron_redone.objectives import Batch
+from megatron_redone.stages.initial_weights import InitialWeights
+from megatron_redone.tokenization.tokenizer import Tokenizer
+from megatron_redone.training.train_step import evaluate_step
+
+log = logging.getLogger(__name__)
+
+_LARGEST_TOKEN = 64  # bytes of text that are read for each token wanted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        tokens: How many were compared.
+        largest_difference: Of two logits.
+        hf_perplexity: As transformers computes it.
+        perplexity: As this project does.
+        weights: What differs in the weights; None where there is no checkpoint.
+    """
+
+    tokens: int
+    largest_difference: float
+    hf_perplexity: float
+    perplexity: float
+    weights: WeightDifference | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    hf: Path
+    architecture: Architecture
+    source: InitialWeights
+    batches: list[Batch]
+
+
+def run(config: VerifyConfig) -> None:
+    """Compares and tells.
+
+    Raises:
+        UserError: in a run of one process, for anything that the user can mend, and for a difference above `tolerance`.
+        SystemExit: the same where there are more.
+    """
+    _learn_factories()
+    context = start_context(config.parallel, config.device)
+    if not context.is_main:
+        logging.getLogger("megatron_redone").setLevel(logging.ERROR)
+    found = verify(config, context)
+    _tell(found)
+    with errors_stop_all_ranks():
+        if config.tolerance is not None and not found.largest_difference <= config.tolerance:
+            raise UserError(f"logits differ by {found.largest_difference:.3g}, more than tolerance {config.tolerance}")
+    destroy_context()
+
+
+def _learn_factories() -> None:
+    """Has `with torch.device(...)` learn torch's factories, which it knows by identity from its first use on.
+
+    transformers builds models in such a context. Entered first after `distributed/cpu_platform.py` has put
+    others in their place it finds none of them, and transformers' rotary table is uninitialised memory.
+    """
+    with torch.device("cpu"):
+        torch.empty(0)
+
+
+def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
+    """Compares, on a layout that is started; the result is the same on every rank."""
+    with errors_stop_all_ranks():
+        inputs = _read_inputs(config)
+    model = build_model(
+        inputs.architecture,
+        ModelConfig(hf_config=str(inputs.hf), backend=config.backend, precision=config.precision),
+        context,
+    )
+    inputs.source.fill(model)
+    with errors_stop_all_ranks():
+        reference = _load_reference(inputs.hf, config, context.device) if _judges(context) else None
+    for chunk in model.chunks:
+        chunk.eval()
+    comparison = LogitComparison(
+        context, inputs.architecture.vocab_size, reference, model.backend is Backend.transformer_engine
+    )
+    losses, tokens = evaluate_step(model.chunks, comparison, inputs.batches, context)  # type: ignore[arg-type]
+    largest = broadcast_from_last(comparison.largest, context.groups.pp)
+    with errors_stop_all_ranks():
+        weights = _compare_weights(inputs) if context.is_main else None
+    return broadcast_from_main(
+        Verification(
+            tokens=int(tokens["model"]),
+            largest_difference=largest,
+            hf_perplexity=math.exp(losses["reference"]),
+            perplexity=math.exp(losses["model"]),
+            weights=weights,
+        )
+    )
+
+
+def _judges(context: ParallelContext) -> bool:
+    """Whether this is the rank that holds transformers' model: one of the last stage, where logits are."""
+    return context.is_last_stage and context.tensor_rank == context.context_rank == context.data_rank == 0
+
+
+def _read_inputs(config: VerifyConfig) -> _Inputs:
+    hf = find_hf_folder(config.hf)
+    architecture = read_architecture(hf)
+    check_layout(architecture, config.parallel, config.seq_length)
+    batches = _batches(config, hf)
+    check_micro_batches(len(batches), config.parallel)
+    source = InitialWeights(folder=hf, of_run=False)
+    if config.checkpoint is not None:
+        source = InitialWeights(folder=find_checkpoint(Path(config.checkpoint)), of_run=True)
+    return _Inputs(hf=hf, architecture=architecture, source=source, batches=batches)
+
+
+def _batches(config: VerifyConfig, hf: Path) -> list[Batch]:
+    """Consecutive rows of the text, one a micro-batch."""
+    length = config.seq_length
+    try:
+        ids = Tokenizer(TokenizerConfig(path=str(hf)), fast=False).encode(_text(config))
+    except UserError as error:
+        raise UserError(f"hf: {error}") from None
+    count = min(config.rows, (len(ids) - 1) // length)
+    if count < 1:
+        raise UserError(
+            f"seq_length: the text has {len(ids)} tokens, fewer than one row of {length} and the next token"
+        )
+    text = torch.tensor(ids[: count * length + 1])
+    # An interleaved schedule wants a multiple of the pipeline's stages.
+    count -= count % config.parallel.pipeline_model_parallel_size if config.parallel.pipeline_chunks > 1 else 0
+    return [_row(text[at : at + length + 1]) for at in range(0, count * length, length)]
+
+
+def _row(text: torch.Tensor) -> Batch:
+    length = len(text) - 1
+    return {
+        "tokens": text[None, :-1].contiguous(),
+        "labels": text[None, 1:].contiguous(),
+        "loss_mask": torch.ones(1, length),
+        "position_ids": torch.arange(length)[None],
+    }
+
+
+def _text(config: VerifyConfig) -> str:
+    if config.text is None:
+        return SAMPLE_TEXT
+    try:
+        with open(config.text, "rb") as stream:
+            start = stream.read(_LARGEST_TOKEN * (config.rows * config.seq_length + 1))
+    except OSError as error:
+        raise UserError(f"text: {config.text} cannot be read ({error.strerror})") from None
+    return start.decode("utf-8", errors="ignore")
+
+
+def _load_reference(hf: Path, config: VerifyConfig, device: torch.device) -> Reference:
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError:
+        raise UserError("verify compares with transformers: `pip install transformers`") from None
+    theirs: Any = AutoModelForCausalLM.from_pretrained(
+        str(hf),
+        dtype=DTYPES[config.precision],
+        attn_implementation="sdpa",
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
+    theirs = theirs.eval().to(device)
+    return lambda tokens: theirs(tokens.to(device)).logits
+
+
+def _compare_weights(inputs: _Inputs) -> WeightDifference | None:
+    if not inputs.source.of_run:
+        return None
+    return compare_weights(CheckpointWeights(inputs.source.folder), HFWeights(inputs.hf), inputs.architecture)
+
+
+def _tell(found: Verification) -> None:
+    log.info("logits: largest difference %.3g over %s tokens", found.largest_difference, f"{found.tokens:,}")
+    log.info("perplexity: %.6f with transformers, %.6f here", found.hf_perplexity, found.perplexity)
+    weights = found.weights
+    if weights is not None and weights.first is None:
+        log.info("weights: all %d tensors are equal", weights.tensors)
+    elif weights is not None:
+        log.info(
+            "weights: %d of %d tensors differ, first %s (by up to %.3g)",
+            weights.differing,
+            weights.tensors,
+            weights.first,
+            weights.largest,
+        )

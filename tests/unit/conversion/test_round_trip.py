@@ -1,0 +1,227 @@
+"""Hugging Face to a checkpoint and back in one process: equality, the files around the weights, mistakes."""
+
+import errno
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from megatron_redone.checkpoint.record import read_state
+from megatron_redone.config.export_hf import ExportHFConfig
+from megatron_redone.config.import_hf import ImportHFConfig
+from megatron_redone.config.weights_dtype import WeightsDtype
+from megatron_redone.conversion import hf_writer, mcore_writer
+from megatron_redone.errors import UserError
+from megatron_redone.stages import export_hf, import_hf
+from tests.helpers import hf_folders
+
+FAMILIES = ("qwen2_tied", "qwen2_untied", "qwen3", "llama3_scaled", "mistral")
+
+
+def convert(source: Path, folder: Path, **keys: Any) -> Path:
+    """Imports and exports; the result's folder."""
+    import_hf.run(ImportHFConfig(hf=str(source), output=str(folder / "checkpoint")))
+    keys = {"output": str(folder / "out"), "max_shard_gb": 1e-4, **keys}
+    export_hf.run(ExportHFConfig(checkpoint=str(folder / "checkpoint"), **keys))
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hf_folders.write(tmp_path_factory.mktemp("models") / "hf", "qwen2_untied")
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_weights_are_bit_equal(model: str, tmp_path: Path) -> None:
+    source = hf_folders.write(tmp_path / "hf", model, torch.bfloat16)
+    out = convert(source, tmp_path)
+    hf_folders.assert_same(hf_folders.tensors(source), hf_folders.tensors(out))
+    assert len(list(out.glob("model-*-of-*.safetensors"))) > 1
+    index = json.loads((out / "model.safetensors.index.json").read_text())
+    assert index["weight_map"].keys() == hf_folders.tensors(source).keys()
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "chat_template.jinja"):
+        assert json_or_text(out / name) == json_or_text(source / name), name
+
+
+def json_or_text(file: Path) -> Any:
+    text = file.read_text()
+    return json.loads(text) if file.suffix == ".json" else text
+
+
+@pytest.mark.parametrize(("rows", "tied"), [(151936, True), (152064, False)])
+def test_the_row_counts_of_qwen2_5(rows: int, tied: bool, tmp_path: Path) -> None:
+    source = hf_folders.write(tmp_path / "hf", "qwen2_tied", vocab_size=rows, tie_word_embeddings=tied, hidden_size=32,
+                              num_hidden_layers=1)  # fmt: skip
+    out = hf_folders.tensors(convert(source, tmp_path))
+    hf_folders.assert_same(hf_folders.tensors(source), out)
+    assert out["model.embed_tokens.weight"].shape[0] == rows and ("lm_head.weight" in out) == (not tied)
+
+
+def test_transformers_loads_the_export_without_a_warning_and_generates(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import transformers
+
+    out = convert(source, tmp_path)
+    transformers.logging.enable_propagation()
+    with caplog.at_level(logging.WARNING):
+        model, told = transformers.AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    assert not any(told.values()), told
+    assert not [record for record in caplog.records if record.name.startswith("transformers")]
+    ids = tokenizer("The ferry leaves", return_tensors="pt").input_ids
+    assert model.generation_config.eos_token_id == [2, 5]
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False) == "hi"
+    generated = model.generate(ids, max_new_tokens=4, do_sample=False)
+    assert generated.shape[1] > ids.shape[1] and tokenizer.decode(generated[0])
+
+
+def test_the_type_is_chosen_and_end_tokens_are_added(source: Path, tmp_path: Path) -> None:
+    out = convert(source, tmp_path, dtype=WeightsDtype.bf16, end_tokens=["<|im_end|>"])
+    expected = {name: tensor.bfloat16() for name, tensor in hf_folders.tensors(source).items()}
+    hf_folders.assert_same(expected, hf_folders.tensors(out))
+    assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
+    added = json.loads((source / "tokenizer.json").read_text())["added_tokens"]
+    im_end = next(token["id"] for token in added if token["content"] == "<|im_end|>")
+    assert json.loads((out / "generation_config.json").read_text())["eos_token_id"] == [2, 5, im_end]
+
+
+def test_an_imported_checkpoint_says_what_it_is(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path)
+    state = read_state(tmp_path / "checkpoint")
+    assert state.step == 0 and state.data == {"imported_from": str(source)}
+
+
+def test_pickled_weights_need_a_flag(source: Path, tmp_path: Path) -> None:
+    pickled = Path(shutil.copytree(source, tmp_path / "pickled", ignore=shutil.ignore_patterns("*.safetensors*")))
+    torch.save(hf_folders.tensors(source), pickled / "pytorch_model.bin")
+    with pytest.raises(UserError, match="allow_pickle=true"):
+        import_hf.run(ImportHFConfig(hf=str(pickled), output=str(tmp_path / "ck")))
+    import_hf.run(ImportHFConfig(hf=str(pickled), output=str(tmp_path / "ck"), allow_pickle=True))
+    export_hf.run(ExportHFConfig(checkpoint=str(tmp_path / "ck"), output=str(tmp_path / "out")))
+    hf_folders.assert_same(hf_folders.tensors(source), hf_folders.tensors(tmp_path / "out"))
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return print, ("code was run",)
+
+
+def test_code_in_a_pickle_is_not_run(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pickled = Path(shutil.copytree(source, tmp_path / "pickled", ignore=shutil.ignore_patterns("*.safetensors*")))
+    torch.save({"model.norm.weight": _Evil()}, pickled / "pytorch_model.bin")
+    with pytest.raises(UserError, match="cannot be read as weights alone"):
+        import_hf.run(ImportHFConfig(hf=str(pickled), output=str(tmp_path / "ck"), allow_pickle=True))
+    assert "code was run" not in capsys.readouterr().out
+
+
+def shard(folder: Path) -> Path:
+    return sorted(folder.glob("model-*.safetensors"))[1]
+
+
+def truncate(folder: Path) -> None:
+    file = shard(folder)
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def add_tensor(folder: Path) -> None:
+    single = hf_folders.tensors(folder)
+    (folder / "model.safetensors.index.json").unlink()
+    save_file({**single, "model.layers.0.mlp.extra.weight": torch.zeros(2)}, folder / "model.safetensors")
+
+
+MISTAKES: dict[str, tuple[Any, str]] = {
+    "unknown architecture": (
+        lambda folder: edit_config(folder, model_type="gpt_neox"),
+        "model_type 'gpt_neox' is not supported; supported are llama, mistral, qwen2, qwen3",
+    ),
+    "missing shard": (lambda folder: shard(folder).unlink(), "the shard model-00002-of-"),
+    "truncated safetensors": (truncate, "truncated or damaged"),
+    "other shape": (
+        lambda folder: edit_config(folder, intermediate_size=128),
+        "gate_proj.weight is 96 x 64, config.json says 128 x 64",
+    ),
+    "missing tensor": (
+        lambda folder: edit_config(folder, num_hidden_layers=5),
+        "model.layers.4.input_layernorm.weight",
+    ),
+    "unknown tensor": (add_tensor, "model.layers.0.mlp.extra.weight is there"),
+    "no weights": (lambda folder: [file.unlink() for file in folder.glob("model*")], "no model.safetensors"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistakes_are_told_and_leave_nothing(what: str, source: Path, tmp_path: Path) -> None:
+    spoil, message = MISTAKES[what]
+    folder = Path(shutil.copytree(source, tmp_path / "hf"))
+    spoil(folder)
+    with pytest.raises(UserError) as error:
+        import_hf.run(ImportHFConfig(hf=str(folder), output=str(tmp_path / "ck")))
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
+
+
+def test_a_checkpoint_of_another_shape_or_with_more_weights_is_refused(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path)
+    hf = tmp_path / "checkpoint/run/hf"
+    for changes, message in (
+        ({"num_hidden_layers": 3}, "no Hugging Face tensor"),
+        ({"num_hidden_layers": 5}, "decoder.layers.4.self_attention.linear_qkv.layer_norm_weight is missing"),
+        ({"intermediate_size": 48}, "config.json says"),
+        ({"tie_word_embeddings": True}, "holds output_layer.weight"),
+    ):
+        before = (hf / "config.json").read_text()
+        edit_config(hf, **changes)
+        with pytest.raises(UserError, match=message):
+            export_hf.run(ExportHFConfig(checkpoint=str(tmp_path / "checkpoint"), output=str(tmp_path / "other")))
+        (hf / "config.json").write_text(before)
+    for file in (tmp_path / "checkpoint").glob("*.distcp"):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(UserError, match="truncated or damaged"):
+        export_hf.run(ExportHFConfig(checkpoint=str(tmp_path / "checkpoint"), output=str(tmp_path / "other")))
+    assert not list(tmp_path.glob("other*"))
+
+
+def test_what_is_there_is_not_replaced_unless_told(source: Path, tmp_path: Path) -> None:
+    out = convert(source, tmp_path)
+    keys = {"checkpoint": str(tmp_path / "checkpoint"), "output": str(out)}
+    with pytest.raises(UserError, match="overwrite=true"):
+        export_hf.run(ExportHFConfig(**keys))
+    export_hf.run(ExportHFConfig(**keys, overwrite=True))
+    assert [file.name for file in out.glob("*.safetensors")] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("stop", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("direction", ["import", "export"])
+def test_a_full_disk_or_an_interrupt_leaves_nothing(
+    direction: str, stop: BaseException, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(source, tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    steps = iter([None] * 3)
+
+    def fail(self: Any) -> None:
+        if next(steps, stop) is stop:
+            raise stop
+
+    module = mcore_writer if direction == "import" else hf_writer
+    monkeypatch.setattr(module.EarlyWriteBack, "step", fail)
+    expected = UserError if isinstance(stop, OSError) else KeyboardInterrupt
+    with pytest.raises(expected) as error:
+        if direction == "import":
+            import_hf.run(ImportHFConfig(hf=str(source), output=str(tmp_path / "another")))
+        else:
+            keys = {"checkpoint": str(tmp_path / "checkpoint"), "output": str(tmp_path / "another")}
+            export_hf.run(ExportHFConfig(**keys))
+    assert expected is KeyboardInterrupt or "no space is left on the disk" in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
