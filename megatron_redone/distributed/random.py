@@ -1,12 +1,13 @@
-"""Seeds, and the state of every generator that training draws from."""
+"""Seeds.
+
+Training draws no random numbers after the weights (there is no dropout), so a checkpoint holds no generator's state.
+"""
 
 import random
-from typing import Any
 
 import numpy as np
 import torch
 from megatron.core import tensor_parallel
-from megatron.core.tensor_parallel.random import CudaRNGStatesTracker
 
 
 def seed_all(seed: int, pipeline_rank: int) -> None:
@@ -21,29 +22,3 @@ def seed_all(seed: int, pipeline_rank: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed, force_reset_rng=True)
-
-
-def random_state() -> dict[str, Any]:
-    """The state of all generators of this process, for a checkpoint."""
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(),
-        "tracker": _tracker().get_states(),
-    }
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Puts back what `random_state` returned."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    torch.cuda.set_rng_state(state["cuda"])
-    _tracker().set_states(state["tracker"])
-
-
-def _tracker() -> CudaRNGStatesTracker:
-    tracker = tensor_parallel.get_cuda_rng_tracker()
-    assert tracker is not None
-    return tracker

@@ -186,6 +186,7 @@ def test_a_checkpoint_of_another_architecture_or_of_other_data_is_refused(
         ([f"data.blend=[{{path: {tmp_path}/other}}]"], "data changed since"),
         (["data.seed=5"], "data changed since: seed 1234 -> 5"),
         (["checkpoint.resume=false"], "holds checkpoints"),
+        (["parallel.use_distributed_optimizer=false"], "was saved with the other"),
     ]
     for more, message in cases:
         output = from_step_5(unbroken, tmp_path / "run")
