@@ -30,6 +30,10 @@ def install() -> None:
     if installed():
         return
     assert not torch.cuda.is_initialized(), "CUDA is in use in this process; the CPU platform would break it"
+    # `with torch.device(...)` notes on first use which functions are factories. It must note torch's own, or
+    # transformers, which builds its models so, would get uninitialised buffers.
+    with _CPU:
+        torch.empty(0)
     # Setting it before megatron-core is imported keeps its warnings about overlap away; it has no other use here.
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
     _replace_device_functions()

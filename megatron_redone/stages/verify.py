@@ -69,7 +69,6 @@ def run(config: VerifyConfig) -> None:
         UserError: in a run of one process, for anything that the user can mend, and for a difference above `tolerance`.
         SystemExit: the same where there are more.
     """
-    _learn_factories()
     context = start_context(config.parallel, config.device)
     if not context.is_main:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
@@ -79,16 +78,6 @@ def run(config: VerifyConfig) -> None:
         if config.tolerance is not None and not found.largest_difference <= config.tolerance:
             raise UserError(f"logits differ by {found.largest_difference:.3g}, more than tolerance {config.tolerance}")
     destroy_context()
-
-
-def _learn_factories() -> None:
-    """Has `with torch.device(...)` learn torch's factories, which it knows by identity from its first use on.
-
-    transformers builds models in such a context. Entered first after `distributed/cpu_platform.py` has put
-    others in their place it finds none of them, and transformers' rotary table is uninitialised memory.
-    """
-    with torch.device("cpu"):
-        torch.empty(0)
 
 
 def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
