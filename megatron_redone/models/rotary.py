@@ -142,13 +142,14 @@ class _Rotate(torch.autograd.Function):
 def _rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     half = cos.shape[-1]
     first, second = heads[..., :half], heads[..., half:]
+    # Products and sum are rounded one by one, as transformers does: a fused multiply-add would differ in the last bit.
     rotated = torch.empty(heads.shape, dtype=heads.dtype, device=heads.device)
     if heads.dtype == cos.dtype:
-        torch.mul(first, cos, out=rotated[..., :half]).addcmul_(second, sin, value=-1)
-        torch.mul(second, cos, out=rotated[..., half:]).addcmul_(first, sin)
+        torch.mul(first, cos, out=rotated[..., :half]).sub_(second * sin)
+        torch.mul(second, cos, out=rotated[..., half:]).add_(first * sin)
     else:
-        rotated[..., :half] = (first * cos).addcmul_(second, sin, value=-1)
-        rotated[..., half:] = (second * cos).addcmul_(first, sin)
+        rotated[..., :half] = (first * cos).sub_(second * sin)
+        rotated[..., half:] = (second * cos).add_(first * sin)
     return rotated
 
 

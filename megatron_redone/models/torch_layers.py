@@ -24,8 +24,8 @@ class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
         wide = hidden.float()
-        size = hidden.shape[-1]
-        inverse = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(size).add_(eps).rsqrt_()
+        # The very operations of transformers, so that its logits are met to the last bit.
+        inverse = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
         ctx.save_for_backward(hidden, weight, inverse)
         return (wide * inverse).to(hidden.dtype).mul_(weight)
 
