@@ -125,7 +125,11 @@ def test_a_killed_worker_and_an_interrupt_are_told_in_one_line(tmp_path: Path, t
     corpus(tmp_path / "a.jsonl", 6)
     keys = [f"input={tmp_path}/a.jsonl", "shard_mb=1", "tokenizer.fast=false", "workers=1"]
     for culprit, message, code in [("worker", "a worker process was killed", 2), ("self", "interrupted", 130)]:
-        process = subprocess.Popen(command(tmp_path / culprit, tokenizer, *keys), stderr=subprocess.PIPE, text=True)
+        # A test session in the background of a shell ignores SIGINT, and its children would inherit that.
+        process = subprocess.Popen(
+            command(tmp_path / culprit, tokenizer, *keys), stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         wait_for_shards(tmp_path / f"{culprit}.work", 1, process)
         if culprit == "worker":
             spawned = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
