@@ -23,12 +23,14 @@ EXTRAS["dev"] = [
     *EXTRAS["tracking"],
     "accelerate>=1",
     "argcomplete>=3.1",
+    "datasets>=5,<6",
     "gguf>=0.10",
     "import-linter>=2.0",
     "pyright[nodejs]>=1.1.400",
     "pytest>=8",
     "ruff>=0.9",
     "transformers>=5,<6",
+    "trl>=1.16,<1.17",
 ]
 # Completion of stages and keys in bash, zsh and fish.
 EXTRAS["completion"] = ["argcomplete>=3.1"]
