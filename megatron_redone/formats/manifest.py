@@ -1,4 +1,8 @@
-"""PREFIX.manifest.json: what a token dataset was made from, and what it holds."""
+"""PREFIX.manifest.json: what a dataset was made from, and what it holds.
+
+Three kinds of dataset have one: tokens (this module), conversations and preferences (the modules of
+those names). `tokenizer` stands in all of them under the same keys.
+"""
 
 import dataclasses
 import json
@@ -11,7 +15,10 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json
 from megatron_redone.formats.inputs import InputFile
 
-FORMAT = "megatron_redone.tokens/1"
+TOKENS = "megatron_redone.tokens/1"
+CONVERSATIONS = "megatron_redone.conversations/1"
+PREFERENCES = "megatron_redone.preferences/1"
+_FORMATS = (TOKENS, CONVERSATIONS, PREFERENCES)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole manifest.
+    """The whole manifest of a dataset of tokens.
 
     Attributes:
         work: Hash of everything that decides the dataset's bytes: inputs, tokenizer, settings.
@@ -73,9 +80,9 @@ def manifest_path(prefix: str | os.PathLike[str]) -> Path:
     return Path(f"{os.fspath(prefix)}.manifest.json")
 
 
-def write_manifest(prefix: str | os.PathLike[str], manifest: Manifest) -> None:
-    """Writes the manifest; its presence says that the dataset is complete."""
-    write_json(manifest_path(prefix), {"format": FORMAT, **dataclasses.asdict(manifest)})
+def write_manifest(prefix: str | os.PathLike[str], manifest: Any, format: str = TOKENS) -> None:
+    """Writes a manifest, a dataclass; its presence says that the dataset is complete."""
+    write_json(manifest_path(prefix), {"format": format, **dataclasses.asdict(manifest)})
 
 
 def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -91,6 +98,11 @@ def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON ({error}); write the dataset again") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: not a manifest of this version ({FORMAT}); write the dataset again")
+    if not isinstance(content, dict) or content.get("format") not in _FORMATS:
+        raise UserError(f"{path}: not a manifest of this version ({', '.join(_FORMATS)}); write the dataset again")
     return content
+
+
+def file_records(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The size and SHA-256 of each file of a dataset, by what follows `PREFIX.` in its name."""
+    return manifest["files"] if "files" in manifest else {kind: manifest[kind] for kind in ("bin", "idx")}

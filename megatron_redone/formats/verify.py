@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from megatron_redone.formats.indexed import IndexedDataset
-from megatron_redone.formats.manifest import read_manifest
+from megatron_redone.formats.manifest import file_records, read_manifest
 
 _BLOCK = 1 << 22
 
@@ -16,16 +16,20 @@ _BLOCK = 1 << 22
 def problems(dataset: IndexedDataset) -> Iterator[str]:
     """Every defect that opening the dataset does not find, one line each.
 
-    That the .idx is consistent in itself, that ids lie in the vocabulary, and that both files are those
+    That the .idx is consistent in itself, that ids lie in the vocabulary, and that the files are those
     that the manifest names, where there is one.
     """
     yield from _index_problems(dataset)
-    manifest = read_manifest(os.fspath(dataset.paths.bin)[:-4])
+    prefix = os.fspath(dataset.paths.bin)[:-4]
+    manifest = read_manifest(prefix)
     vocab_size = manifest["tokenizer"]["vocab_size"] if manifest else None
     yield from _token_problems(dataset, vocab_size)
     if manifest is not None:
-        for kind, path in (("bin", dataset.paths.bin), ("idx", dataset.paths.idx)):
-            if _sha256(path) != manifest[kind]["sha256"]:
+        for suffix, record in file_records(manifest).items():
+            path = Path(f"{prefix}.{suffix}")
+            if not path.is_file():
+                yield f"{path}: no such file, but the manifest names it; copy it or write the dataset again"
+            elif _sha256(path) != record["sha256"]:
                 yield f"{path}: its content is not that of the manifest (SHA-256 differs); it was changed or damaged"
 
 

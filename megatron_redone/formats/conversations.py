@@ -1,0 +1,98 @@
+"""Conversations as token ids with loss masks: what `redone prepare-sft` writes and `redone sft` reads.
+
+The files are those of `masked_tokens`; every conversation is one document of one sequence.
+"""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from megatron_redone import __version__
+from megatron_redone.formats.inputs import InputFile
+from megatron_redone.formats.manifest import CONVERSATIONS, FileRecord, TokenizerRecord, write_manifest
+from megatron_redone.formats.masked_tokens import MaskedTokens
+
+STAGE = "prepare-sft"
+
+
+@dataclass(frozen=True)
+class ConversationCounts:
+    """What a dataset holds, and what became of its source's records.
+
+    Attributes:
+        trained_tokens: Tokens whose mask is 1.
+        records: Of the whole source, held-out and rejected ones included.
+        rejected: Of the whole source.
+        with_special_tokens: Accepted records of the whole source in whose own text special tokens are written.
+    """
+
+    conversations: int
+    tokens: int
+    trained_tokens: int
+    records: int
+    rejected: int = 0
+    rejected_by_reason: dict[str, int] = field(default_factory=dict)
+    with_special_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationManifest:
+    """PREFIX.manifest.json of conversations.
+
+    Attributes:
+        source: Its name in the configuration.
+        capability: What it trains, in the words of the configuration.
+        split: `train` or `validation`.
+        files: By what follows `PREFIX.` in the name.
+        record_formats: How many records each format had.
+        chat_template_sha256: Of the template's text.
+        rendered_at: The time that the template was told, ISO 8601: some templates write the date.
+        loss_on: What the mask covers.
+        work: Hash of everything that decides the dataset's bytes.
+        config: The resolved configuration, for people.
+        version: Of this package.
+    """
+
+    source: str
+    capability: str
+    split: str
+    tokenizer: TokenizerRecord
+    dtype: str
+    counts: ConversationCounts
+    files: dict[str, FileRecord]
+    record_formats: dict[str, int] = field(default_factory=dict)
+    chat_template_sha256: str = ""
+    rendered_at: str = ""
+    loss_on: str = "assistant"
+    inputs: list[InputFile] = field(default_factory=list)
+    work: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+
+
+def write_conversation_manifest(prefix: str | os.PathLike[str], manifest: ConversationManifest) -> None:
+    """Writes the manifest, after all other files; its presence says that the dataset is complete."""
+    write_manifest(prefix, manifest, CONVERSATIONS)
+
+
+class ConversationDataset(MaskedTokens):
+    """Reads conversations; see `MaskedTokens`."""
+
+    @classmethod
+    def open(cls, prefix: str | os.PathLike[str]) -> "ConversationDataset":
+        """Opens PREFIX.
+
+        Raises:
+            UserError: nothing is there, it is of another kind, half-written, truncated or mixed from two runs.
+        """
+        return cls(prefix, CONVERSATIONS, STAGE)
+
+    @property
+    def source(self) -> str:
+        """The source's name."""
+        return self.manifest["source"]
+
+    @property
+    def capability(self) -> str:
+        """What the source trains."""
+        return self.manifest["capability"]

@@ -1,0 +1,173 @@
+"""Token ids and, beside each of them, whether it is one to be learned.
+
+    PREFIX.bin, .idx             the ids
+    PREFIX.loss_mask.bin, .idx   uint8 of the same lengths: 1 where the token is to be learned
+    PREFIX.manifest.json         comes last; where it stands, the rest is complete
+
+Both are indexed datasets (see `indexed`). Conversations and preferences are built on this.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from megatron_redone.errors import UserError
+from megatron_redone.formats.indexed import DatasetPaths, IndexedDataset, IndexedDatasetWriter, token_dtype
+from megatron_redone.formats.manifest import FileRecord, file_records, manifest_path, read_manifest
+
+_MASK = "loss_mask"
+
+
+@dataclass(frozen=True)
+class MaskedTokensSummary:
+    """What a writer wrote. `files` goes by what follows `PREFIX.` in a name."""
+
+    sequences: int
+    tokens: int
+    trained_tokens: int
+    dtype: str
+    files: dict[str, FileRecord]
+
+
+class MaskedTokensWriter:
+    """Writes ids and masks; they appear under their names only when `finish` has flushed all of them.
+
+    The manifest is for the caller to write, after `finish`. Used as a context manager it removes its
+    partial files when the body raises.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str], vocab_size: int) -> None:
+        """Opens the partial files.
+
+        Args:
+            prefix: The dataset's path without suffix; its folder is made.
+            vocab_size: Of the tokenizer; decides the type of the ids.
+        """
+        self.prefix = os.fspath(prefix)
+        self._ids = IndexedDatasetWriter(self.prefix, token_dtype(vocab_size), checksum=True)
+        self._mask = IndexedDatasetWriter(f"{self.prefix}.{_MASK}", np.uint8, checksum=True)
+        self._trained = 0
+
+    def add(
+        self,
+        tokens: np.ndarray,
+        loss_mask: np.ndarray,
+        lengths: np.ndarray,
+        sequences_per_document: np.ndarray | None = None,
+    ) -> None:
+        """Appends sequences.
+
+        Args:
+            tokens: Integer ids of all sequences, one after the other, `[sum(lengths)]`.
+            loss_mask: `uint8` of the same shape, 0 or 1.
+            lengths: Tokens of each sequence, `[S]`.
+            sequences_per_document: Sequences of each document, `[D]`; None where each sequence is one.
+        """
+        assert len(tokens) == len(loss_mask), "ids and mask differ in length"
+        self._ids.add(tokens, lengths, sequences_per_document)
+        self._mask.add(loss_mask, lengths, sequences_per_document)
+        self._trained += int(np.count_nonzero(loss_mask))
+
+    def finish(self) -> MaskedTokensSummary:
+        """Flushes all files to the disk and gives them their names; the manifest of what they replace goes first."""
+        manifest_path(self.prefix).unlink(missing_ok=True)
+        files: dict[str, FileRecord] = {}
+        for kind, writer in (("", self._ids), (f"{_MASK}.", self._mask)):
+            summary, paths = writer.finish(), writer.paths
+            assert summary.bin_sha256 and summary.idx_sha256
+            files[f"{kind}bin"] = FileRecord(paths.bin.stat().st_size, summary.bin_sha256)
+            files[f"{kind}idx"] = FileRecord(paths.idx.stat().st_size, summary.idx_sha256)
+        return MaskedTokensSummary(self._ids.sequences, self._ids.tokens, self._trained, self._ids.dtype.name, files)
+
+    def abandon(self) -> None:
+        """Closes and removes everything that was written."""
+        self._ids.abandon()
+        self._mask.abandon()
+
+    def __enter__(self) -> "MaskedTokensWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is not None:
+            self.abandon()
+
+
+class MaskedTokens:
+    """Reads ids and masks. Opening reads the .idx files; tokens are read when asked for.
+
+    Attributes:
+        manifest: The content of the manifest.
+        lengths: `int32[S]`, tokens of each sequence, mapped from the file.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str], format: str, stage: str) -> None:
+        """Opens a dataset and checks that its files are whole and fit each other.
+
+        Args:
+            prefix: The dataset's path without suffix.
+            format: The manifest's format that is expected.
+            stage: The command that writes such a dataset, for the messages.
+
+        Raises:
+            UserError: nothing is there, it is of another kind, half-written, truncated or mixed from two runs.
+        """
+        self.prefix = os.fspath(DatasetPaths.of(prefix).bin)[:-4]
+        self._arguments = (self.prefix, format, stage)
+        self.manifest = _checked_manifest(self.prefix, format, stage)
+        self._ids = IndexedDataset(self.prefix, random_access=True)
+        self._mask = IndexedDataset(f"{self.prefix}.{_MASK}", random_access=True)
+        self.lengths = self._ids.sequence_lengths
+        if self._mask.dtype != np.uint8 or not np.array_equal(self.lengths, self._mask.sequence_lengths):
+            raise UserError(
+                f"{self._mask.paths.idx}: does not fit {self._ids.paths.idx}; run `redone {stage}` again with "
+                "overwrite=true"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments  # a process that is handed the dataset opens it for itself
+
+    def __len__(self) -> int:
+        """The number of sequences."""
+        return len(self._ids)
+
+    def tokens(self, sequence: int) -> np.ndarray:
+        """The token ids of a sequence, `uint16[T]` or `int32[T]`, read-only."""
+        return self._ids[sequence]
+
+    def loss_mask(self, sequence: int) -> np.ndarray:
+        """1 where the token of a sequence is to be learned, else 0; `uint8[T]`, read-only."""
+        return self._mask[sequence]
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change when a byte of any file does, taken from the manifest."""
+        lines = (f"{suffix} {record['sha256']}" for suffix, record in sorted(file_records(self.manifest).items()))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._ids.close()
+        self._mask.close()
+
+
+def _checked_manifest(prefix: str, format: str, stage: str) -> dict[str, Any]:
+    manifest = read_manifest(prefix)
+    if manifest is None:
+        state = "half-written" if DatasetPaths.of(prefix).bin.exists() else "missing"
+        raise UserError(f"{manifest_path(prefix)}: the dataset is {state}; write it with `redone {stage}`")
+    if manifest["format"] != format:
+        raise UserError(
+            f"{manifest_path(prefix)}: holds {manifest['format']}, not {format}, which `redone {stage}` writes"
+        )
+    for suffix, record in file_records(manifest).items():
+        path = Path(f"{prefix}.{suffix}")
+        found = path.stat().st_size if path.is_file() else None
+        if found != record["size"]:
+            state = "is missing" if found is None else f"has {found:,} bytes, the manifest says {record['size']:,}"
+            raise UserError(f"{path}: {state}; copy it again, or run `redone {stage}` again with overwrite=true")
+    return manifest
