@@ -3,6 +3,7 @@
 import gzip
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import orjson
@@ -17,7 +18,7 @@ _BOM = b"\xef\xbb\xbf"
 def read_json_lines(piece: Piece, key: str) -> Iterator[RecordBatch]:
     """The records of a piece; see `reader.read_records`."""
     line = 1
-    for lines, consumed in _read_lines(piece):
+    for lines, consumed in read_lines(piece):
         texts, rejected = parse_lines(lines, key, line)
         yield RecordBatch(texts, rejected, len(lines), consumed)
         line += len(lines)
@@ -58,20 +59,21 @@ def _text_or_reason(line: bytes, key: str) -> tuple[str | None, str]:
     try:
         record: Any = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return None, _why_not_json(line)
+        return None, why_not_json(line)
     if not isinstance(record, dict):
-        return None, f"a JSON {_json_type(record)}, not an object"
+        return None, f"a JSON {json_type(record)}, not an object"
     if key not in record:
         return None, f"no key '{key}'"
     text = record[key]
     if not isinstance(text, str):
-        return None, f"'{key}' is a {_json_type(text)}, not a string"
+        return None, f"'{key}' is a {json_type(text)}, not a string"
     if not text.strip():
         return None, "empty text"
     return text, ""
 
 
-def _why_not_json(line: bytes) -> str:
+def why_not_json(line: bytes) -> str:
+    """Why orjson does not read a line."""
     try:
         line.decode()
     except UnicodeDecodeError:
@@ -79,16 +81,17 @@ def _why_not_json(line: bytes) -> str:
     return "malformed JSON"
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """The type of a parsed value in JSON's words."""
     if value is None:
         return "null"
     return {bool: "boolean", str: "string", list: "array", dict: "object"}.get(type(value), "number")
 
 
-def _read_lines(piece: Piece) -> Iterator[tuple[list[bytes], int]]:
+def read_lines(piece: Piece) -> Iterator[tuple[list[bytes], int]]:
     """Lists of whole lines, each with the stored bytes that reading it took."""
     with piece.file.open() as stored:
-        stream = _decompressed(piece.file.path, stored)
+        stream = decompressed(piece.file.path, stored)
         position = _seek_to_first_line(stream, piece.start) if piece.start else 0
         counted = piece.start
         rest = b""
@@ -109,7 +112,8 @@ def _read_lines(piece: Piece) -> Iterator[tuple[list[bytes], int]]:
             yield [rest] if rest else [], left
 
 
-def _decompressed(path: str, stored: BinaryIO) -> Any:
+def decompressed(path: str, stored: BinaryIO) -> Any:
+    """A stream of a stored file's content; which compression it has is told by the end of its name."""
     if path.endswith(".gz"):
         return gzip.GzipFile(fileobj=stored)
     if path.endswith(".zst"):
@@ -125,14 +129,21 @@ def _read(stream: Any, position: int, piece: Piece) -> bytes:
     size = _BLOCK if piece.end is None else min(_BLOCK, piece.end - position)
     if size <= 0:
         return b""
-    try:
+    with reading_errors(piece.file.path):
         return stream.read(size)
+
+
+@contextmanager
+def reading_errors(path: str) -> Iterator[None]:
+    """Turns what reading a damaged compressed file raises into a UserError."""
+    try:
+        yield
     except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{piece.file.path}: cannot be read, is it truncated? ({error})") from None
+        raise UserError(f"{path}: cannot be read, is it truncated? ({error})") from None
     except Exception as error:  # zstandard has an exception of its own
         if type(error).__name__ != "ZstdError":
             raise
-        raise UserError(f"{piece.file.path}: damaged zstd data ({error})") from None
+        raise UserError(f"{path}: damaged zstd data ({error})") from None
 
 
 def _seek_to_first_line(stream: BinaryIO, start: int) -> int:
