@@ -17,6 +17,7 @@ _FACTORIES = (
     *("tensor", "zeros", "ones", "empty", "full", "arange", "rand", "randn"),
     *("zeros_like", "ones_like", "empty_like", "full_like"),
 )
+_CACHED_LOGITS = 1 << 18  # a megabyte in fp32
 _state = {"installed": False}
 
 
@@ -122,13 +123,26 @@ def _skip_collectives_of_one() -> None:
     from megatron.core.distributed import param_and_grad_buffer
 
     for name in ("dist_all_gather_func", "dist_reduce_scatter_func"):
-        setattr(param_and_grad_buffer, name, _unless_alone(getattr(param_and_grad_buffer, name)))
+        setattr(param_and_grad_buffer, name, _unless_in_place(getattr(param_and_grad_buffer, name)))
+    # Of a loss, a norm, a count: a thread of gloo's is woken up for each.
+    torch.distributed.all_reduce = _unless_alone(torch.distributed.all_reduce)
 
 
-def _unless_alone(collective: Callable[..., Any]) -> Callable[..., Any]:
+def _unless_in_place(collective: Callable[..., Any]) -> Callable[..., Any]:
     def call(output: torch.Tensor, source: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         in_place = output.data_ptr() == source.data_ptr() and output.numel() == source.numel()
         return None if in_place else collective(output, source, *args, **kwargs)
+
+    return call
+
+
+def _unless_alone(all_reduce: Callable[..., Any]) -> Callable[..., Any]:
+    def call(
+        tensor: torch.Tensor, op: Any = torch.distributed.ReduceOp.SUM, group: Any = None, async_op: bool = False
+    ) -> Any:
+        if torch.distributed.get_world_size(group) != 1:
+            return all_reduce(tensor, op=op, group=group, async_op=async_op)
+        return _FINISHED if async_op else None
 
     return call
 
@@ -146,14 +160,30 @@ class _GradientAccumulation:
 
 
 def _speed_up_cross_entropy() -> None:
-    # It takes the largest logit by torch.max, whose index, which nobody reads, costs more than the exponentials.
+    # It passes over all logits six times. They are many times what a cache holds: here every pass but the last is
+    # made over some rows at a time. The largest is taken without its index, which costs more than the exponentials.
     from megatron.core.tensor_parallel.cross_entropy import VocabParallelCrossEntropy
 
     def largest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         wide = logits.float()
         return wide, wide.amax(-1)
 
+    def exponentials(
+        logits: torch.Tensor, target: torch.Tensor, maximum: torch.Tensor, first: int, last: int
+    ) -> tuple[torch.Tensor, ...]:
+        elsewhere = (target < first) | (target >= last)
+        own = (target - first).masked_fill_(elsewhere, 0).view(-1)
+        rows, sums, predicted = logits.view(-1, logits.shape[-1]), [], []
+        size = max(_CACHED_LOGITS // rows.shape[-1], 1)
+        for part, maxima, chosen in zip(rows.split(size), maximum.view(-1).split(size), own.split(size), strict=True):
+            part.sub_(maxima.unsqueeze(-1))
+            predicted.append(part.gather(-1, chosen.unsqueeze(-1)).squeeze(-1))
+            sums.append(part.exp_().sum(-1))
+        found = torch.cat(predicted).view_as(target).masked_fill_(elsewhere, 0.0)
+        return elsewhere, own, found, torch.cat(sums).view_as(target), logits
+
     VocabParallelCrossEntropy.calculate_logits_max = staticmethod(largest)  # type: ignore[assignment]
+    VocabParallelCrossEntropy.calculate_predicted_logits = staticmethod(exponentials)  # type: ignore[assignment]
 
 
 class _EmbeddingOnly:
@@ -190,6 +220,9 @@ class _InertStream:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return _do_nothing
+
+
+_FINISHED = _InertStream()  # stands for a collective that has nothing to wait for
 
 
 class _Silent:

@@ -7,6 +7,7 @@ import torch
 
 from megatron_redone.config.parallel import Device
 from megatron_redone.distributed import cpu_platform
+from megatron_redone.distributed.cpu_memory import keep_freed_memory
 from megatron_redone.errors import UserError
 
 
@@ -18,6 +19,7 @@ def claim_device(choice: Device) -> torch.device:
     """
     if choice is Device.cpu or (choice is Device.auto and not torch.cuda.is_available()):
         cpu_platform.install()
+        keep_freed_memory()
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError("device: cuda was asked for, but torch finds no CUDA device; set device=cpu or auto")

@@ -131,28 +131,72 @@ class _Rotate(torch.autograd.Function):
     def forward(ctx: Any, heads: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(table)
         cos, sin = table
-        return _rotate(heads, cos, sin)
+        return _rotate_into(torch.empty_like(heads, memory_format=torch.contiguous_format), heads, cos, sin)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (grad,) = grads
         cos, sin = ctx.saved_tensors[0]
-        return _rotate(grads[0], cos, -sin), None
+        return _rotate_into(torch.empty_like(grad, memory_format=torch.contiguous_format), grad, cos, -sin), None
 
 
-def _rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+class _SplitAndRotate(torch.autograd.Function):
+    """Goes from the fused projection to rotated queries and keys, and to values, without copies between."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, mixed: torch.Tensor, table: torch.Tensor, head_dim: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(table)
+        ctx.head_dim = head_dim
+        parts = mixed.unflatten(-1, (-1, head_dim))
+        rows, groups, per_group = parts.shape[:2], parts.shape[2], parts.shape[3] - 2
+        cos, sin = table.unsqueeze(-2)
+        query = mixed.new_empty(*rows, groups, per_group, head_dim)
+        key = mixed.new_empty(*rows, groups, 1, head_dim)
+        _rotate_into(query, parts[..., :-2, :], cos, sin)
+        _rotate_into(key, parts[..., -2:-1, :], cos, sin)
+        return query.flatten(2, 3), key.squeeze(3), parts[..., -1, :].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        query, key, value = grads
+        cos, sin = ctx.saved_tensors[0].unsqueeze(-2)
+        rows, groups, per_group = key.shape[:2], key.shape[2], query.shape[2] // key.shape[2]
+        grad = key.new_empty(*rows, groups, per_group + 2, ctx.head_dim)
+        _rotate_into(grad[..., :-2, :], query.unflatten(2, (groups, per_group)), cos, -sin)
+        _rotate_into(grad[..., -2:-1, :], key.unsqueeze(3), cos, -sin)
+        grad[..., -1, :] = value
+        return grad.flatten(3), None, None
+
+
+def _rotate_into(out: torch.Tensor, heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Writes rotated heads [..., D] to a tensor of that shape; cos and sin broadcast over [..., D / 2]."""
     half = cos.shape[-1]
     first, second = heads[..., :half], heads[..., half:]
     # Products and sum are rounded one by one, as transformers does: a fused multiply-add would differ in the last bit.
-    rotated = torch.empty(heads.shape, dtype=heads.dtype, device=heads.device)
     if heads.dtype == cos.dtype:
-        torch.mul(first, cos, out=rotated[..., :half]).sub_(second * sin)
-        torch.mul(second, cos, out=rotated[..., half:]).add_(first * sin)
+        torch.mul(first, cos, out=out[..., :half]).sub_(second * sin)
+        torch.mul(second, cos, out=out[..., half:]).add_(first * sin)
     else:
-        rotated[..., :half] = (first * cos).sub_(second * sin)
-        rotated[..., half:] = (second * cos).add_(first * sin)
-    return rotated
+        out[..., :half] = (first * cos).sub_(second * sin)
+        out[..., half:] = (second * cos).add_(first * sin)
+    return out
 
 
 def rotate(heads: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Rotates queries or keys [S, B, N, D] by a table of `RotaryTable`, [2, S, B, 1, D / 2]."""
     return _Rotate.apply(heads, table)  # type: ignore[return-value]
+
+
+def split_and_rotate(
+    mixed: torch.Tensor, table: torch.Tensor, head_dim: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rotated query [S, B, N, D], rotated key [S, B, G, D] and value [S, B, G, D] of a fused projection.
+
+    Args:
+        mixed: [S, B, G, (N / G + 2) * D]: of each group its queries, its key and its value, side by side.
+        table: Of `RotaryTable`, [2, S, B, 1, D / 2].
+        head_dim: D.
+    """
+    return _SplitAndRotate.apply(mixed, table, head_dim)  # type: ignore[return-value]

@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from megatron_redone.distributed.context_parallel import gather_sequence
 from megatron_redone.distributed.row_layout import RowLayout
-from megatron_redone.models.rotary import rotate
+from megatron_redone.models.rotary import rotate, split_and_rotate
 
 
 class TorchSelfAttention(SelfAttention):
@@ -38,15 +38,24 @@ class TorchSelfAttention(SelfAttention):
             packed_seq_params: How the rows are laid out.
         """
         assert attention_mask is None and rotary_pos_emb is not None
-        query, key, value = self.get_query_key_value_tensors(hidden_states)  # type: ignore[misc,assignment]
-        query, key = rotate(query, rotary_pos_emb), rotate(key, rotary_pos_emb)  # type: ignore[arg-type]
-        # A view would keep the whole of query, key and value alive until the backward pass.
-        value = value.contiguous()  # type: ignore[union-attr]
+        query, key, value = self._project(hidden_states, rotary_pos_emb)
         if self.checkpoint_core_attention and self.training:
             core = self._checkpointed_attention_forward(query, key, value, None, packed_seq_params=packed_seq_params)
         else:
             core = self.core_attention(query, key, value, None, packed_seq_params=packed_seq_params)  # type: ignore[operator]
         return self.linear_proj(core)
+
+    def _project(self, hidden: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rotated queries [S, B, N, D] and keys [S, B, G, D], and values [S, B, G, D]."""
+        groups = self.config.num_query_groups
+        assert groups is not None
+        shares_groups = groups < self.world_size  # then megatron-core gathers and cuts
+        if not (self.config.qk_layernorm or shares_groups):
+            mixed, _ = self.get_query_key_value_tensors(hidden, split_qkv=False)  # type: ignore[misc]
+            return split_and_rotate(mixed, table, self.hidden_size_per_attention_head)
+        query, key, value = self.get_query_key_value_tensors(hidden)  # type: ignore[misc]
+        # A view would keep the whole of query, key and value alive until the backward pass.
+        return rotate(query, table), rotate(key, table), value.contiguous()  # type: ignore[arg-type,union-attr]
 
 
 class TorchCoreAttention(torch.nn.Module):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from megatron_redone.models.rotary import RotaryConfig, RotaryTable, rotate
+from megatron_redone.models.rotary import RotaryConfig, RotaryTable, rotate, split_and_rotate
 from megatron_redone.models.torch_layers import TorchRMSNorm, TorchSwiGLU
 
 
@@ -35,6 +35,20 @@ def test_rotation(dtype: torch.dtype) -> None:
 
     hidden, grad = (torch.randn(5, 1, 3, 8).to(dtype) for _ in range(2))
     check(lambda x: rotate(x, table), [], hidden, grad, complex_rotation)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_split_and_rotation_in_one(dtype: torch.dtype) -> None:
+    table = RotaryTable(RotaryConfig(head_dim=8, theta=100.0), torch.device("cpu"))(torch.tensor([[0, 1, 2, 0, 7]]))
+    mixed = torch.randn(5, 1, 2, 5 * 8).to(dtype).requires_grad_()
+    query, key, value = torch.split(mixed, [24, 8, 8], dim=-1)
+    expected = (rotate(query.reshape(5, 1, 6, 8), table), rotate(key, table), value)
+    found = split_and_rotate(mixed, table, 8)
+    grads = [torch.randn(part.shape).to(dtype) for part in found]
+    [wanted] = torch.autograd.grad(expected, mixed, grads)
+    [grad] = torch.autograd.grad(found, mixed, grads)
+    for a, b in zip((*found, grad), (*expected, wanted), strict=True):
+        assert torch.equal(a, b)
 
 
 def check(module, weights, hidden, grad, oracle) -> None:
