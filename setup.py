@@ -15,12 +15,15 @@ EXTRAS = {
     "tokenizers": ["sentencepiece>=0.2,<0.3", "tiktoken>=0.7,<1"],
     # Live curves beside metrics.jsonl.
     "tracking": ["tensorboard>=2.14"],
+    # `redone evaluate`.
+    "evaluation": ["transformers>=5,<6"],
 }
 # What `bash tests/run.sh` needs: the tools, and the libraries that serve as oracles.
 EXTRAS["dev"] = [
     *EXTRAS["data"],
     *EXTRAS["tokenizers"],
     *EXTRAS["tracking"],
+    *EXTRAS["evaluation"],
     "accelerate>=1",
     "argcomplete>=3.1",
     "datasets>=5,<6",
@@ -29,6 +32,7 @@ EXTRAS["dev"] = [
     "pyright[nodejs]>=1.1.400",
     "pytest>=8",
     "ruff>=0.9",
+    "scipy>=1.13",
     "transformers>=5,<6",
     "trl>=1.16,<1.17",
 ]

@@ -59,4 +59,9 @@ STAGES = {
         "megatron_redone.config.verify:VerifyConfig",
         "megatron_redone.stages.verify",
     ),
+    "evaluate": Stage(
+        "exported models side by side: bits per byte, preferences, answers, with intervals",
+        "megatron_redone.config.evaluate:EvaluateConfig",
+        "megatron_redone.stages.evaluate",
+    ),
 }

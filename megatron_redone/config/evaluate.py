@@ -1,0 +1,186 @@
+"""Keys of `redone evaluate`."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from megatron_redone.config.field import key
+from megatron_redone.config.parallel import Device
+from megatron_redone.errors import UserError
+
+
+class Group(enum.Enum):
+    """Which side of the bargain a text stands on: what the model is adapted to, or what it must not forget."""
+
+    social = "social"
+    general = "general"
+
+
+class AnswerKind(enum.Enum):
+    """What an answer is: one label, or a list of items whose order says nothing."""
+
+    auto = "auto"
+    label = "label"
+    items = "items"
+
+
+class ComputeDtype(enum.Enum):
+    """The type of weights and activations."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedModel:
+    """One Hugging Face directory."""
+
+    path: str = key("a Hugging Face directory with weights and tokenizer")
+    name: str | None = key("how tables call it; null takes the last part of the path", None)
+    chat_template: str | None = key("a Jinja file for a model that comes without a chat template", None)
+
+    def __post_init__(self) -> None:
+        _check_name(self.label)
+
+    @property
+    def label(self) -> str:
+        """The name in tables."""
+        return self.name or PurePath(self.path).name
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSource:
+    """One JSONL file, plain or compressed."""
+
+    path: str = key("a JSONL file, or several by a glob or a directory")
+    name: str | None = key("how tables call it; null takes the file's name", None)
+    max_records: int | None = key("records taken, drawn by the seed; null takes the limit for all sources", None)
+
+    def __post_init__(self) -> None:
+        _check_name(self.label)
+        if self.max_records is not None and self.max_records < 1:
+            raise UserError(f"max_records: {self.max_records} is less than one record; leave the source out")
+
+    @property
+    def label(self) -> str:
+        """The name in tables."""
+        return self.name or PurePath(self.path).name.split(".")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutSource(EvaluationSource):
+    """Texts that no stage has trained on, measured in bits per byte."""
+
+    group: Group = key("the side that the texts stand on")
+    text_key: str = key("the key of a record that holds its text", "text")
+    max_characters: int | None = key("characters read of a text; null reads all", None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_characters is not None and self.max_characters < 1:
+            raise UserError(f"max_characters: {self.max_characters} is less than one character")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceSource(EvaluationSource):
+    """Pairs in TRL's form: `prompt`, `chosen`, `rejected`, all strings or all lists of messages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationSource(EvaluationSource):
+    """Conversations in OpenAI's form (`messages`); the last message is the answer that is expected."""
+
+    capability: str = key("what they ask of the model, for example content_understanding or information_extraction")
+    answers: AnswerKind = key(
+        "label: one line; items: a list in any order; auto takes items where the capability is an extraction",
+        AnswerKind.auto,
+    )
+    max_new_tokens: int | None = key(
+        "tokens of an answer at most; null takes those of the longest expected one and 16", None
+    )
+
+    @property
+    def expects_items(self) -> bool:
+        """Whether an answer is a list of items."""
+        extraction = self.answers is AnswerKind.auto and "extraction" in self.capability.lower()
+        return extraction or self.answers is AnswerKind.items
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise UserError(f"max_new_tokens: {self.max_new_tokens} is less than one token")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapConfig:
+    """The intervals."""
+
+    resamples: int = key("resamples of the bootstrap", 2000)
+    confidence: float = key("share of the resamples that lies in an interval", 0.95)
+    seed: int = key("seed of the resamples", 0)
+
+    def __post_init__(self) -> None:
+        if self.resamples < 100:
+            raise UserError(f"resamples: {self.resamples} are too few for an interval; take 100 or more")
+        if not 0 < self.confidence < 1:
+            raise UserError(f"confidence: {self.confidence} is not a share between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Exported models side by side: held-out texts, preferences, and answers."""
+
+    output: str = key("folder of evaluation.json, evaluation.md and the results per example")
+    models: list[EvaluatedModel] = key("Hugging Face directories, in the order of the tables' columns")
+    base: str | None = key("name of the model that differences are taken against; null takes the first", None)
+    held_out: list[HeldOutSource] = key("texts for bits per byte", [])
+    preferences: list[PreferenceSource] = key("pairs of a better and a worse response", [])
+    conversations: list[ConversationSource] = key("conversations for exact match", [])
+    max_records: int = key("records taken of a source that has no limit of its own", 1000)
+    sample_seed: int = key("seed by which records are drawn where a source has more", 0)
+    window: int = key("tokens that a long text is read at once by, at most the model's own limit", 2048)
+    stride: int = key("tokens that the window moves on by; the others are context that is not counted again", 1536)
+    max_tokens: int = key("tokens of a prompt and its response; longer prompts lose their beginning", 2048)
+    batch_size: int = key("examples of a batch at most", 32)
+    batch_tokens: int = key("tokens of a batch at most, padding included (one long example may have more)", 4096)
+    dtype: ComputeDtype = key("type of weights and activations; auto takes bf16 on CUDA and fp32 on CPU",
+                              ComputeDtype.auto)  # fmt: skip
+    device: Device = key("where to compute", Device.auto)
+    bootstrap: BootstrapConfig = key("intervals", BootstrapConfig)
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise UserError("models: the list is empty; name at least one Hugging Face directory")
+        if not (self.held_out or self.preferences or self.conversations):
+            raise UserError("held_out: nothing to evaluate on; name held_out, preferences or conversations")
+        for where in ("models", "held_out", "preferences", "conversations"):
+            _check_distinct(where, [source.label for source in getattr(self, where)])
+        for name in ("max_records", "stride", "batch_size", "batch_tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
+        for name in ("window", "max_tokens"):
+            if getattr(self, name) < 2:
+                raise UserError(f"{name}: {getattr(self, name)} is less than 2; a token is told from the one before it")
+        if self.stride >= self.window:
+            raise UserError(f"stride: {self.stride} is not less than window={self.window}")
+        if self.base is not None and self.base not in [model.label for model in self.models]:
+            raise UserError(f"base: '{self.base}' is not the name of a model")
+
+    @property
+    def base_label(self) -> str:
+        """The name of the model that the others are compared with."""
+        return self.base or self.models[0].label
+
+
+def _check_name(name: str) -> None:
+    """Names are folders of the output too."""
+    if not name or name.startswith(".") or any(character in name for character in "/\\\0"):
+        raise UserError(f"name: '{name}' cannot be the name of a file; give another")
+
+
+def _check_distinct(where: str, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{where}: two are called '{twice}'; give them different names with name=")

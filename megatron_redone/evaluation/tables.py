@@ -1,0 +1,213 @@
+"""evaluation.json as tables: models side by side, for Markdown, for the terminal and for the report's page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from megatron_redone.evaluation.measures import BITS_PER_BYTE, MEASURES, Kind, Measure
+
+MINUS = "−"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A model's figure as text.
+
+    Attributes:
+        value: Such as `1.234` or `56.7 %`.
+        bounds: The interval around it, `1.20 – 1.27`.
+        change: What it is more than the base model's, `+0.031`; empty for the base model.
+        change_bounds: The interval around that.
+        improved: Whether the change is for the better; None where its interval holds zero, and for the base model.
+    """
+
+    value: str
+    bounds: str
+    change: str = ""
+    change_bounds: str = ""
+    improved: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A figure of all models.
+
+    Attributes:
+        title: The source.
+        detail: Which figure of it, where a section has several.
+        examples: How many it is taken over.
+        cells: One a model.
+        is_mean: Whether it is the mean over the section's other rows.
+    """
+
+    title: str
+    detail: str
+    examples: int
+    cells: list[Cell]
+    is_mean: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Rows that belong together. `hint` says what they show, and which direction is better."""
+
+    title: str
+    hint: str
+    rows: list[Row]
+
+
+def model_names(evaluation: Mapping[str, Any]) -> list[str]:
+    """The columns."""
+    return [model["name"] for model in evaluation["models"]]
+
+
+def sections(evaluation: Mapping[str, Any]) -> list[Section]:
+    """The tables of an evaluation.json."""
+    figures = evaluation["figures"]
+    found = [_held_out(figures, side) for side in ("social", "general")]
+    found.append(
+        Section(
+            title="Preferences",
+            hint="share of pairs whose chosen response is the likelier one; higher is better",
+            rows=[_row(group) for group in _by_row(figures, Kind.preferences)],
+        )
+    )
+    found.append(
+        Section(
+            title="Answers",
+            hint="greedy answers against the expected ones; higher is better",
+            rows=[_row(group) for group in _by_row(figures, Kind.conversations)],
+        )
+    )
+    return [section for section in found if section.rows]
+
+
+def _held_out(figures: Sequence[Mapping[str, Any]], side: str) -> Section:
+    groups = [group for group in _by_row(figures, Kind.held_out) if group[0]["side"] == side]
+    if len(groups) == 2:  # one source and its own mean
+        groups.pop()
+    rows = [_row(group, mean_of=len(groups) - 1) for group in groups]
+    return Section(title=f"{side.capitalize()} text", hint="bits per byte of held-out text; lower is better", rows=rows)
+
+
+def _by_row(figures: Sequence[Mapping[str, Any]], kind: Kind) -> list[list[Mapping[str, Any]]]:
+    """Figures that differ in the model alone."""
+    rows: dict[Any, list[Mapping[str, Any]]] = {}
+    for figure in figures:
+        if figure["kind"] == kind.name:
+            rows.setdefault((figure["side"], figure["source"], figure["measure"]), []).append(figure)
+    return list(rows.values())
+
+
+def _row(group: Sequence[Mapping[str, Any]], mean_of: int = 0) -> Row:
+    first = group[0]
+    return Row(
+        title=first["source"] or f"mean of {mean_of} sources",
+        detail=_detail(first),
+        examples=first["examples"],
+        cells=[_cell(figure) for figure in group],
+        is_mean=first["source"] is None,
+    )
+
+
+def _detail(figure: Mapping[str, Any]) -> str:
+    measure = MEASURES[figure["measure"]]
+    if measure is BITS_PER_BYTE:
+        return ""
+    capability = [figure["side"].replace("_", " ")] if figure["side"] else []
+    return ", ".join([*capability, measure.title])
+
+
+def _cell(figure: Mapping[str, Any]) -> Cell:
+    measure = MEASURES[figure["measure"]]
+    cell = Cell(
+        value=format_figure(measure, figure["value"]),
+        bounds=f"{_bare(measure, figure['low'])} – {_bare(measure, figure['high'])}",
+    )
+    if "difference" not in figure:
+        return cell
+    low, high = figure["difference_low"], figure["difference_high"]
+    return Cell(
+        value=cell.value,
+        bounds=cell.bounds,
+        change=_signed(measure, figure["difference"]),
+        change_bounds=f"{_signed(measure, low)} – {_signed(measure, high)}",
+        improved=None if low <= 0 <= high else (figure["difference"] > 0) == measure.higher_is_better,
+    )
+
+
+def format_figure(measure: Measure, value: float) -> str:
+    """A figure with its unit."""
+    return _bare(measure, value) if measure is BITS_PER_BYTE else f"{_bare(measure, value)} %"
+
+
+def _bare(measure: Measure, value: float) -> str:
+    return f"{value:.3f}" if measure is BITS_PER_BYTE else f"{100 * value:.1f}"
+
+
+def _signed(measure: Measure, value: float) -> str:
+    text = _bare(measure, abs(value))
+    return text if not float(text) else ("+" if value > 0 else MINUS) + text
+
+
+def to_markdown(evaluation: Mapping[str, Any]) -> str:
+    """The tables in Markdown, with a note on how to read them."""
+    lines = []
+    names = model_names(evaluation)
+    for section in sections(evaluation):
+        lines += [f"## {section.title}", "", f"{section.hint[0].upper()}{section.hint[1:]}.", ""]
+        lines += [f"| | examples | {' | '.join(names)} |", "| --- | ---: |" + " ---: |" * len(names)]
+        lines += [f"| {_markdown_title(row)} | {row.examples:,} | {' | '.join(map(_markdown_cell, row.cells))} |"
+                  for row in section.rows]  # fmt: skip
+        lines.append("")
+    return "\n".join([*lines, reading_note(evaluation)]) + "\n"
+
+
+def _markdown_title(row: Row) -> str:
+    return f"{row.title} ({row.detail})" if row.detail else row.title
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = f"{cell.value} ({cell.bounds})"
+    if not cell.change:
+        return text
+    change = f"{cell.change} ({cell.change_bounds})"
+    return f"{text}<br>{f'**{change}**' if cell.improved is not None else change}"
+
+
+def reading_note(evaluation: Mapping[str, Any]) -> str:
+    """What brackets and differences are."""
+    bootstrap = evaluation["config"]["bootstrap"]
+    return (
+        f"In brackets: {100 * bootstrap['confidence']:g} % bootstrap intervals over examples "
+        f"({bootstrap['resamples']:,} resamples). Signed: the difference from {evaluation['base']} on the same "
+        "examples, stressed where its interval leaves out zero."
+    )
+
+
+def to_terminal(evaluation: Mapping[str, Any]) -> Iterator[Any]:
+    """The tables for rich's console."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    for section in sections(evaluation):
+        yield f"\n[bold]{section.title}[/bold]: {section.hint}"
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+        table.add_column("")
+        table.add_column("examples", justify="right")
+        for name in model_names(evaluation):
+            table.add_column(escape(name), justify="right")
+        for row in section.rows:
+            cells = [_terminal_cell(cell) for cell in row.cells]
+            title = f"{escape(row.title)}\n[dim]{escape(row.detail)}[/dim]" if row.detail else escape(row.title)
+            table.add_row(title, f"{row.examples:,}", *cells, style="italic" if row.is_mean else None)
+        yield table
+
+
+def _terminal_cell(cell: Cell) -> str:
+    text = f"[bold]{cell.value}[/bold]  [dim]{cell.bounds}[/dim]"
+    if not cell.change:
+        return text
+    colour = {True: "green", False: "red", None: "dim"}[cell.improved]
+    return f"{text}\n[{colour}]{cell.change}  {cell.change_bounds}[/{colour}]"
