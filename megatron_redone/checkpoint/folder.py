@@ -2,21 +2,25 @@
 
     step-00000500/       complete; made by the rename of step-00000500.partial
     latest               the name of the newest complete one
+    best.json            where one is kept for its figures: its step, the metric and the value
 
 A reader never meets half a checkpoint: everything is on the disk before the rename, and `latest` is
 written after it.
 """
 
+import json
 import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.atomic import write_text
+from megatron_redone.formats.atomic import write_json, write_text
 
 _NAME = re.compile(r"step-(\d{8,})")
 _LATEST = "latest"
+_BEST = "best.json"
 
 
 class CheckpointFolder:
@@ -83,12 +87,27 @@ class CheckpointFolder:
         shutil.rmtree(self.partial(step), ignore_errors=True)
 
     def prune(self, keep_last: int | None, keep_every: int | None) -> None:
-        """Removes checkpoints that are neither among the newest nor at a multiple of `keep_every`."""
+        """Removes checkpoints that are neither among the newest, nor at a multiple of `keep_every`, nor the best."""
         if keep_last is None:
             return
+        best = self._read_best().get("step")
         for step in self.steps()[:-keep_last]:
-            if keep_every is None or step % keep_every:
+            if step != best and (keep_every is None or step % keep_every):
                 _remove(self.of_step(step))
+
+    def mark_best(self, step: int, metric: str, value: float) -> None:
+        """Names the checkpoint that is best by a metric; it stays until another one is."""
+        write_json(self.path / _BEST, {"step": step, "checkpoint": self.of_step(step).name, metric: value})
+
+    def best_value(self, metric: str) -> float | None:
+        """The value of the best checkpoint by a metric, or None where there is none."""
+        best = self._read_best()
+        there = "step" in best and self.of_step(best["step"]).is_dir()
+        return best.get(metric) if there else None
+
+    def _read_best(self) -> dict[str, Any]:
+        file = self.path / _BEST
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _remove(path: Path) -> None:

@@ -26,7 +26,9 @@ class DataSource:
 class BlendSource(DataSource):
     """One indexed dataset of a blend."""
 
-    weight: float | None = key("its share of the samples, relative to the others'; null on all goes by tokens", None)
+    weight: float | None = key(
+        "its share of the samples, relative to the others'; null on all goes by their sizes", None
+    )
 
     def __post_init__(self) -> None:
         if self.weight is not None and not 0 < self.weight < math.inf:
@@ -47,19 +49,24 @@ class DataConfig:
     validation_samples: int = key("samples read of each validation dataset, always its first ones", 128)
 
     def __post_init__(self) -> None:
-        if not self.blend:
-            raise UserError("blend: the list is empty; name at least one dataset")
-        _check_labels("blend", self.blend)
-        _check_labels("validation", self.validation)
-        weightless = [source.label for source in self.blend if source.weight is None]
-        if 0 < len(weightless) < len(self.blend):
-            raise UserError(
-                f"blend: no weight is given for {', '.join(weightless)}; give one to every source, or to none "
-                "to go by their tokens"
-            )
+        check_sources(self.blend, self.validation)
         for name in ("seq_length", "prefetch", "validation_samples"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: {getattr(self, name)} is less than 1")
+
+
+def check_sources(blend: Sequence[BlendSource], validation: Sequence[DataSource]) -> None:
+    """Refuses a blend that is empty or half weighted, and sources that reports could not tell apart."""
+    if not blend:
+        raise UserError("blend: the list is empty; name at least one dataset")
+    _check_labels("blend", blend)
+    _check_labels("validation", validation)
+    weightless = [source.label for source in blend if source.weight is None]
+    if 0 < len(weightless) < len(blend):
+        raise UserError(
+            f"blend: no weight is given for {', '.join(weightless)}; give one to every source, or to none "
+            "to go by their sizes"
+        )
 
 
 def _check_labels(where: str, sources: Sequence[DataSource]) -> None:

@@ -1,9 +1,12 @@
 """How long a run trains, in which batches, and when it looks at validation."""
 
+import math
 from dataclasses import dataclass
 
 from megatron_redone.config.field import key
 from megatron_redone.errors import UserError
+
+_LENGTHS = ("train_steps", "train_tokens", "train_epochs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,8 +15,11 @@ class TrainingConfig:
 
     global_batch_size: int = key("samples of one step, over all processes")
     micro_batch_size: int = key("samples that go through a model at once", 1)
-    train_steps: int | None = key("steps of the run; or give train_tokens", None)
-    train_tokens: int | None = key("tokens of the run, rounded up to whole steps; or give train_steps", None)
+    train_steps: int | None = key("steps of the run; or give train_tokens, or train_epochs", None)
+    train_tokens: int | None = key("tokens of the run, padding included, rounded up to whole steps", None)
+    train_epochs: float | None = key(
+        "times that as many samples are read as all sources hold together, rounded up to whole steps", None
+    )
     validate_every: int | None = key("steps between two validations; null validates at the start and end only", None)
     max_skipped_steps: int = key("this many steps in a row without finite gradients end the run", 10)
     seed: int = key("seed of random weights", 1234)
@@ -22,16 +28,21 @@ class TrainingConfig:
         for name in ("global_batch_size", "micro_batch_size", "max_skipped_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: {getattr(self, name)} is less than 1")
-        if (self.train_steps is None) == (self.train_tokens is None):
-            raise UserError("train_steps: give either train_steps or train_tokens")
+        lengths = [name for name in _LENGTHS if getattr(self, name) is not None]
+        if len(lengths) != 1:
+            raise UserError(f"train_steps: give one of {', '.join(_LENGTHS)}, not {len(lengths)} of them")
+        if self.train_epochs is not None and not 0 < self.train_epochs < math.inf:
+            raise UserError(f"train_epochs: {self.train_epochs} is not a positive number")
         for name in ("train_steps", "train_tokens", "validate_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name}: {value} is less than 1")
 
-    def steps(self, seq_length: int) -> int:
-        """Steps of the run, for samples of `seq_length` tokens."""
+    def steps(self, seq_length: int, samples_per_epoch: int) -> int:
+        """Steps of the run, for samples of `seq_length` tokens of which all sources together hold so many."""
         if self.train_steps is not None:
             return self.train_steps
-        assert self.train_tokens is not None
-        return -(-self.train_tokens // (self.global_batch_size * seq_length))
+        if self.train_tokens is not None:
+            return -(-self.train_tokens // (self.global_batch_size * seq_length))
+        assert self.train_epochs is not None
+        return math.ceil(self.train_epochs * samples_per_epoch / self.global_batch_size)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from megatron_redone.datasets.blend import Blend
+from megatron_redone.datasets.token_stream import TokenStream
 from megatron_redone.errors import UserError
 
 MicroBatch = dict[str, torch.Tensor]
@@ -61,7 +62,7 @@ class BatchLayout:
 class BatchReader:
     """Reads one rank's part of any global batch of a blend."""
 
-    def __init__(self, blend: Blend, layout: BatchLayout, *, isolate_documents: bool = False) -> None:
+    def __init__(self, blend: Blend[TokenStream], layout: BatchLayout, *, isolate_documents: bool = False) -> None:
         """Takes the samples, who reads which, and whether documents are kept apart."""
         self.blend, self.layout, self.isolate_documents = blend, layout, isolate_documents
 
@@ -74,10 +75,11 @@ class BatchReader:
         ]
 
     def _micro_batch(self, places: list[tuple[int, int]]) -> MicroBatch:
-        rows = [self.blend.tokens(place) for place in places]
+        streams = self.blend.streams
+        rows = [streams[source].tokens(number) for source, number in places]
         if not self.isolate_documents:
             return whole_rows(rows)
-        return isolated_documents(rows, [self.blend.document_starts(place) for place in places])
+        return isolated_documents(rows, [streams[source].document_starts(number) for source, number in places])
 
 
 def whole_rows(rows: Sequence[np.ndarray]) -> MicroBatch:
@@ -88,7 +90,7 @@ def whole_rows(rows: Sequence[np.ndarray]) -> MicroBatch:
     """
     ids = _stack(rows)
     inputs = ids[:, :-1]
-    return _tensors(
+    return to_tensors(
         tokens=inputs,
         labels=ids[:, 1:],
         loss_mask=np.ones(inputs.shape, np.float32),
@@ -115,7 +117,7 @@ def isolated_documents(rows: Sequence[np.ndarray], starts: Sequence[np.ndarray])
     cu_seqlens = np.append(begins, total)
     loss_mask = np.ones((1, total), np.float32)
     loss_mask[0, borders - 1] = 0.0
-    return _tensors(
+    return to_tensors(
         tokens=ids[:, :-1].reshape(1, total),
         labels=ids[:, 1:].reshape(1, total),
         loss_mask=loss_mask,
@@ -129,6 +131,6 @@ def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(rows, dtype=np.int64, casting="safe")
 
 
-def _tensors(**arrays: np.ndarray) -> MicroBatch:
+def to_tensors(**arrays: np.ndarray) -> MicroBatch:
     """Contiguous tensors; the arrays are made in numpy, whose small operations cost half of torch's."""
     return {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in arrays.items()}

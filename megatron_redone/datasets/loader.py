@@ -5,10 +5,21 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
-from megatron_redone.datasets.batches import BatchReader, MicroBatch
+from megatron_redone.datasets.batches import BatchLayout, MicroBatch
 
 _POLL_SECONDS = 0.1  # how soon a reader that waits for room notices that it is to stop
+
+
+class Reader(Protocol):
+    """Reads one rank's part of any global batch."""
+
+    layout: BatchLayout
+
+    def read(self, consumed_samples: int) -> list[MicroBatch]:
+        """The rank's micro-batches of the global batch that starts at sample `consumed_samples`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class Loader(Iterator[Batch]):
     One thread is enough: reading waits for the disk, and a sample costs tens of microseconds besides.
     """
 
-    def __init__(self, reader: BatchReader, *, consumed_samples: int = 0, prefetch: int = 2) -> None:
+    def __init__(self, reader: Reader, *, consumed_samples: int = 0, prefetch: int = 2) -> None:
         """Starts to read.
 
         Args:

@@ -9,6 +9,8 @@ the same for any corpus, writes nothing, and a sample number is its whole state.
 
 import numpy as np
 
+from megatron_redone.config.data import DataConfig
+from megatron_redone.datasets.blend import Blend
 from megatron_redone.datasets.document_borders import DocumentBorders
 from megatron_redone.datasets.permutation import Permutation
 from megatron_redone.datasets.vocabulary import Vocabulary
@@ -106,3 +108,18 @@ class TokenStream:
             f"{self.prefix}: token {place:,} of document {document:,} has id {token:,}, but the model's vocabulary "
             f"ends at {size - 1:,}; tokenize the corpus with the model's tokenizer"
         )
+
+
+def open_blend(config: DataConfig, vocabulary: Vocabulary | None = None) -> Blend[TokenStream]:
+    """Opens the training blend of a configuration.
+
+    Raises:
+        UserError: a dataset is missing, damaged, too small, or was made for another vocabulary.
+    """
+    streams = [
+        TokenStream(
+            source.path, seq_length=config.seq_length, seed=config.seed, shuffle=config.shuffle, vocabulary=vocabulary
+        )
+        for source in config.blend
+    ]
+    return Blend(config.blend, streams)

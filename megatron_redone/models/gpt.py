@@ -1,9 +1,12 @@
-"""A GPTModel whose rotary positions are what the batch says."""
+"""GPTModels whose logits are computed where they are asked for, and whose rotary positions are the batch's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.tensor_parallel.mappings import gather_from_sequence_parallel_region
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.utils import get_pg_rank
@@ -13,7 +16,47 @@ from megatron_redone.models.architecture import Architecture
 from megatron_redone.models.rotary import RotaryTable, inverse_frequencies
 
 
-class ExplicitPositionModel(GPTModel):
+class SelectiveModel(GPTModel):
+    """Leaves out the logits of positions whose loss nobody asks for.
+
+    In fine-tuning these are most positions, and the logits of a small model are a fifth of its work.
+    """
+
+    def _postprocess(self, hidden_states: torch.Tensor, *args: Any, loss_mask: Any = None, **kwargs: Any) -> Any:
+        """With a `loss_mask` bool [B, S] the losses of its true positions only, [n] in the order of the rows."""
+        if loss_mask is None or not self.post_process:
+            return super()._postprocess(hidden_states, *args, **kwargs)
+        chosen = loss_mask.flatten().nonzero().squeeze(-1)
+        labels = kwargs["labels"].flatten()[chosen]
+        output_weight = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
+        hidden = _choose(hidden_states, chosen, self.output_layer)
+        with _whole_sequence(self.output_layer):
+            logits, _ = self.output_layer(hidden, weight=output_weight)
+        return self.compute_language_model_loss(labels[None], logits).flatten()
+
+
+def _choose(hidden_SBH: torch.Tensor, chosen: torch.Tensor, layer: Any) -> torch.Tensor:
+    """Hidden states [n, 1, H] of the chosen positions of [B, S], whole on every tensor-parallel rank."""
+    if layer.sequence_parallel:
+        # The layer's backward pass sums over the ranks itself: each takes back its part of the sequence.
+        hidden_SBH = gather_from_sequence_parallel_region(hidden_SBH, False, group=layer.tp_group)
+    return hidden_SBH.transpose(0, 1).flatten(0, 1)[chosen].unsqueeze(1)
+
+
+@contextmanager
+def _whole_sequence(layer: Any) -> Iterator[None]:
+    """Has an output layer take its input as it is, under sequence parallelism too."""
+    if not layer.sequence_parallel:
+        yield
+        return
+    layer.sequence_parallel, layer.allreduce_dgrad = False, True
+    try:
+        yield
+    finally:
+        layer.sequence_parallel, layer.allreduce_dgrad = True, False
+
+
+class ExplicitPositionModel(SelectiveModel):
     """Rotates by `position_ids` instead of by the index within the row.
 
     Restarted positions in a packed row and a row shared over ranks then need no special treatment.
@@ -50,7 +93,7 @@ def make_chunk(
         vp_stage: Its number on this rank under an interleaved schedule.
     """
     ours = backend is Backend.torch
-    chunk = (ExplicitPositionModel if ours else GPTModel)(
+    chunk = (ExplicitPositionModel if ours else SelectiveModel)(
         config=config,
         transformer_layer_spec=spec,  # type: ignore[arg-type]
         vocab_size=vocab_size,

@@ -8,7 +8,9 @@ import torch
 
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.objectives.objective import Batch, LossFunction, Report
-from megatron_redone.objectives.row_batch import place_rows
+from megatron_redone.objectives.row_batch import Rows, place_rows
+
+_WORTH_SELECTING = 0.9  # share of labels that count, below which choosing their positions pays for the copies
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,32 @@ class LanguageModelling:
     """Whether packed rows go to Transformer Engine's kernel instead of the torch backend's attention."""
 
     def forward_step(self, batches: Iterator[Batch], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
-        """Losses per token, float32 [B, S / context ranks], from the last stage; hidden states from the others."""
+        """What `trained_losses` gives for the next micro-batch, and their sum."""
         rows = place_rows(next(batches), self.context, self.packed_by_kernel)
-        output = chunk(rows.tokens, rows.position_ids, None, labels=rows.labels, packed_seq_params=rows.layout)
-        return output, partial(_sum_loss, rows.loss_mask)
+        return trained_losses(chunk, rows), partial(_sum_loss, rows.loss_mask)
+
+
+def trained_losses(chunk: torch.nn.Module, rows: Rows) -> torch.Tensor:
+    """Losses per token, float32, from the last stage; hidden states from the others.
+
+    Where many labels do not count, only those that do have a loss, [n] in the order of the rows; else [B, L].
+    """
+    counts = rows.loss_mask > 0
+    selected = bool(counts.float().mean() < _WORTH_SELECTING)
+    return chunk(
+        rows.tokens,
+        rows.position_ids,
+        None,
+        labels=rows.labels,
+        loss_mask=counts if selected else None,
+        packed_seq_params=rows.layout,
+    )
 
 
 def _sum_loss(loss_mask: torch.Tensor, losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Report]:
-    total = (losses.float() * loss_mask).sum()
+    selected = losses.dim() == 1
+    weights = loss_mask[loss_mask > 0] if selected else loss_mask
+    total = (losses.float() * weights).sum()
     count = loss_mask.sum()
     report = torch.stack([total.detach(), count])
     return total, count.to(torch.int32), {"loss": report}

@@ -34,6 +34,16 @@ class Stage:
 
 
 STAGES = {
+    "curate": Stage(
+        "raw posts and texts to clean, deduplicated documents, with a funnel of what was dropped and why",
+        "megatron_redone.config.curate:CurateConfig",
+        "megatron_redone.stages.curate",
+    ),
+    "prepare-sft": Stage(
+        "conversations to token ids with loss masks, by the tokenizer's chat template",
+        "megatron_redone.config.prepare_sft:PrepareSFTConfig",
+        "megatron_redone.stages.prepare_sft",
+    ),
     "tokenize": Stage(
         "raw JSONL or Parquet to Megatron indexed datasets (.bin/.idx)",
         "megatron_redone.config.tokenize:TokenizeConfig",
@@ -43,6 +53,11 @@ STAGES = {
         "train on tokens, from random weights or from a checkpoint (start it with torchrun)",
         "megatron_redone.config.pretrain:PretrainConfig",
         "megatron_redone.stages.pretrain",
+    ),
+    "sft": Stage(
+        "fine-tune on conversations that prepare-sft wrote (start it with torchrun)",
+        "megatron_redone.config.sft:SftConfig",
+        "megatron_redone.stages.sft",
     ),
     "import-hf": Stage(
         "a Hugging Face directory to a megatron-core distributed checkpoint (training stages need no such step)",
@@ -63,5 +78,10 @@ STAGES = {
         "exported models side by side: bits per byte, preferences, answers, with intervals",
         "megatron_redone.config.evaluate:EvaluateConfig",
         "megatron_redone.stages.evaluate",
+    ),
+    "build-preferences": Stage(
+        "preference pairs from people's labels, a judge, the policy's mistakes and wrong options",
+        "megatron_redone.config.build_preferences:BuildPreferencesConfig",
+        "megatron_redone.stages.build_preferences",
     ),
 }

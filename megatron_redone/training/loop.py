@@ -29,7 +29,7 @@ class FinishedStep:
         state: After the step.
         result: Losses and gradient norm.
         learning_rate: That it was made with.
-        tokens: Of its global batch.
+        tokens: Of its global batch, padding included.
         is_last: Whether no step follows, because the run is complete or was asked to stop.
     """
 
@@ -54,7 +54,6 @@ class Training:
 
     Attributes:
         chunks: Wrapped pieces of this rank, in training mode.
-        tokens_per_step: Of a global batch.
         max_skipped_steps: In a row, after which the run ends.
     """
 
@@ -63,7 +62,6 @@ class Training:
     objective: Objective
     schedule: LearningRate
     context: ParallelContext
-    tokens_per_step: int
     max_skipped_steps: int
 
 
@@ -87,6 +85,7 @@ def train(
         batch = _next_batch(batches)
         learning_rate = training.schedule.at(state.step)
         set_learning_rate(training.optimizer, learning_rate)
+        tokens = training.context.data_size * sum(rows["tokens"].numel() for rows in batch.micro_batches)
         result = train_step(
             training.chunks, training.optimizer, training.objective, batch.micro_batches, training.context
         )
@@ -94,14 +93,14 @@ def train(
             state,
             step=state.step + 1,
             consumed_samples=batch.consumed_samples,
-            consumed_tokens=state.consumed_tokens + training.tokens_per_step,
+            consumed_tokens=state.consumed_tokens + tokens,
         )
         stopping = largest(_STOP if stop.requested else _GO_ON) == _STOP
         finished = FinishedStep(
             state=state,
             result=result,
             learning_rate=learning_rate,
-            tokens=training.tokens_per_step,
+            tokens=tokens,
             is_last=stopping or state.step == training.schedule.train_steps,
         )
         for callback in callbacks:

@@ -12,7 +12,7 @@ from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import TrainState, read_state
 from megatron_redone.checkpoint.storage import load_sharded, save_sharded
 from megatron_redone.config.checkpoint import CheckpointConfig
-from megatron_redone.distributed.collectives import errors_stop_all_ranks
+from megatron_redone.distributed.collectives import broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.errors import UserError
 from megatron_redone.metrics.throughput import Throughput
@@ -46,7 +46,7 @@ class Saver:
             context: This rank's place.
             throughput: Paused while saving.
         """
-        self._config, self._folder, self._chunks, self._optimizer = config, folder, chunks, optimizer
+        self._config, self.folder, self._chunks, self._optimizer = config, folder, chunks, optimizer
         self._write_record, self._context, self._throughput = write_record, context, throughput
 
     def after_step(self, step: FinishedStep) -> None:
@@ -60,27 +60,36 @@ class Saver:
         """Writes a checkpoint and commits it; it appears whole or not at all."""
         with errors_stop_all_ranks():
             if self._context.is_main:
-                self._folder.begin(state.step)
-        partial = self._folder.partial(state.step)
+                self.folder.begin(state.step)
+        partial = self.folder.partial(state.step)
         try:
             save_sharded(full_state(self._chunks, self._optimizer, is_loading=False), partial)
         except UserError:
             if self._context.is_main:
-                self._folder.abandon(state.step)
+                self.folder.abandon(state.step)
             with errors_stop_all_ranks():
                 raise
         with errors_stop_all_ranks():
             if self._context.is_main:
                 self._commit(partial, state)
 
+    def save_as_best(self, state: TrainState, metric: str, value: float) -> None:
+        """Marks the checkpoint of a step as the best by a metric, and saves it before if it is not there."""
+        if not broadcast_from_main(self.folder.of_step(state.step).is_dir()):
+            with self._throughput.paused():
+                self.save(state)
+        with errors_stop_all_ranks():
+            if self._context.is_main:
+                self.folder.mark_best(state.step, metric, value)
+
     def _commit(self, partial: Path, state: TrainState) -> None:
         try:
             self._write_record(partial, state)
-            final = self._folder.commit(state.step)
+            final = self.folder.commit(state.step)
         except OSError as error:
-            self._folder.abandon(state.step)
+            self.folder.abandon(state.step)
             raise UserError(f"{partial}: the checkpoint could not be written ({error.strerror})") from None
-        self._folder.prune(self._config.keep_last, self._config.keep_every)
+        self.folder.prune(self._config.keep_last, self._config.keep_every)
         log.info("saved %s", final)
 
 

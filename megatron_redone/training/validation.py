@@ -1,12 +1,12 @@
 """The callback that validates, source by source."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from megatron.core.distributed import DistributedDataParallel
 
-from megatron_redone.datasets.batches import BatchLayout
-from megatron_redone.datasets.validation import ValidationSource
+from megatron_redone.datasets.batches import BatchLayout, MicroBatch
 from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.metrics.progress import VALIDATION
@@ -17,12 +17,22 @@ from megatron_redone.training.loop import FinishedStep
 from megatron_redone.training.train_step import evaluate_step
 
 
+class ValidationSet(Protocol):
+    """The fixed samples of one source."""
+
+    name: str
+
+    def micro_batches(self, layout: BatchLayout, multiple_of: int = 1) -> Iterator[MicroBatch]:
+        """This rank's micro-batches, equally many of equal shape on all ranks; their number is divisible as asked."""
+        ...
+
+
 class Validator:
     """Validates every so many steps, and after the last one."""
 
     def __init__(
         self,
-        sources: Sequence[ValidationSource],
+        sources: Sequence[ValidationSet],
         chunks: Sequence[DistributedDataParallel],
         objective: Objective,
         layout: BatchLayout,
@@ -35,6 +45,7 @@ class Validator:
         self._sources, self._chunks, self._objective = list(sources), list(chunks), objective
         self._layout, self._context, self._every = layout, context, every
         self._trackers, self._throughput = trackers, throughput
+        self._latest: tuple[int, dict[str, float]] = (-1, {})
 
     def after_step(self, step: FinishedStep) -> None:
         """Validates when it is time."""
@@ -57,9 +68,14 @@ class Validator:
                 chunk.train()
         if self._trackers is not None:
             self._trackers.log(step, figures)
+        self._latest = (step, figures)
         return figures
 
-    def _measure(self, source: ValidationSource) -> dict[str, float]:
+    def figures_of(self, step: int) -> dict[str, float]:
+        """The figures of a step; none where it was not validated."""
+        return self._latest[1] if self._latest[0] == step else {}
+
+    def _measure(self, source: ValidationSet) -> dict[str, float]:
         # An interleaved pipeline takes micro-batches by the number of its stages.
         stages = self._context.config.pipeline_model_parallel_size
         with errors_stop_all_ranks():

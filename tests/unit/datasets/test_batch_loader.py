@@ -7,8 +7,8 @@ import torch
 
 from megatron_redone.config.data import BlendSource, DataConfig, DataSource
 from megatron_redone.datasets.batches import BatchLayout, BatchReader
-from megatron_redone.datasets.blend import Blend
 from megatron_redone.datasets.loader import Loader
+from megatron_redone.datasets.token_stream import open_blend
 from megatron_redone.datasets.validation import open_validation
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.errors import UserError
@@ -17,7 +17,7 @@ from megatron_redone.errors import UserError
 @pytest.fixture
 def reader(write_dataset) -> BatchReader:
     config = DataConfig(blend=[BlendSource(path=write_dataset([30] * 50))], seq_length=16)
-    blend = Blend.open(config, Vocabulary(size=1000))
+    blend = open_blend(config, Vocabulary(size=1000))
     return BatchReader(blend, BatchLayout(global_batch_size=4, micro_batch_size=2))
 
 
@@ -40,7 +40,7 @@ def test_resuming_from_the_state_gives_the_batches_that_would_have_come(reader: 
 
 def test_an_exception_reaches_the_caller(reader: BatchReader, write_dataset) -> None:
     path = write_dataset([30] * 50, name="other", vocab=5000)
-    blend = Blend.open(DataConfig(blend=[BlendSource(path=path)], seq_length=16), Vocabulary(size=1000))
+    blend = open_blend(DataConfig(blend=[BlendSource(path=path)], seq_length=16), Vocabulary(size=1000))
     loader = Loader(BatchReader(blend, reader.layout))
     with pytest.raises(UserError, match="vocabulary ends at 999"):
         for _ in range(50):

@@ -10,6 +10,7 @@ from megatron.core.datasets.gpt_dataset import _get_ltor_masks_and_position_ids
 from megatron_redone.config.data import BlendSource, DataConfig
 from megatron_redone.datasets.batches import BatchLayout, BatchReader, MicroBatch, isolated_documents, whole_rows
 from megatron_redone.datasets.blend import Blend
+from megatron_redone.datasets.token_stream import open_blend
 from megatron_redone.errors import UserError
 
 EOD = 0  # as the fixture ends its documents
@@ -22,7 +23,7 @@ def blend(write_dataset) -> Blend:
         BlendSource(path=write_dataset(lengths, name="a"), weight=2),
         BlendSource(path=write_dataset(lengths[:90], name="b", vocab=3000), weight=1),
     ]
-    return Blend.open(DataConfig(blend=sources, seq_length=32, seed=1))
+    return open_blend(DataConfig(blend=sources, seq_length=32, seed=1))
 
 
 def read_all_ranks(blend: Blend, dp: int, micro: int, consumed: int, isolate: bool = False) -> list[MicroBatch]:
@@ -63,7 +64,7 @@ def test_sizes_that_do_not_divide(dp: int, micro: int, batch: int) -> None:
 
 
 def test_whole_rows_equal_megatron_core(blend: Blend) -> None:
-    rows = [blend.tokens(place) for place in blend.places(5, 3)]
+    rows = [blend.streams[place[0]].tokens(place[1]) for place in blend.places(5, 3)]
     batch = whole_rows(rows)
     for i, row in enumerate(rows):
         ids = torch.from_numpy(row.astype(np.int64))
@@ -76,8 +77,8 @@ def test_whole_rows_equal_megatron_core(blend: Blend) -> None:
 
 def test_positions_of_isolated_documents_equal_megatron_core(blend: Blend) -> None:
     places = blend.places(9, 4)
-    rows = [blend.tokens(place) for place in places]
-    batch = isolated_documents(rows, [blend.document_starts(place) for place in places])
+    rows = [blend.streams[place[0]].tokens(place[1]) for place in places]
+    batch = isolated_documents(rows, [blend.streams[place[0]].document_starts(place[1]) for place in places])
     for i, row in enumerate(rows):
         ids = torch.from_numpy(row.astype(np.int64))
         _, loss_mask, positions = _get_ltor_masks_and_position_ids(ids[:-1], EOD, True, True, True, False)
@@ -89,8 +90,8 @@ def test_positions_of_isolated_documents_equal_megatron_core(blend: Blend) -> No
 def test_segments_are_the_documents_one_by_one(blend: Blend) -> None:
     """Cut at cu_seqlens, what is left are pieces of documents with their own next tokens as labels."""
     places = blend.places(0, 24)
-    rows = [blend.tokens(place) for place in places]
-    batch = isolated_documents(rows, [blend.document_starts(place) for place in places])
+    rows = [blend.streams[place[0]].tokens(place[1]) for place in places]
+    batch = isolated_documents(rows, [blend.streams[place[0]].document_starts(place[1]) for place in places])
     bounds = batch["cu_seqlens"]
     assert batch["tokens"].shape == (1, 24 * 32) and bounds.dtype == torch.int32
     assert bounds[0] == 0 and bounds[-1] == 24 * 32 and (bounds.diff() > 0).all()

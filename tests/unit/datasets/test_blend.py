@@ -1,39 +1,39 @@
 """A blend's samples come from its streams in order, at any place, and its report adds up."""
 
-import numpy as np
 import pytest
 
 from megatron_redone.config.data import BlendSource, DataConfig
 from megatron_redone.config.loader import load_config
 from megatron_redone.datasets.blend import Blend
+from megatron_redone.datasets.token_stream import TokenStream, open_blend
 from megatron_redone.errors import UserError
 
 
-def open_blend(write_dataset, weights: list[float | None]) -> Blend:
+def blend_of(write_dataset, weights: list[float | None]) -> Blend[TokenStream]:
     sizes = [400, 700, 2000]
     paths = [write_dataset([100] * (size // 100), name=f"part{size}") for size in sizes]
     sources = [BlendSource(path=path, weight=w) for path, w in zip(paths, weights, strict=True)]
-    return Blend.open(DataConfig(blend=sources, seq_length=16, seed=3))
+    return open_blend(DataConfig(blend=sources, seq_length=16, seed=3))
 
 
 def test_each_source_gives_its_samples_in_order_without_a_gap(write_dataset) -> None:
-    blend = open_blend(write_dataset, [0.5, 0.3, 0.2])
+    blend = blend_of(write_dataset, [0.5, 0.3, 0.2])
     places = blend.places(0, 1000)
     for source in range(3):
         numbers = [number for chosen, number in places if chosen == source]
         assert numbers == list(range(len(numbers)))
     place = places[777]
-    assert np.array_equal(blend.tokens(place), blend.streams[place[0]].tokens(place[1]))
+    assert len(blend.streams[place[0]].tokens(place[1])) == 17
 
 
 def test_resuming_anywhere_continues_the_same_samples(write_dataset) -> None:
-    places = open_blend(write_dataset, [1, 2, 5]).places(0, 600)
+    places = blend_of(write_dataset, [1, 2, 5]).places(0, 600)
     for start in (0, 1, 7, 333, 599):
-        assert open_blend(write_dataset, [1, 2, 5]).places(start, 600 - start) == places[start:]
+        assert blend_of(write_dataset, [1, 2, 5]).places(start, 600 - start) == places[start:]
 
 
 def test_progress_counts_samples_and_epochs(write_dataset) -> None:
-    blend = open_blend(write_dataset, [0.5, 0.3, 0.2])
+    blend = blend_of(write_dataset, [0.5, 0.3, 0.2])
     places = blend.places(0, 500)
     for consumed in (0, 499, 10, 500):
         report = blend.progress(consumed)
@@ -42,11 +42,11 @@ def test_progress_counts_samples_and_epochs(write_dataset) -> None:
     assert [round(row.epochs, 3) for row in report] == [round(250 / 24, 3), round(150 / 43, 3), round(100 / 124, 3)]
     assert [row.share for row in report] == [0.5, 0.3, 0.2]
     # Reports in between do not move the reader.
-    assert blend.places(500, 3) == open_blend(write_dataset, [0.5, 0.3, 0.2]).places(500, 3)
+    assert blend.places(500, 3) == blend_of(write_dataset, [0.5, 0.3, 0.2]).places(500, 3)
 
 
 def test_without_weights_the_tokens_decide(write_dataset) -> None:
-    report = open_blend(write_dataset, [None, None, None]).progress(31)
+    report = blend_of(write_dataset, [None, None, None]).progress(31)
     assert [row.samples for row in report] == [4, 7, 20]
 
 

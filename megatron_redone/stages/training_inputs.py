@@ -1,7 +1,8 @@
-"""What a pretraining run reads and checks before a model is built."""
+"""What a training run of any stage reads and checks before a model is built."""
 
 import json
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,58 @@ from typing import Any
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, read_config, read_state
 from megatron_redone.config import flat_values, to_yaml
-from megatron_redone.config.pretrain import PretrainConfig
 from megatron_redone.config.tokenizer import TokenizerConfig
+from megatron_redone.config.training_stage import TrainingStageConfig
 from megatron_redone.datasets.batches import BatchLayout
-from megatron_redone.datasets.blend import Blend
-from megatron_redone.datasets.validation import ValidationSource, open_validation
+from megatron_redone.datasets.blend import SourceProgress
+from megatron_redone.datasets.loader import Reader
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.distributed import ParallelContext
 from megatron_redone.errors import UserError
 from megatron_redone.metrics.flops import ModelShape
 from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.layout import check_layout, check_micro_batches
+from megatron_redone.objectives import Objective
 from megatron_redone.stages.initial_weights import InitialWeights, find_initial_weights
 from megatron_redone.tokenization.tokenizer import Tokenizer
+from megatron_redone.training.best import check_best_metric
 from megatron_redone.training.schedule import LearningRate
+from megatron_redone.training.validation import ValidationSet
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What sets one training stage apart from the others: its data and its objective.
+
+    Attributes:
+        reader: This rank's part of every global batch.
+        progress: What the first so many samples took of each source.
+        validation: What is validated, source by source.
+        objective: Makes the objective of a context; the flag says whether attention is Transformer Engine's.
+        identity: What decides which tokens sample number n holds; paths are left out, as data may be moved.
+        train_steps: Steps of the run.
+        segments: Whether rows hold segments that must not see each other.
+        description: Lines that tell a person about the data.
+    """
+
+    reader: Reader
+    progress: Callable[[int], list[SourceProgress]]
+    validation: Sequence[ValidationSet]
+    objective: Callable[[ParallelContext, bool], Objective]
+    identity: dict[str, Any]
+    train_steps: int
+    segments: bool
+    description: Sequence[str]
+
+
+OpenTask = Callable[[BatchLayout, Vocabulary], Task]
+"""Opens a stage's data.
+
+Raises:
+    UserError: for data that is missing, damaged or made for another model.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +72,14 @@ class Inputs:
     shape: ModelShape
     hf_files: dict[str, Path]
     layout: BatchLayout
-    blend: Blend
-    validation: list[ValidationSource]
+    task: Task
     schedule: LearningRate
     folder: CheckpointFolder
     checkpoint: Path | None
     initial: InitialWeights | None
 
 
-def read_inputs(config: PretrainConfig, context: ParallelContext) -> Inputs:
+def read_inputs(config: TrainingStageConfig, context: ParallelContext, open_task: OpenTask) -> Inputs:
     """Reads and checks what the run is made of; waits for no other rank.
 
     Raises:
@@ -63,21 +99,22 @@ def read_inputs(config: PretrainConfig, context: ParallelContext) -> Inputs:
     )
     check_micro_batches(layout.micro_batch_count, config.parallel)
     folder = CheckpointFolder(Path(config.checkpoint.save_dir or Path(config.output_dir) / "checkpoints"))
+    task = open_task(layout, vocabulary)
+    check_best_metric(config.checkpoint, [source.name for source in task.validation])
     return Inputs(
         architecture=architecture,
         shape=ModelShape.from_hf_config(json.loads(config_json.read_text(encoding="utf-8"))),
         hf_files=collect_hf_files(config_json, tokenizer),
         layout=layout,
-        blend=Blend.open(config.data, vocabulary),
-        validation=open_validation(config.data, vocabulary),
-        schedule=LearningRate(config.optimizer, config.training.steps(config.data.seq_length)),
+        task=task,
+        schedule=LearningRate(config.optimizer, task.train_steps),
         folder=folder,
         checkpoint=_checkpoint_to_resume(config, folder),
         initial=initial,
     )
 
 
-def _config_json(config: PretrainConfig, initial: InitialWeights | None) -> Path:
+def _config_json(config: TrainingStageConfig, initial: InitialWeights | None) -> Path:
     if config.model.hf_config is None:
         assert initial is not None
         return initial.config_json
@@ -85,7 +122,7 @@ def _config_json(config: PretrainConfig, initial: InitialWeights | None) -> Path
     return path / "config.json" if path.is_dir() else path
 
 
-def _tokenizer_folder(config: PretrainConfig, config_json: Path) -> Path | None:
+def _tokenizer_folder(config: TrainingStageConfig, config_json: Path) -> Path | None:
     if config.tokenizer is not None:
         folder = Path(config.tokenizer)
         if not folder.is_dir():
@@ -102,7 +139,7 @@ def _fingerprint(folder: Path | None) -> str | None:
     return Tokenizer(TokenizerConfig(path=str(folder)), fast=False).fingerprint()
 
 
-def _checkpoint_to_resume(config: PretrainConfig, folder: CheckpointFolder) -> Path | None:
+def _checkpoint_to_resume(config: TrainingStageConfig, folder: CheckpointFolder) -> Path | None:
     latest = folder.latest()
     if latest is not None and not config.checkpoint.resume:
         raise UserError(
@@ -112,22 +149,7 @@ def _checkpoint_to_resume(config: PretrainConfig, folder: CheckpointFolder) -> P
     return latest
 
 
-def data_identity(config: PretrainConfig, blend: Blend) -> dict[str, Any]:
-    """What decides which tokens sample number n holds; paths are left out, as a corpus may be moved."""
-    shares = blend.progress(0)
-    return {
-        "seq_length": config.data.seq_length,
-        "shuffle": config.data.shuffle,
-        "seed": config.data.seed,
-        "isolate_documents": config.data.isolate_documents,
-        "blend": [
-            {"name": source.name, "share": round(source.share, 12), "tokens": stream.token_count}
-            for source, stream in zip(shares, blend.streams, strict=True)
-        ],
-    }
-
-
-def check_resumable(config: PretrainConfig, inputs: Inputs, checkpoint: Path) -> None:
+def check_resumable(config: TrainingStageConfig, inputs: Inputs, checkpoint: Path) -> None:
     """Refuses to resume a run of another model, or over other data.
 
     Raises:
@@ -142,7 +164,7 @@ def check_resumable(config: PretrainConfig, inputs: Inputs, checkpoint: Path) ->
             f"parallel.use_distributed_optimizer: is {shared}, but the optimizer state of {checkpoint} was saved with "
             "the other; set it back, or begin a new run with init_from"
         )
-    old, new = read_state(checkpoint).data, data_identity(config, inputs.blend)
+    old, new = read_state(checkpoint).data, inputs.task.identity
     changed = [name for name in new if old.get(name) != new[name]]
     if not changed:
         return
@@ -152,7 +174,7 @@ def check_resumable(config: PretrainConfig, inputs: Inputs, checkpoint: Path) ->
     log.warning("%s", text)
 
 
-def _tell_changed_keys(config: PretrainConfig, checkpoint: Path) -> None:
+def _tell_changed_keys(config: TrainingStageConfig, checkpoint: Path) -> None:
     old, new = (flat_values(text) for text in (read_config(checkpoint), to_yaml(config)))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

@@ -1,0 +1,54 @@
+"""`redone sft`: supervised fine-tuning on packed conversations, on any parallel layout.
+
+The two steps of a recipe are two calls: the second has `init_from` the first, and another blend. To be started
+by torchrun, or alone for one process.
+"""
+
+from functools import partial
+from typing import Any
+
+from megatron_redone.config.sft import SftConfig
+from megatron_redone.datasets.batches import BatchLayout
+from megatron_redone.datasets.blend import Blend
+from megatron_redone.datasets.packed_rows import (
+    PackedReader,
+    PackedRows,
+    open_packed_blend,
+    open_packed_validation,
+)
+from megatron_redone.datasets.vocabulary import Vocabulary
+from megatron_redone.objectives.language_modelling import LanguageModelling
+from megatron_redone.stages.training_inputs import Task
+from megatron_redone.stages.training_run import run_training
+
+
+def run(config: SftConfig) -> None:
+    """Trains, and leaves checkpoints, metrics.jsonl and config.yaml in `output_dir`; see `run_training`."""
+    run_training(config, partial(_open_task, config))
+
+
+def _open_task(config: SftConfig, layout: BatchLayout, vocabulary: Vocabulary) -> Task:
+    blend = open_packed_blend(config.data, vocabulary)
+    return Task(
+        reader=PackedReader(blend, layout),
+        progress=blend.progress,
+        validation=open_packed_validation(config.data, vocabulary),
+        objective=LanguageModelling,
+        identity=_identity(config, blend),
+        train_steps=config.training.steps(config.data.seq_length, blend.samples_per_epoch),
+        segments=True,
+        description=[f"{name}: {rows.describe()}" for name, rows in zip(blend.names, blend.streams, strict=True)],
+    )
+
+
+def _identity(config: SftConfig, blend: Blend[PackedRows]) -> dict[str, Any]:
+    return {
+        "seq_length": config.data.seq_length,
+        "too_long": config.data.too_long.name,
+        "shuffle": config.data.shuffle,
+        "seed": config.data.seed,
+        "blend": [
+            {"name": source.name, "share": round(source.share, 12), "rows": rows.samples_per_epoch, "data": rows.digest}
+            for source, rows in zip(blend.progress(0), blend.streams, strict=True)
+        ],
+    }
