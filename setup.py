@@ -56,6 +56,8 @@ setup(
         "rich>=13",
         "safetensors>=0.4",
         "tokenizers>=0.20,<0.24",
+        # Chat templates; earlier releases have known ways out of the sandbox.
+        "jinja2>=3.1.6,<4",
         # The fast path of `redone tokenize`; every id it gives is checked against tokenizers.
         "gigatoken>=0.10,<0.11",
         # 0.16.1 is the last with wheels for Python 3.10 and 3.11.

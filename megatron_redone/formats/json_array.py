@@ -11,7 +11,7 @@ _BLOCK = 1 << 20  # bytes read at once
 # An element that is still not whole after so many characters is taken for a damaged one.
 _LARGEST_ELEMENT = 64 << 20
 _WHITESPACE = " \t\r\n"
-_AFTER_A_VALUE = frozenset(" \t\r\n,]{[\"")
+_AFTER_A_VALUE = frozenset(' \t\r\n,]{["')
 
 
 def read_array(stream: Any, path: str) -> Iterator[tuple[int, bytes]]:

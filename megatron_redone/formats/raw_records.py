@@ -45,10 +45,11 @@ def read_raw(file: InputFile) -> Iterator[RawBatch]:
 
 
 def _json_values(file: InputFile) -> Iterator[tuple[int, bytes]]:
-    return _array(file) if _begins_an_array(file) else _lines(file)
+    return _array(file) if begins_an_array(file) else _lines(file)
 
 
-def _begins_an_array(file: InputFile) -> bool:
+def begins_an_array(file: InputFile) -> bool:
+    """Whether a file holds one JSON array, whose parts cannot be read by themselves, rather than JSON lines."""
     with file.open() as stored, reading_errors(file.path):
         start = decompressed(file.path, stored).read(1 << 12)
     return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["

@@ -170,7 +170,7 @@ _worker: list[ShardWorker] = []
 
 def start_worker(config: TokenizeConfig, folder: Path, buckets: int, counters: Any) -> None:
     """Prepares a process of the pool; see `ShardWorker`."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     _worker.append(ShardWorker(config, folder, buckets, counters))
 
 
@@ -182,7 +182,7 @@ def encode_shard(shard: Shard) -> ShardResult | str:
         return str(error)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ends the process when its parent was killed, lest it write where the next run writes."""
     parent = parent_process()
     assert parent is not None

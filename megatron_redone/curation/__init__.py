@@ -1,0 +1,1 @@
+"""Offline data work, without torch: cleaning, filters and deduplication of posts on datatrove."""

@@ -1,0 +1,96 @@
+"""What goes to a process that encodes chat data, and what comes back."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from megatron_redone.curation.conversations.conversation import BadRecord, parse_record
+from megatron_redone.formats.raw_records import RawBatch
+from megatron_redone.formats.records import EXCERPT, Rejected
+
+
+@dataclass(frozen=True)
+class RawChats:
+    """Records to be encoded.
+
+    Attributes:
+        source: The number of their source in the configuration.
+        format: Of the records; None where not one of them is a JSON object.
+        batch: They.
+    """
+
+    source: int
+    format: Any
+    batch: RawBatch
+
+
+@dataclass(frozen=True)
+class EncodedItem:
+    """A conversation, or a pair of them.
+
+    Attributes:
+        tokens: Ids of its sequences, one after the other, `uint32[T]`.
+        loss_mask: `uint8[T]`, 1 where the token is to be learned.
+        lengths: Tokens of each sequence: one of a conversation, two of a pair.
+        key: 64 bits of its content, by which it is held out or not.
+        rewards: Of chosen and rejected, where the record has them.
+    """
+
+    tokens: np.ndarray
+    loss_mask: np.ndarray
+    lengths: tuple[int, ...]
+    key: int
+    rewards: tuple[float, float] | None = None
+
+
+@dataclass
+class EncodedBatch:
+    """What came of the records.
+
+    Attributes:
+        file: Of the records.
+        records: How many there were.
+        items: The good ones, in order.
+        rejected: The others.
+        with_special_tokens: Good records in whose own text special tokens are written.
+    """
+
+    file: str
+    records: int
+    items: list[EncodedItem] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    with_special_tokens: int = 0
+
+    def reject(self, line: int, record: bytes, reason: str) -> None:
+        """Puts a record aside."""
+        self.rejected.append(Rejected(line, reason, record[:EXCERPT].decode(errors="replace")))
+
+
+@dataclass
+class Tally:
+    """What became of a source's records so far."""
+
+    records: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    with_special_tokens: int = 0
+
+    def add(self, batch: EncodedBatch, format: Any) -> None:
+        """Counts a batch."""
+        self.records += batch.records
+        self.rejected.update(record.reason for record in batch.rejected)
+        if format is not None:
+            self.formats[format.name] += batch.records - len(batch.rejected)
+        self.with_special_tokens += batch.with_special_tokens
+
+
+def parsed(batch: RawBatch) -> Iterator[dict[str, Any]]:
+    """The records of a batch that are JSON objects."""
+    for record in batch.records:
+        try:
+            yield parse_record(record)
+        except BadRecord:
+            continue

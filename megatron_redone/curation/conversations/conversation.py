@@ -1,0 +1,209 @@
+"""A conversation as chat templates take it, and the checks that every format shares."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from megatron_redone.formats.jsonl import json_type, why_not_json
+
+ROLES = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
+
+_EXCERPT = 30  # characters of a role quoted in a reason
+
+
+class BadRecord(Exception):
+    """A record that is refused; its text is the reason, without the record's own words: reasons are counted."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages in OpenAI's form.
+
+    Attributes:
+        messages: Each with `role` and `content`; assistant's may have `tool_calls` and `weight`.
+        tools: JSON schemas of the functions that the assistant may call, or None.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None = None
+
+    def text(self) -> str:
+        """The whole of it as JSON, the same for the same content."""
+        return orjson.dumps([self.messages, self.tools], option=orjson.OPT_SORT_KEYS).decode()
+
+
+def content_key(text: str) -> int:
+    """A 64-bit number that goes by a text alone: what is held out does not depend on order or tokenizer."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def read_messages(value: Any, roles: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Checks messages and brings them to one form.
+
+    Args:
+        value: What a record holds where messages should be.
+        roles: The names of roles in that format, and what they are called here.
+
+    Raises:
+        BadRecord: a wrong type, an unknown role, or a turn without content.
+    """
+    if not isinstance(value, list):
+        raise BadRecord(f"messages are a {json_type(value)}, not an array")
+    if not value:
+        raise BadRecord("no messages")
+    return [_read_message(message, roles) for message in value]
+
+
+def required_messages(record: Mapping[str, Any], key: str, roles: Mapping[str, str] = ROLES) -> list[dict[str, Any]]:
+    """The messages under a key of a record; see `read_messages`."""
+    if key not in record:
+        raise BadRecord(f"no key '{key}'")
+    return read_messages(record[key], roles)
+
+
+def read_tools(value: Any) -> list[Any] | None:
+    """The tools of a record: a list, or that list as a JSON text; None where it has none.
+
+    Raises:
+        BadRecord: something else.
+    """
+    if isinstance(value, str):
+        value = _parse(value, "'tools'") if value.strip() else None
+    if not value:
+        return None
+    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
+        raise BadRecord("'tools' are not a list of objects")
+    return [_without_nulls(tool) if "function" in tool else _as_function(tool) for tool in value]
+
+
+def required_text(record: Mapping[str, Any], key: str) -> str:
+    """A string of a record.
+
+    Raises:
+        BadRecord: it is missing, of another type, or blank.
+    """
+    text = optional_text(record, key)
+    if not text.strip():
+        raise BadRecord(f"'{key}' is empty" if key in record else f"no key '{key}'")
+    return text
+
+
+def parse_record(line: bytes) -> dict[str, Any]:
+    """A record from its JSON.
+
+    Raises:
+        BadRecord: it is no JSON object.
+    """
+    if not line.strip():
+        raise BadRecord("empty line")
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise BadRecord(why_not_json(line)) from None
+    if not isinstance(record, dict):
+        raise BadRecord(f"a JSON {json_type(record)}, not an object")
+    return record
+
+
+def optional_text(record: Mapping[str, Any], key: str) -> str:
+    """A string of a record, empty where it is missing or null.
+
+    Raises:
+        BadRecord: it is of another type.
+    """
+    text = record.get(key)
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise BadRecord(f"'{key}' is a {json_type(text)}, not a string")
+    return text
+
+
+def with_system(messages: list[dict[str, Any]], system: str) -> list[dict[str, Any]]:
+    """Messages behind a record's system prompt, where it has one.
+
+    Raises:
+        BadRecord: the messages have one too.
+    """
+    if not system.strip():
+        return messages
+    if messages[0]["role"] == "system":
+        raise BadRecord("two system prompts")
+    return [{"role": "system", "content": system}, *messages]
+
+
+def tool_call(value: Any) -> dict[str, Any]:
+    """A call in OpenAI's form, its arguments an object; templates would write a string of JSON as a string.
+
+    Raises:
+        BadRecord: it is none.
+    """
+    call = value.get("function", value) if isinstance(value, dict) else None
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+        raise BadRecord("a tool call without a name")
+    arguments = call.get("arguments", call.get("parameters", {}))
+    if isinstance(arguments, str):
+        arguments = _parse(arguments, "the arguments of a tool call") if arguments.strip() else {}
+    outer = {name: value[name] for name in ("id", "type") if value.get(name) is not None}
+    return {"type": "function", **outer, "function": {"name": call["name"], "arguments": arguments}}
+
+
+def _read_message(message: Any, roles: Mapping[str, str]) -> dict[str, Any]:
+    if not isinstance(message, dict):
+        raise BadRecord(f"a message is a {json_type(message)}, not an object")
+    role = message.get("role")
+    if not isinstance(role, str) or role not in roles:
+        raise BadRecord(f"unknown role {str(role)[:_EXCERPT]!r}" if "role" in message else "a message has no role")
+    read = {name: value for name, value in message.items() if value is not None}
+    read["role"] = roles[role]
+    read["content"] = _text_content(message.get("content"))
+    if calls := read.pop("tool_calls", None):
+        if not isinstance(calls, list):
+            raise BadRecord("'tool_calls' are not an array")
+        read["tool_calls"] = [tool_call(call) for call in calls]
+    if not read["content"].strip() and read["role"] in ("user", "assistant") and "tool_calls" not in read:
+        raise BadRecord(f"an empty turn of the {read['role']}")
+    return read
+
+
+def _text_content(content: Any) -> str:
+    """Text, or parts that all are text, one after the other."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise BadRecord(f"the content of a message is a {json_type(content)}, not a string")
+    return "".join(_text_part(part) for part in content)
+
+
+def _text_part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else None
+    if not isinstance(text, str):
+        raise BadRecord("a part of a message is not text")
+    return text
+
+
+def _as_function(tool: dict[str, Any]) -> dict[str, Any]:
+    if "name" not in tool:
+        raise BadRecord("a tool without a name")
+    return {"type": "function", "function": _without_nulls(tool)}
+
+
+def _without_nulls(value: Any) -> Any:
+    """Parquet gives every object of a column all keys that any of them has."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _parse(text: str, what: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise BadRecord(f"{what} are not valid JSON") from None

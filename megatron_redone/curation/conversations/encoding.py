@@ -1,0 +1,82 @@
+"""The work of one process of `redone prepare-sft`: records to token ids with loss masks."""
+
+import re
+from datetime import datetime
+
+from megatron_redone.config.prepare_sft import PrepareSFTConfig
+from megatron_redone.curation.chat_batches import EncodedBatch, EncodedItem, RawChats
+from megatron_redone.curation.conversations.conversation import BadRecord, Conversation, content_key, parse_record
+from megatron_redone.curation.conversations.records import learned_turns, read_conversations
+from megatron_redone.tokenization.chat_template import TemplateRefusal
+from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
+from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, RenderedChat
+from megatron_redone.tokenization.turn_spans import CannotBeMasked
+
+
+class ConversationEncoder:
+    """Encodes batches of records."""
+
+    def __init__(self, config: PrepareSFTConfig, template: ChatTemplateFile, now: datetime) -> None:
+        """Loads the tokenizer.
+
+        Args:
+            config: The stage's settings.
+            template: The chat template.
+            now: The time that the template is told.
+        """
+        self._config = config
+        self._tokenizer = ChatTokenizer(config.tokenizer.path, template, config.template_variables, now)
+        self._special = special_token_pattern(self._tokenizer)
+
+    def encode(self, work: RawChats) -> EncodedBatch:
+        """The conversations of some records, and the records that have none."""
+        result = EncodedBatch(work.batch.file, len(work.batch.records))
+        rendered: list[tuple[int, RenderedChat]] = []  # with the content's key
+        for line, record in zip(work.batch.lines, work.batch.records, strict=True):
+            try:
+                conversations = self._read(work, record)
+                rendered += [self._render(conversation) for conversation in conversations]
+                result.with_special_tokens += any(self._special.search(c.text()) for c in conversations)
+            except (BadRecord, TemplateRefusal, CannotBeMasked) as error:
+                result.reject(line, record, refusal_reason(error))
+        encoded = self._tokenizer.encode([chat for _, chat in rendered])
+        for (key, _), (tokens, mask) in zip(rendered, encoded, strict=True):
+            result.items.append(EncodedItem(tokens, mask, (len(tokens),), key))
+        return result
+
+    def _read(self, work: RawChats, record: bytes) -> list[Conversation]:
+        parsed = parse_record(record)
+        assert work.format is not None, "a JSON object, but no format"
+        conversations = read_conversations(parsed, work.format, self._config.sources[work.source])
+        if self._config.refuse_special_tokens:
+            check_no_special_tokens(self._special, conversations)
+        return conversations
+
+    def _render(self, conversation: Conversation) -> tuple[int, RenderedChat]:
+        messages, tools = conversation.messages, conversation.tools
+        chat = self._tokenizer.render(messages, tools, learned_turns(messages, self._config.loss_on))
+        if not any(first < stop for first, stop in chat.learned):
+            raise BadRecord("nothing in it is to be learned")
+        return content_key(conversation.text()), chat
+
+
+def special_token_pattern(tokenizer: ChatTokenizer) -> re.Pattern[str]:
+    """Matches any special token."""
+    return re.compile("|".join(map(re.escape, tokenizer.special_tokens)) or "(?!)")
+
+
+def check_no_special_tokens(special: re.Pattern[str], conversations: list[Conversation]) -> None:
+    """Refuses text that would be read as the template's own.
+
+    Raises:
+        BadRecord: a special token is written in a conversation.
+    """
+    if any(special.search(conversation.text()) for conversation in conversations):
+        raise BadRecord("a special token is written in its text")
+
+
+def refusal_reason(error: Exception) -> str:
+    """Why a record was refused, with who refused it."""
+    if isinstance(error, TemplateRefusal):
+        return f"the chat template refuses it: {error}"
+    return f"its answers cannot be told apart: {error}" if isinstance(error, CannotBeMasked) else str(error)

@@ -1,0 +1,87 @@
+"""One question and its answer: Alpaca, self-instruct, and prompt with completion."""
+
+from typing import Any
+
+from megatron_redone.curation.conversations.conversation import (
+    ROLES,
+    BadRecord,
+    Conversation,
+    optional_text,
+    read_messages,
+    read_tools,
+    required_text,
+    with_system,
+)
+
+
+def from_alpaca(record: dict[str, Any]) -> list[Conversation]:
+    """`{"instruction", "input", "output", "system", "history": [[question, answer], ...]}`.
+
+    Instruction and input are joined by a line break, as LLaMA-Factory does.
+
+    Raises:
+        BadRecord: it is something else.
+    """
+    earlier = [_turn(*pair) for pair in _history(record.get("history"))]
+    answer = record.get("output")
+    last = _turn(alpaca_question(record), answer)
+    messages = read_messages([message for turn in (*earlier, last) for message in turn], ROLES)
+    return [Conversation(with_system(messages, optional_text(record, "system")))]
+
+
+def alpaca_question(record: dict[str, Any]) -> str:
+    """What the user says in an Alpaca record.
+
+    Raises:
+        BadRecord: there is no instruction, or a wrong type.
+    """
+    parts = (required_text(record, "instruction"), optional_text(record, "input"))
+    return "\n".join(part for part in parts if part)
+
+
+def from_self_instruct(record: dict[str, Any]) -> list[Conversation]:
+    """`{"instruction", "instances": [{"input", "output"}, ...]}`: one conversation an instance.
+
+    Raises:
+        BadRecord: it is something else.
+    """
+    instances = record.get("instances")
+    if not isinstance(instances, list) or not instances or not all(isinstance(one, dict) for one in instances):
+        raise BadRecord("'instances' are not a list of objects")
+    return [made for one in instances for made in from_alpaca({**one, "instruction": record.get("instruction")})]
+
+
+def from_prompt_completion(record: dict[str, Any], prompt_key: str, completion_key: str) -> list[Conversation]:
+    """A prompt and a completion under any keys, each a text or a list of messages.
+
+    Raises:
+        BadRecord: it is something else.
+    """
+    for name in (prompt_key, completion_key):
+        if name not in record:
+            raise BadRecord(f"no key '{name}'")
+    prompt = as_messages(record[prompt_key], "user")
+    completion = as_messages(record[completion_key], "assistant")
+    messages = with_system([*prompt, *completion], optional_text(record, "system"))
+    return [Conversation(messages, read_tools(record.get("tools")))]
+
+
+def as_messages(value: Any, role: str) -> list[dict[str, Any]]:
+    """Messages as they are; a text as the one message of a role.
+
+    Raises:
+        BadRecord: it is neither, or empty.
+    """
+    return read_messages([{"role": role, "content": value}] if isinstance(value, str) else value, ROLES)
+
+
+def _turn(question: Any, answer: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def _history(value: Any) -> list[list[Any]]:
+    if not value:
+        return []
+    if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        raise BadRecord("'history' is not a list of pairs")
+    return value

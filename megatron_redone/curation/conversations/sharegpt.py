@@ -1,0 +1,92 @@
+"""ShareGPT's `conversations` of `from` and `value`, and NeMo-Aligner's, which look much alike."""
+
+from typing import Any
+
+import orjson
+
+from megatron_redone.curation.conversations.conversation import (
+    BadRecord,
+    Conversation,
+    optional_text,
+    read_messages,
+    read_tools,
+    required_text,
+    tool_call,
+    with_system,
+)
+from megatron_redone.formats.jsonl import json_type
+
+# Names seen in published sets; `function_call`, `observation` are LLaMA-Factory's.
+ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+}
+
+# NeMo-Aligner's names (docs/user-guide/sft.rst, `SFTChatDataset`).
+NEMO_ROLES = {"User": "user", "Assistant": "assistant", "System": "system"}
+
+
+def from_sharegpt(record: dict[str, Any]) -> list[Conversation]:
+    """`{"conversations": [{"from", "value"}], "system", "tools"}`.
+
+    Raises:
+        BadRecord: it is something else.
+    """
+    if "conversations" not in record:
+        raise BadRecord("no key 'conversations'")
+    messages = read_messages(_as_messages(record["conversations"]), ROLES)
+    messages = with_system(messages, optional_text(record, "system"))
+    return [Conversation(messages, read_tools(record.get("tools")))]
+
+
+def from_nemo(record: dict[str, Any]) -> list[Conversation]:
+    """NeMo-Aligner's `{"system", "mask": "User", "conversations": [...]}`, or `{"input", "output"}`.
+
+    Raises:
+        BadRecord: it is something else, or learns other turns than the assistant's.
+    """
+    if "conversations" not in record:
+        pair = {"user": required_text(record, "input"), "assistant": required_text(record, "output")}
+        return [Conversation([{"role": role, "content": text} for role, text in pair.items()])]
+    mask = record.get("mask", "User")
+    if NEMO_ROLES.get(mask if isinstance(mask, str) else "") != "user":
+        raise BadRecord("'mask' names another role than the user's; only the assistant's turns are learned")
+    messages = read_messages(_as_messages(record["conversations"]), NEMO_ROLES)
+    return [Conversation(with_system(messages, optional_text(record, "system")))]
+
+
+def message_from(turn: Any) -> dict[str, Any]:
+    """One `{"from", "value"}` as `{"role", "content"}`, its role not yet checked.
+
+    Raises:
+        BadRecord: it is something else.
+    """
+    if not isinstance(turn, dict):
+        raise BadRecord(f"a message is a {json_type(turn)}, not an object")
+    if "from" not in turn:
+        raise BadRecord("a message has no 'from'")
+    if turn["from"] == "function_call":
+        return {"role": "function_call", "content": None, "tool_calls": _calls(turn.get("value"))}
+    extra = {name: turn[name] for name in ("weight",) if name in turn}
+    return {"role": turn["from"], "content": turn.get("value"), **extra}
+
+
+def _as_messages(turns: Any) -> Any:
+    return [message_from(turn) for turn in turns] if isinstance(turns, list) else turns
+
+
+def _calls(value: Any) -> list[dict[str, Any]]:
+    try:
+        calls = orjson.loads(value) if isinstance(value, str) else value
+    except orjson.JSONDecodeError:
+        raise BadRecord("a function call is not valid JSON") from None
+    return [tool_call(call) for call in (calls if isinstance(calls, list) else [calls])]
