@@ -81,6 +81,7 @@ class Saver:
         with errors_stop_all_ranks():
             if self._context.is_main:
                 self.folder.mark_best(state.step, metric, value)
+                self.folder.prune(self._config.keep_last, self._config.keep_every)
 
     def _commit(self, partial: Path, state: TrainState) -> None:
         try:

@@ -13,6 +13,9 @@ import torch
 from megatron_redone.config.model import Backend, ModelConfig, Precision, Recompute
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
+from megatron_redone.config.sft_data import SftDataConfig
+from megatron_redone.datasets.batches import BatchLayout
+from megatron_redone.datasets.packed_rows import PackedReader, open_packed_blend
 from megatron_redone.distributed import ParallelContext, start_context
 from megatron_redone.distributed.context_parallel import split_sequence
 from megatron_redone.models.build import Model, build_model
@@ -122,7 +125,23 @@ class ShardGradient:
 
 def gradients(run: Run, batches: list[Batch]) -> tuple[float, list[ShardGradient]]:
     """Loss and gradients of one step, not clipped."""
+    return _gradients(start(run), batches)
+
+
+def packed_gradients(run: Run, data: SftDataConfig, rows: int) -> tuple[float, list[ShardGradient]]:
+    """The same of a step on the first rows of packed conversations, each rank reading its part."""
     model = start(run)
+    context = model.context
+    layout = BatchLayout(
+        global_batch_size=rows,
+        micro_batch_size=1,
+        data_parallel_size=context.data_size,
+        data_parallel_rank=context.data_rank,
+    )
+    return _gradients(model, PackedReader(open_packed_blend(data), layout).read(0))
+
+
+def _gradients(model: Model, batches: list[Batch]) -> tuple[float, list[ShardGradient]]:
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-9, clip_grad=0.0))
     result = train_step(chunks, optimizer, LanguageModelling(model.context), batches, model.context)
