@@ -77,7 +77,8 @@ class MaskedTokensWriter:
         """Flushes all files to the disk and gives them their names; the manifest of what they replace goes first."""
         manifest_path(self.prefix).unlink(missing_ok=True)
         files: dict[str, FileRecord] = {}
-        for kind, writer in (("", self._ids), (f"{_MASK}.", self._mask)):
+        # The masks first: ids without masks beside them are another tool's dataset, not a half-written one.
+        for kind, writer in ((f"{_MASK}.", self._mask), ("", self._ids)):
             summary, paths = writer.finish(), writer.paths
             assert summary.bin_sha256 and summary.idx_sha256
             files[f"{kind}bin"] = FileRecord(paths.bin.stat().st_size, summary.bin_sha256)
@@ -155,10 +156,16 @@ class MaskedTokens:
         self._mask.close()
 
 
+def is_half_written(prefix: str | os.PathLike[str]) -> bool:
+    """Whether a writer was stopped between its first file and its manifest."""
+    masks = DatasetPaths.of(f"{os.fspath(prefix)}.{_MASK}")
+    return masks.idx.exists() and not manifest_path(prefix).exists()
+
+
 def _checked_manifest(prefix: str, format: str, stage: str) -> dict[str, Any]:
     manifest = read_manifest(prefix)
     if manifest is None:
-        state = "half-written" if DatasetPaths.of(prefix).bin.exists() else "missing"
+        state = "half-written" if is_half_written(prefix) else "missing"
         raise UserError(f"{manifest_path(prefix)}: the dataset is {state}; write it with `redone {stage}`")
     if manifest["format"] != format:
         raise UserError(

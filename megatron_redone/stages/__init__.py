@@ -44,6 +44,11 @@ STAGES = {
         "megatron_redone.config.prepare_sft:PrepareSFTConfig",
         "megatron_redone.stages.prepare_sft",
     ),
+    "prepare-preferences": Stage(
+        "preference pairs to token ids with masks on the responses, by the tokenizer's chat template",
+        "megatron_redone.config.prepare_preferences:PreparePreferencesConfig",
+        "megatron_redone.stages.prepare_preferences",
+    ),
     "tokenize": Stage(
         "raw JSONL or Parquet to Megatron indexed datasets (.bin/.idx)",
         "megatron_redone.config.tokenize:TokenizeConfig",

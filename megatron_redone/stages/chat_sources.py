@@ -22,9 +22,9 @@ from typing import Any
 
 from megatron_redone.curation.chat_batches import EncodedBatch, RawChats, Tally, parsed
 from megatron_redone.errors import UserError
-from megatron_redone.formats.indexed import DatasetPaths
 from megatron_redone.formats.inputs import InputFile, expand_inputs
 from megatron_redone.formats.manifest import TokenizerRecord, read_manifest
+from megatron_redone.formats.masked_tokens import is_half_written
 from megatron_redone.formats.raw_records import RawBatch, read_raw
 from megatron_redone.stages.chat_data import ChatData, SourceFacts, SourcePlan
 from megatron_redone.stages.chat_report import listing_path, log_table, write_listing
@@ -108,9 +108,10 @@ def _plan(run: _Run, number: int, files: list[InputFile]) -> SourcePlan:
 def _check_replaceable(run: _Run, pending: Sequence[SourcePlan]) -> None:
     for plan in pending:
         manifest = read_manifest(plan.prefix)
-        half_written = manifest is None and DatasetPaths.of(plan.prefix).idx.exists()
+        # With masks and no manifest it is what a killed run left, and is written anew.
+        foreign = manifest is None and Path(f"{plan.prefix}.idx").exists() and not is_half_written(plan.prefix)
         other = manifest is not None and manifest["work"] != plan.work
-        if (other or half_written) and not run.config.overwrite:
+        if (other or foreign) and not run.config.overwrite:
             raise UserError(
                 f"{plan.prefix}: a dataset made from other input or settings is there; "
                 "choose another output_dir, or set overwrite=true"

@@ -1,7 +1,9 @@
 """Conversations to token ids and loss masks, by a tokenizer's own chat template.
 
 The ids are those of `apply_chat_template` in transformers: the rendered text is encoded as one, so that
-special tokens in it become their ids, whoever wrote them.
+special tokens in it become their ids, whoever wrote them. The masks of templates with `{% generation %}`
+are those of its `return_assistant_tokens_mask`, but where a range ends with a character of several
+tokens (an emoji): transformers leaves all of these but the first unlearned.
 """
 
 from collections.abc import Mapping, Sequence

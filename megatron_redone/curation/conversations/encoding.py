@@ -1,6 +1,7 @@
 """The work of one process of `redone prepare-sft`: records to token ids with loss masks."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 
 from megatron_redone.config.prepare_sft import PrepareSFTConfig
@@ -65,7 +66,7 @@ def special_token_pattern(tokenizer: ChatTokenizer) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tokenizer.special_tokens)) or "(?!)")
 
 
-def check_no_special_tokens(special: re.Pattern[str], conversations: list[Conversation]) -> None:
+def check_no_special_tokens(special: re.Pattern[str], conversations: Iterable[Conversation]) -> None:
     """Refuses text that would be read as the template's own.
 
     Raises:

@@ -1,5 +1,6 @@
 """One question and its answer: Alpaca, self-instruct, and prompt with completion."""
 
+import itertools
 from typing import Any
 
 from megatron_redone.curation.conversations.conversation import (
@@ -22,21 +23,22 @@ def from_alpaca(record: dict[str, Any]) -> list[Conversation]:
     Raises:
         BadRecord: it is something else.
     """
-    earlier = [_turn(*pair) for pair in _history(record.get("history"))]
-    answer = record.get("output")
-    last = _turn(alpaca_question(record), answer)
-    messages = read_messages([message for turn in (*earlier, last) for message in turn], ROLES)
-    return [Conversation(with_system(messages, optional_text(record, "system")))]
+    answer = as_messages(required_text(record, "output"), "assistant")
+    return [Conversation([*alpaca_messages(record), *answer])]
 
 
-def alpaca_question(record: dict[str, Any]) -> str:
-    """What the user says in an Alpaca record.
+def alpaca_messages(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """What stands before the answer of an Alpaca record: system prompt, history, instruction and input.
 
     Raises:
         BadRecord: there is no instruction, or a wrong type.
     """
+    roles = ("user", "assistant")
+    earlier = zip(itertools.cycle(roles), itertools.chain.from_iterable(_history(record.get("history"))))
     parts = (required_text(record, "instruction"), optional_text(record, "input"))
-    return "\n".join(part for part in parts if part)
+    question = {"role": "user", "content": "\n".join(part for part in parts if part)}
+    messages = read_messages([*({"role": role, "content": text} for role, text in earlier), question], ROLES)
+    return with_system(messages, optional_text(record, "system"))
 
 
 def from_self_instruct(record: dict[str, Any]) -> list[Conversation]:
@@ -73,10 +75,6 @@ def as_messages(value: Any, role: str) -> list[dict[str, Any]]:
         BadRecord: it is neither, or empty.
     """
     return read_messages([{"role": role, "content": value}] if isinstance(value, str) else value, ROLES)
-
-
-def _turn(question: Any, answer: Any) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 def _history(value: Any) -> list[list[Any]]:

@@ -41,11 +41,19 @@ def from_sharegpt(record: dict[str, Any]) -> list[Conversation]:
     Raises:
         BadRecord: it is something else.
     """
+    return [Conversation(sharegpt_messages(record), read_tools(record.get("tools")))]
+
+
+def sharegpt_messages(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The messages of `conversations`, behind the system prompt of `system`.
+
+    Raises:
+        BadRecord: it is something else.
+    """
     if "conversations" not in record:
         raise BadRecord("no key 'conversations'")
     messages = read_messages(_as_messages(record["conversations"]), ROLES)
-    messages = with_system(messages, optional_text(record, "system"))
-    return [Conversation(messages, read_tools(record.get("tools")))]
+    return with_system(messages, optional_text(record, "system"))
 
 
 def from_nemo(record: dict[str, Any]) -> list[Conversation]:
