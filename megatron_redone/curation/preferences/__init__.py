@@ -1,0 +1,1 @@
+"""Preference pairs from labels, judges, wrong answers and wrong options."""
