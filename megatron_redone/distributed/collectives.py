@@ -4,7 +4,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -81,6 +81,24 @@ def sum_over(tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
     if group.size() > 1:
         dist.all_reduce(tensor, group=group)
     return tensor
+
+
+def sum_over_differentiably(tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
+    """The sum of a tensor over a group, for a loss that every rank of the group computes in full.
+
+    A rank's gradient is that of its own term: gradients of weights are summed over the group later.
+    """
+    return _SumOver.apply(tensor, group) if group.size() > 1 else tensor  # type: ignore[return-value]
+
+
+class _SumOver(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
+        return sum_over(tensor.clone(), group)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grads[0], None
 
 
 def largest(value: int) -> int:

@@ -20,22 +20,38 @@ class RowLayout(PackedSeqParams):
     Attributes:
         borders: Where segments begin and end, n + 1 numbers from 0 to the row's length; None where the
             whole row is one.
+        prefixes: For each segment where another one begins and ends that it may look at too, 0 and 0 for none;
+            None where no segment has one.
         context_rank: Which chunks of the row this rank holds.
         context_size: Among how many ranks the row is shared.
         masks: Kept over the layers of a micro-batch.
+        segment_masks: Likewise.
     """
 
     qkv_format: str | None = "sbhd"  # type: ignore[assignment]
     borders: list[int] | None = None
+    prefixes: list[tuple[int, int]] | None = None
     context_rank: int = 0
     context_size: int = 1
     masks: dict[tuple[int, torch.device], "ChunkMask"] = field(default_factory=dict, repr=False)
+    segment_masks: dict[tuple[int, int, torch.device], torch.Tensor] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def segments(self) -> list[tuple[int, int]]:
-        """First and one-past-last position of each segment that has tokens."""
+    def segments(self) -> list["Segment"]:
+        """The segments that have tokens, in the order of the row."""
         assert self.borders is not None
-        return [(a, b) for a, b in pairwise(self.borders) if a < b]
+        spans = list(pairwise(self.borders))
+        prefixes = self.prefixes or [(0, 0)] * len(spans)
+        return [Segment(*span, *prefix) for span, prefix in zip(spans, prefixes, strict=True) if span[0] < span[1]]
+
+    def segment_mask(self, segment: "Segment", device: torch.device) -> torch.Tensor:
+        """What the queries of a segment with a prefix may look at: bool [queries, prefix and segment]."""
+        key = (segment.begin, segment.end, device)
+        if key not in self.segment_masks:
+            queries = torch.arange(segment.end - segment.begin, device=device)
+            keys = torch.arange(segment.prefix_begin - segment.prefix_end, len(queries), device=device)
+            self.segment_masks[key] = keys <= queries[:, None]
+        return self.segment_masks[key]
 
     def chunk_masks(self, length: int, device: torch.device) -> list["ChunkMask"]:
         """What each of this rank's two chunks of a row of `length` tokens may look at."""
@@ -43,8 +59,25 @@ class RowLayout(PackedSeqParams):
 
     def _chunk_mask(self, chunk: int, length: int, device: torch.device) -> "ChunkMask":
         if (chunk, device) not in self.masks:
-            self.masks[chunk, device] = chunk_mask(chunk, length // (2 * self.context_size), self.borders, device)
+            self.masks[chunk, device] = chunk_mask(
+                chunk, length // (2 * self.context_size), self.borders, device, self.prefixes
+            )
         return self.masks[chunk, device]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Positions from `begin` to before `end` of a row, which see each other and an earlier segment, the prefix."""
+
+    begin: int
+    end: int
+    prefix_begin: int = 0
+    prefix_end: int = 0
+
+    @property
+    def has_prefix(self) -> bool:
+        """Whether there is anything to see besides the segment itself."""
+        return self.prefix_begin < self.prefix_end
 
 
 @dataclass(frozen=True)
@@ -62,14 +95,27 @@ class ChunkMask:
     allowed: torch.Tensor
 
 
-def chunk_mask(chunk: int, size: int, borders: list[int] | None, device: torch.device) -> ChunkMask:
-    """The causal mask of chunk number `chunk` of `size` tokens, with segments kept apart."""
+def chunk_mask(
+    chunk: int,
+    size: int,
+    borders: list[int] | None,
+    device: torch.device,
+    prefixes: list[tuple[int, int]] | None = None,
+) -> ChunkMask:
+    """The causal mask of chunk number `chunk` of `size` tokens, with segments kept apart but for their prefixes."""
     begin, end = chunk * size, (chunk + 1) * size
     queries = torch.arange(begin, end, device=device)
-    starts = torch.zeros_like(queries)
-    if borders is not None:
-        edges = torch.tensor(borders, device=device)
-        starts = edges[torch.searchsorted(edges, queries, right=True) - 1]
-    first = int(starts[0])
+    if borders is None:
+        keys = torch.arange(end, device=device)
+        return ChunkMask(0, end, keys <= queries[:, None])
+    edges = torch.tensor(borders, device=device)
+    numbers = torch.searchsorted(edges, queries, right=True) - 1
+    starts, first = edges[numbers], int(edges[numbers[0]])
+    if prefixes is None:
+        keys = torch.arange(first, end, device=device)
+        return ChunkMask(first, end, (keys <= queries[:, None]) & (keys >= starts[:, None]))
+    seen = torch.tensor(prefixes, device=device)[numbers]
+    first = min([first, *(int(a) for a, b in seen.tolist() if a < b)])
     keys = torch.arange(first, end, device=device)
-    return ChunkMask(first, end, (keys <= queries[:, None]) & (keys >= starts[:, None]))
+    own = (keys <= queries[:, None]) & (keys >= starts[:, None])
+    return ChunkMask(first, end, own | ((keys >= seen[:, :1]) & (keys < seen[:, 1:])))

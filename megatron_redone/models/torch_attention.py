@@ -92,7 +92,16 @@ class TorchCoreAttention(torch.nn.Module):
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: RowLayout
     ) -> torch.Tensor:
         """Each segment by itself: what lies outside it cannot change it, not even in the last bit."""
-        return torch.cat([self._attend(query[a:b], key[a:b], value[a:b]) for a, b in layout.segments])
+        outputs = []
+        for segment in layout.segments:
+            own = slice(segment.begin, segment.end)
+            keys, values, allowed = key[own], value[own], None
+            if segment.has_prefix:
+                prefix = slice(segment.prefix_begin, segment.prefix_end)
+                keys, values = torch.cat([key[prefix], keys]), torch.cat([value[prefix], values])
+                allowed = layout.segment_mask(segment, key.device)
+            outputs.append(self._attend(query[own], keys, values, allowed))
+        return torch.cat(outputs)
 
     def _over_ranks(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: RowLayout

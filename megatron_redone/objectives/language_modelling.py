@@ -43,12 +43,23 @@ def trained_losses(chunk: torch.nn.Module, rows: Rows) -> torch.Tensor:
     """
     counts = rows.loss_mask > 0
     selected = bool(counts.float().mean() < _WORTH_SELECTING)
+    return model_losses(chunk, rows, counts if selected else None)
+
+
+def model_losses(chunk: torch.nn.Module, rows: Rows, chosen: torch.Tensor | None) -> torch.Tensor:
+    """Losses per token, float32, from the last stage; hidden states from the others.
+
+    Args:
+        chunk: One piece of the model.
+        rows: A placed micro-batch.
+        chosen: bool [B, L], the positions whose losses are wanted, which come as [n]; None gives all, [B, L].
+    """
     return chunk(
         rows.tokens,
         rows.position_ids,
         None,
         labels=rows.labels,
-        loss_mask=counts if selected else None,
+        loss_mask=chosen,
         packed_seq_params=rows.layout,
     )
 

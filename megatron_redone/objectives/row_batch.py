@@ -69,7 +69,13 @@ def _layout(batch: Batch, context: ParallelContext) -> RowLayout | None:
     borders = _borders(batch) if "cu_seqlens" in batch else None
     if borders is None and size == 1:
         return None
-    return RowLayout(borders=borders, context_rank=context.context_rank, context_size=size)
+    prefixes = [(a, b) for a, b in batch["prefixes"].tolist()] if "prefixes" in batch else []
+    return RowLayout(
+        borders=borders,
+        prefixes=prefixes if any(a < b for a, b in prefixes) else None,
+        context_rank=context.context_rank,
+        context_size=size,
+    )
 
 
 def _borders(batch: Batch) -> list[int]:
@@ -86,6 +92,7 @@ def _kernel_layout(batch: Batch, context: ParallelContext) -> PackedSeqParams | 
         assert (batch["position_ids"] == expected).all(), "this backend counts positions from 0 in every row"
         return None
     check_isolation(context, kernel=True)
+    assert "prefixes" not in batch or not batch["prefixes"].any(), "Transformer Engine's kernel knows no prefixes"
     borders = _borders(batch)
     longest = max(b - a for a, b in pairwise(borders))
     edges = batch["cu_seqlens"].to(context.device, torch.int32)

@@ -64,6 +64,16 @@ STAGES = {
         "megatron_redone.config.sft:SftConfig",
         "megatron_redone.stages.sft",
     ),
+    "score-reference": Stage(
+        "log-probabilities of preference pairs under the reference model, once (torchrun for a layout)",
+        "megatron_redone.config.score_reference:ScoreReferenceConfig",
+        "megatron_redone.stages.score_reference",
+    ),
+    "dpo": Stage(
+        "optimise on preference pairs, with one model in memory (start it with torchrun)",
+        "megatron_redone.config.dpo:DpoConfig",
+        "megatron_redone.stages.dpo",
+    ),
     "import-hf": Stage(
         "a Hugging Face directory to a megatron-core distributed checkpoint (training stages need no such step)",
         "megatron_redone.config.import_hf:ImportHFConfig",
@@ -84,9 +94,19 @@ STAGES = {
         "megatron_redone.config.evaluate:EvaluateConfig",
         "megatron_redone.stages.evaluate",
     ),
+    "report": Stage(
+        "one HTML page on runs, curation and evaluation, with Markdown and JSON beside it",
+        "megatron_redone.config.report:ReportConfig",
+        "megatron_redone.stages.report",
+    ),
     "build-preferences": Stage(
         "preference pairs from people's labels, a judge, the policy's mistakes and wrong options",
         "megatron_redone.config.build_preferences:BuildPreferencesConfig",
         "megatron_redone.stages.build_preferences",
+    ),
+    "doctor": Stage(
+        "look at this machine: what is there, what is missing, and whether two processes train together",
+        "megatron_redone.config.doctor:DoctorConfig",
+        "megatron_redone.stages.doctor",
     ),
 }

@@ -10,7 +10,6 @@ from typing import Any
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, read_config, read_state
 from megatron_redone.config import flat_values, to_yaml
-from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.config.training_stage import TrainingStageConfig
 from megatron_redone.datasets.batches import BatchLayout
 from megatron_redone.datasets.blend import SourceProgress
@@ -23,7 +22,7 @@ from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.layout import check_layout, check_micro_batches
 from megatron_redone.objectives import Objective
 from megatron_redone.stages.initial_weights import InitialWeights, find_initial_weights
-from megatron_redone.tokenization.tokenizer import Tokenizer
+from megatron_redone.stages.model_vocabulary import find_tokenizer, model_vocabulary
 from megatron_redone.training.best import check_best_metric
 from megatron_redone.training.schedule import LearningRate
 from megatron_redone.training.validation import ValidationSet
@@ -89,8 +88,8 @@ def read_inputs(config: TrainingStageConfig, context: ParallelContext, open_task
     config_json = _config_json(config, initial)
     architecture = read_architecture(config_json)
     check_layout(architecture, config.parallel, config.data.seq_length)
-    tokenizer = _tokenizer_folder(config, config_json)
-    vocabulary = Vocabulary(size=architecture.vocab_size, fingerprint=_fingerprint(tokenizer))
+    tokenizer = find_tokenizer(config.tokenizer, config_json)
+    vocabulary = model_vocabulary(architecture, tokenizer)
     layout = BatchLayout(
         global_batch_size=config.training.global_batch_size,
         micro_batch_size=config.training.micro_batch_size,
@@ -120,23 +119,6 @@ def _config_json(config: TrainingStageConfig, initial: InitialWeights | None) ->
         return initial.config_json
     path = Path(config.model.hf_config)
     return path / "config.json" if path.is_dir() else path
-
-
-def _tokenizer_folder(config: TrainingStageConfig, config_json: Path) -> Path | None:
-    if config.tokenizer is not None:
-        folder = Path(config.tokenizer)
-        if not folder.is_dir():
-            raise UserError(f"tokenizer: {folder}: no such directory")
-        return folder
-    has_one = any((config_json.parent / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
-    return config_json.parent if has_one else None
-
-
-def _fingerprint(folder: Path | None) -> str | None:
-    if folder is None:
-        log.warning("the model comes without a tokenizer: whether the data was made with the same one is not checked")
-        return None
-    return Tokenizer(TokenizerConfig(path=str(folder)), fast=False).fingerprint()
 
 
 def _checkpoint_to_resume(config: TrainingStageConfig, folder: CheckpointFolder) -> Path | None:

@@ -3,16 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
-from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from megatron_redone.distributed.collectives import broadcast_from_last, sum_over
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.objectives import Batch, Objective, Report
+from megatron_redone.objectives.micro_batches import run_micro_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def train_step(
     for chunk in chunks:
         chunk.zero_grad_buffer()
     optimizer.zero_grad()
-    reports = _run_schedule(chunks, objective, batches, context, forward_only=False)
+    reports = run_micro_batches(chunks, objective, batches, forward_only=False)
     grad_norm, skipped = _apply_gradients(optimizer)
     measures, terms = _reduce(reports, context)
     return StepResult(measures=measures, terms=terms, grad_norm=grad_norm, skipped=skipped)
@@ -73,30 +72,7 @@ def evaluate_step(
 
     The pieces are to be in evaluation mode; averages over several calls weigh by the second result.
     """
-    return _reduce(_run_schedule(chunks, objective, batches, context, forward_only=True), context)
-
-
-def _run_schedule(
-    chunks: Sequence[DistributedDataParallel],
-    objective: Objective,
-    batches: Sequence[Batch],
-    context: ParallelContext,
-    forward_only: bool,
-) -> list[Report]:
-    rows, length = batches[0]["tokens"].shape
-    assert all(a["tokens"].shape == b["tokens"].shape for a, b in pairwise(batches)), "micro-batches differ in shape"
-    # Every piece of this rank reads the same micro-batches.
-    iterators = [iter(batches) for _ in chunks]
-    alone = len(chunks) == 1
-    return get_forward_backward_func()(
-        forward_step_func=objective.forward_step,
-        data_iterator=iterators[0] if alone else iterators,
-        model=chunks[0] if alone else list(chunks),
-        num_microbatches=len(batches),
-        seq_length=length,
-        micro_batch_size=rows,
-        forward_only=forward_only,
-    )
+    return _reduce(run_micro_batches(chunks, objective, batches, forward_only=True), context)
 
 
 def _apply_gradients(optimizer: MegatronOptimizer) -> tuple[float, bool]:

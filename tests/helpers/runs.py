@@ -13,17 +13,23 @@ import torch
 from megatron_redone.config.model import Backend, ModelConfig, Precision, Recompute
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
+from megatron_redone.config.preference import PreferenceLossConfig
 from megatron_redone.config.sft_data import SftDataConfig
 from megatron_redone.datasets.batches import BatchLayout
 from megatron_redone.datasets.packed_rows import PackedReader, open_packed_blend
+from megatron_redone.datasets.preference_batches import RowPlan
+from megatron_redone.datasets.preference_pairs import PairStream
 from megatron_redone.distributed import ParallelContext, start_context
 from megatron_redone.distributed.context_parallel import split_sequence
+from megatron_redone.formats.reference_scores import ReferenceScores
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.shards import EMBEDDING, OUTPUT, iterate_shards, load_full_weights
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives.language_modelling import LanguageModelling
-from megatron_redone.objectives.objective import Batch, LossFunction, Report
+from megatron_redone.objectives.objective import Batch, LossFunction, Objective, Report
+from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.objectives.row_batch import place_rows
+from megatron_redone.scoring.responses import score_pairs
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.schedule import LearningRate
 from megatron_redone.training.train_step import StepResult, evaluate_step, train_step
@@ -141,10 +147,49 @@ def packed_gradients(run: Run, data: SftDataConfig, rows: int) -> tuple[float, l
     return _gradients(model, PackedReader(open_packed_blend(data), layout).read(0))
 
 
+def preference_gradients(
+    run: Run, prefix: str, loss: PreferenceLossConfig, seq_length: int, share_prompt: bool, reference: ReferenceScores
+) -> tuple[dict[str, float], list[ShardGradient]]:
+    """All measures of a step on all pairs of a dataset, and its gradients."""
+    model = start(run)
+    stream = PairStream(prefix, seq_length=seq_length, share_prompt=share_prompt, reference=reference)
+    objective = PreferenceObjective(loss, model.context)
+    batches = _pair_batches(model, stream, seq_length)
+    result, found = _step_gradients(model, batches, objective)
+    return {**result.measures, "grad_norm": result.grad_norm}, found
+
+
+def reference_scores(run: Run, prefix: str, seq_length: int, share_prompt: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities and lengths of all responses of a dataset."""
+    model = start(run)
+    stream = PairStream(prefix, seq_length=seq_length, share_prompt=share_prompt)
+    for chunk in model.chunks:
+        chunk.eval()
+    batches = _pair_batches(model, stream, seq_length)
+    return score_pairs(model.chunks, batches, 0, stream.pairs, model.context, packed_by_kernel=False)
+
+
+def _pair_batches(model: Model, stream: PairStream, seq_length: int) -> list[Batch]:
+    context = model.context
+    layout = BatchLayout(
+        global_batch_size=context.data_size,
+        micro_batch_size=1,
+        data_parallel_size=context.data_size,
+        data_parallel_rank=context.data_rank,
+    )
+    plan = RowPlan(seq_length, context.config, layout)
+    return plan.micro_batches([(stream, number) for number in range(stream.samples_per_epoch)])
+
+
 def _gradients(model: Model, batches: list[Batch]) -> tuple[float, list[ShardGradient]]:
+    result, found = _step_gradients(model, batches, LanguageModelling(model.context))
+    return result.loss, found
+
+
+def _step_gradients(model: Model, batches: list[Batch], objective: Objective) -> tuple[StepResult, list[ShardGradient]]:
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-9, clip_grad=0.0))
-    result = train_step(chunks, optimizer, LanguageModelling(model.context), batches, model.context)
+    result = train_step(chunks, optimizer, objective, batches, model.context)
     found = []
     for shard in iterate_shards(model.chunks, model.architecture, model.context):
         gradient = shard.parameter.main_grad  # type: ignore[attr-defined]
@@ -153,7 +198,7 @@ def _gradients(model: Model, batches: list[Batch]) -> tuple[float, list[ShardGra
             assert not gradient[rows:].any(), "padding has a gradient"
             gradient = gradient[:rows]
         found.append(ShardGradient(shard.name, shard.dim, shard.ranges, gradient.clone()))
-    return result.loss, found
+    return result, found
 
 
 @dataclass

@@ -1,0 +1,36 @@
+"""Keys of `redone score-reference`."""
+
+from dataclasses import dataclass
+
+from megatron_redone.config.data import DataSource
+from megatron_redone.config.field import key
+from megatron_redone.config.model import ModelConfig
+from megatron_redone.config.parallel import Device, ParallelConfig
+from megatron_redone.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreReferenceConfig:
+    """Log-probabilities of all responses under a reference model, once, for any number of DPO runs."""
+
+    init_from: str = key("the reference: a Hugging Face directory or hub name, or a run's checkpoint")
+    data: list[DataSource] = key("datasets of prepare-preferences; also those to validate on")
+    output_dir: str | None = key("folder of the scores; null puts each beside its dataset", None)
+    tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None)
+    device: Device = key("where to compute", Device.auto)
+    model: ModelConfig = key("computation", ModelConfig)
+    parallel: ParallelConfig = key("layout over processes", ParallelConfig)
+    seq_length: int | None = key("tokens that a row may hold; null takes the longest pair", None)
+    share_prompt: bool = key("compute the prompt of a pair once for both responses (torch backend)", False)
+    batch_size: int = key("pairs scored at once, over all processes", 64)
+    micro_batch_size: int = key("rows that go through a model at once", 1)
+    save_every: int = key("pairs after which what is done is saved", 4096)
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise UserError("data: the list is empty; name at least one dataset")
+        for name in ("batch_size", "micro_batch_size", "save_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
+        if self.seq_length is not None and self.seq_length < 1:
+            raise UserError(f"seq_length: {self.seq_length} is less than 1")

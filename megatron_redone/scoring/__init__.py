@@ -1,0 +1,1 @@
+"""Forward-only log-probabilities: what a reference model thinks of responses."""
