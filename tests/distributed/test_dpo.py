@@ -220,6 +220,6 @@ def test_scores_of_something_else_are_refused(recipe: tuple[Path, list[str], lis
     assert "1 pairs have a score that is not a number" in refused(2, ["dpo", *run, f"output_dir={tmp_path}/nan"])
     write_pairs(tmp_path / "other", random_pairs(8, VOCAB, 6), VOCAB)
     assert "belong to other data" in refused(1, ["dpo", *run, f"output_dir={tmp_path}/data"])
-    empty = [(side[0], (side[0], np.zeros_like(side[0][1]))) for side in random_pairs(3, VOCAB, 7)]
+    empty = [(good, (ids, np.zeros_like(mask))) for good, (ids, mask) in random_pairs(3, VOCAB, 7)]
     write_pairs(tmp_path / "other", empty, VOCAB)
     assert "pair 0 has an empty response" in refused(1, ["score-reference", *scored])
