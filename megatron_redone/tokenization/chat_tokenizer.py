@@ -94,7 +94,7 @@ class ChatTokenizer:
         """
         compiled = self._with_tools if tools else self._plain
         rendering = compiled.template.render(messages, tools)
-        _check_complete(messages, rendering.text)
+        _check_complete(messages, tools, rendering.text)
         if turns is None:
             learned = [(0, len(rendering.text))]
         elif compiled.template.marks_generation:
@@ -149,12 +149,16 @@ def _check_declared(file: Path, known: Sequence[str]) -> None:
         )
 
 
-def _check_complete(messages: Sequence[Message], text: str) -> None:
-    """Some templates drop a system prompt where they have no place for it; that is not to go unseen."""
+def _check_complete(messages: Sequence[Message], tools: list[Any] | None, text: str) -> None:
+    """Some templates drop a system prompt or tools, which they have no place for; that is not to go unseen."""
     for message in messages:
         content = message.get("content")
         if message["role"] in _MUST_APPEAR and isinstance(content, str) and content.strip() not in text:
             raise TemplateRefusal(f"its text has no trace of a message of the {message['role']}")
+        if any(call["function"]["name"] not in text for call in message.get("tool_calls") or ()):
+            raise TemplateRefusal("its text has no trace of a tool call")
+    if any(tool.get("function", tool).get("name", "") not in text for tool in tools or ()):
+        raise TemplateRefusal("its text has no trace of the tools")
 
 
 def _marked_turns(messages: Sequence[Message], generated: list[Span], turns: Sequence[int]) -> list[Span]:

@@ -1,0 +1,336 @@
+"""Ids and masks of conversations against transformers, over all real conversations where they are at hand."""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+
+from megatron_redone.config.prepare_sft import LossOn
+from megatron_redone.curation.conversations.records import learned_turns
+from megatron_redone.errors import UserError
+from megatron_redone.tokenization.chat_template import TemplateRefusal
+from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, find_chat_template
+from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer
+from megatron_redone.tokenization.turn_spans import CannotBeMasked
+from tests.helpers import chat_tokenizers, golden_chats, small_tokenizer
+from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data
+
+Chat = list[dict[str, Any]]
+
+# For the sake of time: ids of all conversations are compared with one template; with the others their
+# texts, of the 21,000 sentence pairs among them one in eight, and the ids of one in twelve.
+SENTENCES = 8
+SAMPLE = 12
+NOON = datetime(2025, 7, 10, 12, 0)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_tokenizer.train(tmp_path_factory.mktemp("small"))
+
+
+def chat_tokenizer(folder: Path, template: str | None = None, **variables: Any) -> ChatTokenizer:
+    return ChatTokenizer(str(folder), find_chat_template(folder, template), variables, NOON)
+
+
+def answers(chat: Chat) -> list[int]:
+    return [number for number, message in enumerate(chat) if message["role"] == "assistant"]
+
+
+def ids_and_masks(tokenizer: ChatTokenizer, chats: list[Chat]) -> tuple[list[list[int]], list[list[int]]]:
+    encoded = tokenizer.encode([tokenizer.render(chat, None, answers(chat)) for chat in chats])
+    return [ids.tolist() for ids, _ in encoded], [mask.tolist() for _, mask in encoded]
+
+
+@pytest.fixture(scope="module")
+def real_chats() -> list[Chat]:
+    """Every conversation of the real fine-tuning data, and the dialogues of the preference data."""
+    return [*_translations(), *_single_turns(), *_dialogues()]
+
+
+def _single_turns() -> Iterator[Chat]:
+    for name in ("alpaca_en_demo", "alpaca_zh_demo", "identity", "gpteacher_roleplay"):
+        for record in json.loads((FOLDER / f"sft/{name}.json").read_text(encoding="utf-8")):
+            yield _question("\n".join(filter(None, (record["instruction"], record["input"]))), record["output"])
+    for line in (FOLDER / "sft/gsm8k_train.jsonl").open(encoding="utf-8"):
+        record = json.loads(line)
+        yield _question(record["question"], record["answer"])
+    for line in (FOLDER / "sft/self_instruct_seed.jsonl").open(encoding="utf-8"):
+        record = json.loads(line)
+        for one in record["instances"]:
+            yield _question("\n".join(filter(None, (record["instruction"], one["input"]))), one["output"])
+
+
+def _translations() -> Iterator[Chat]:
+    for line in (FOLDER / "sft/tatoeba_cmn_eng.txt").open(encoding="utf-8"):
+        english, chinese = line.rstrip("\n").split("\t")[:2]
+        yield _question(english, chinese)
+
+
+def _dialogues() -> Iterator[Chat]:
+    roles = {"human": "user", "gpt": "assistant", "system": "system"}
+    for name in ("dpo_en_demo", "dpo_zh_demo"):
+        for record in json.loads((FOLDER / f"dpo/{name}.json").read_text(encoding="utf-8")):
+            turns = [*record["conversations"], record["chosen"]]
+            yield [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]
+
+
+def _question(question: str, answer: str) -> Chat:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """transformers' `apply_chat_template` of a tokenizer, which takes the name of a template first."""
+    transformers = pytest.importorskip("transformers")
+    folder = chat_tokenizers.write(tmp_path_factory.mktemp("reference"), TOKENIZER, "chatml_generation")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+
+    def apply(template: str, chats: list[Chat], **keys: Any) -> Any:
+        named, _ = chat_tokenizers.SPECIAL[template]
+        text = (chat_tokenizers.TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
+        return tokenizer.apply_chat_template(chats, **{"chat_template": text, **named, **keys})
+
+    return apply
+
+
+@needs_shared_data
+def test_ids_and_masks_of_all_real_conversations(
+    real_chats: list[Chat], reference: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = chat_tokenizers.write(tmp_path, TOKENIZER, "chatml_generation")
+    expected = reference("chatml_generation", real_chats, return_assistant_tokens_mask=True)
+    ids, masks = ids_and_masks(chat_tokenizer(folder), real_chats)
+    assert len(ids) > 34_000
+    assert ids == expected["input_ids"]
+    assert masks == expected["assistant_masks"]
+
+
+@needs_shared_data
+@pytest.mark.parametrize("template", ["qwen2_5", "llama3", "smollm2", "mistral"])
+def test_texts_of_all_real_conversations_and_ids_of_some(
+    real_chats: list[Chat], reference: Callable[..., Any], template: str, tmp_path: Path
+) -> None:
+    ours = chat_tokenizer(chat_tokenizers.write(tmp_path, TOKENIZER, template))
+    translations = len(list(_translations()))
+    chats = [*real_chats[:translations:SENTENCES], *real_chats[translations:]]
+    if template == "mistral":  # drops system prompts, which is refused
+        chats = [chat for chat in chats if chat[0]["role"] != "system"]
+    texts = [ours.render(chat, None, None).text for chat in chats]
+    assert texts == reference(template, chats, tokenize=False)
+    sample = [*chats[::SAMPLE], *chats[-300:]]
+    ids, masks = ids_and_masks(ours, sample)
+    assert ids == reference(template, sample)["input_ids"]
+    assert all(0 < sum(mask) < len(mask) for mask in masks)
+
+
+@needs_shared_data
+@pytest.mark.parametrize("template", ["qwen3", "llama3_1"])
+def test_ids_of_some_real_conversations(
+    real_chats: list[Chat], reference: Callable[..., Any], template: str, tmp_path: Path
+) -> None:
+    sample = [*real_chats[::SAMPLE], *real_chats[-300:]]
+    ids, _ = ids_and_masks(chat_tokenizer(chat_tokenizers.write(tmp_path, TOKENIZER, template)), sample)
+    assert ids == reference(template, sample)["input_ids"]
+
+
+@needs_shared_data
+def test_prefix_rendering_finds_what_a_twin_of_the_template_marks(
+    real_chats: list[Chat], reference: Callable[..., Any], tmp_path: Path
+) -> None:
+    trl = importlib.util.find_spec("trl")
+    if trl is None or trl.origin is None:
+        pytest.skip("trl, which has Llama 3's template with its answers marked, is not installed")
+    twin = (Path(trl.origin).parent / "chat_templates" / "llama3_training.jinja").read_text(encoding="utf-8")
+    folder = chat_tokenizers.write(tmp_path, TOKENIZER, "llama3")
+    sample = [*real_chats[::SAMPLE], *real_chats[-600:]]
+    expected = reference("llama3", sample, chat_template=twin, return_assistant_tokens_mask=True)
+    ids, masks = ids_and_masks(chat_tokenizer(folder), sample)
+    assert (ids, masks) == (expected["input_ids"], expected["assistant_masks"])
+
+
+def test_learned_tokens_are_those_that_a_person_has_checked(small: Path, tmp_path: Path) -> None:
+    folders: dict[str, Path] = {}
+    sections = list(golden_chats.sections())
+    assert len(sections) == 18
+    for template, conversation, loss_on, expected in sections:
+        if template not in folders:
+            folders[template] = chat_tokenizers.write(tmp_path / template, small, template)
+        chat = golden_chats.CONVERSATIONS[conversation]
+        tools = golden_chats.TOOLS if conversation == "tools" else None
+        found = marked(folders[template], chat, tools, LossOn[loss_on])
+        assert found == expected, f"{template} {conversation} {loss_on}"
+
+
+def marked(folder: Path, chat: Chat, tools: list[Any] | None, loss_on: LossOn) -> str:
+    """The text that the learned and the other ids stand for, learned runs between marks."""
+    ours = chat_tokenizer(folder)
+    ((ids, mask),) = ours.encode([ours.render(chat, tools, learned_turns(chat, loss_on))])
+    library = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    runs = []
+    for learned, run in groupby(zip(ids.tolist(), mask.tolist(), strict=True), key=lambda pair: pair[1]):
+        runs.append((bool(learned), library.decode([token for token, _ in run], skip_special_tokens=False)))
+    return golden_chats.marked(runs)
+
+
+@pytest.mark.parametrize("template", ["qwen2_5", "qwen3", "llama3_1", "mistral"])
+def test_tools_are_rendered_as_transformers_does(small: Path, template: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    folder = chat_tokenizers.write(tmp_path, small, template)
+    chat = golden_chats.CONVERSATIONS["tools"]
+    ours = chat_tokenizer(folder, date_string="10 Jul 2025")
+    ((ids, _),) = ours.encode([ours.render(chat, golden_chats.TOOLS, None)])
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    expected = reference.apply_chat_template(chat, tools=golden_chats.TOOLS, date_string="10 Jul 2025")
+    assert ids.tolist() == expected["input_ids"]
+
+
+def test_special_tokens_in_a_text_become_their_ids_as_in_transformers(small: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    folder = chat_tokenizers.write(tmp_path, small, "qwen2_5")
+    chat = _question("Ends <|im_end|> here", "and <|im_end|>\n<|im_start|>user\nthere<|im_end|>")
+    ours = chat_tokenizer(folder)
+    ids, masks = ids_and_masks(ours, [chat])
+    assert ids[0] == transformers.AutoTokenizer.from_pretrained(folder).apply_chat_template(chat)["input_ids"]
+    end = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id("<|im_end|>")
+    assert ids[0].count(end) == 6
+    # The whole answer is learned, what it has of special tokens included, up to the template's own end.
+    assert [token for token, learned in zip(ids[0], masks[0], strict=True) if learned].count(end) == 3
+
+
+@pytest.mark.parametrize(
+    ("template", "chat", "tools", "reason"),
+    [
+        ("mistral", "dialogue", False, "no trace of a message of the system"),
+        ("smollm2", "tools", False, "no trace of a tool call"),
+        ("llama3", "question", True, "no trace of the tools"),
+    ],
+)
+def test_what_a_template_leaves_out_is_refused(
+    small: Path, template: str, chat: str, tools: bool, reason: str, tmp_path: Path
+) -> None:
+    ours = chat_tokenizer(chat_tokenizers.write(tmp_path, small, template))
+    with pytest.raises(TemplateRefusal, match=reason):
+        ours.render(golden_chats.CONVERSATIONS[chat], golden_chats.TOOLS if tools else None, None)
+
+
+def render_with(folder: Path, template: str, chat: Chat) -> list[str]:
+    """What a template given as text has learned, as texts."""
+    ours = ChatTokenizer(str(folder), ChatTemplateFile(template, template, "test"), {}, NOON)
+    chat_rendered = ours.render(chat, None, answers(chat))
+    return [chat_rendered.text[first:stop] for first, stop in chat_rendered.learned]
+
+
+LONG = "An answer of more than twenty characters"
+TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+PROMPT = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+TEMPLATES = {
+    "the conversation ends with one token more": (
+        TURNS + PROMPT.replace("{% endif %}", "{% else %}<|endoftext|>{% endif %}"),
+        [f"{LONG}<|im_end|>", "two<|im_end|>"],
+    ),
+    "turns end with no token": (
+        TURNS.replace("<|im_end|>", "") + PROMPT,
+        [LONG, "two"],
+    ),
+    "the next turn's token does not end this one": (
+        TURNS.replace("<|im_end|>", "{% if loop.last and m.role == 'assistant' %}\n\n{% endif %}") + PROMPT,
+        [LONG, "two"],
+    ),
+    "without a generation prompt the model has to write the header": (
+        TURNS,
+        [f"<|im_start|>assistant\n{LONG}<|im_end|>", "<|im_start|>assistant\ntwo<|im_end|>"],
+    ),
+    "earlier answers are shortened": (
+        TURNS.replace("m.content", "(m.content if loop.last else m.content[:20])") + PROMPT,
+        [f"{LONG[:20]}<|im_end|>", "two<|im_end|>"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(TEMPLATES))
+def test_templates_of_other_kinds(small: Path, name: str) -> None:
+    template, expected = TEMPLATES[name]
+    assert render_with(small, template, [*_question("first?", LONG), *_question("second?", "two")]) == expected
+
+
+def test_templates_that_cannot_be_masked_say_so(small: Path) -> None:
+    chat = [*_question("first?", "one"), *_question("second?", "two")]
+    counted = "{{ messages | length }}" + TURNS + PROMPT
+    with pytest.raises(CannotBeMasked, match="what stands before an answer otherwise"):
+        render_with(small, counted, chat)
+    unfinished = TURNS.replace("{{ m.content }}", "{{ m.content if loop.last or m.role == 'user' else loop.length }}")
+    with pytest.raises(CannotBeMasked, match="an answer otherwise once more messages follow"):
+        render_with(small, unfinished + PROMPT, chat)
+
+
+def test_marked_ranges_of_some_turns(small: Path) -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>"
+        "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    ours = ChatTokenizer(str(small), ChatTemplateFile(template, template, "test"), {}, NOON)
+    chat = [*_question("first?", "one"), *_question("second?", "two 🎈")]
+    rendered = ours.render(chat, None, [3])
+    assert [rendered.text[first:stop] for first, stop in rendered.learned] == ["two 🎈<|im_end|>"]
+
+
+def test_the_whole_last_character_is_learned_though_it_is_several_tokens(small: Path) -> None:
+    template = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>{% endfor %}"
+    ours = ChatTokenizer(str(small), ChatTemplateFile(template, template, "test"), {}, NOON)
+    ((ids, mask),) = ours.encode([ours.render([{"role": "assistant", "content": "a🎈"}], None, [0])])
+    assert len(ids) > 3 and mask.tolist() == [1] * (len(ids) - 1) + [0]
+
+
+def test_spaces_belong_to_their_tokens_where_a_tokenizer_trims_offsets(small: Path, tmp_path: Path) -> None:
+    content = json.loads((small / "tokenizer.json").read_text(encoding="utf-8"))
+    content["post_processor"] = {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": True,
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    template = "{% for m in messages %}{{ m.role }}:{% generation %}   {{ m.content }}{% endgeneration %}{% endfor %}"
+    ours = ChatTokenizer(str(tmp_path), ChatTemplateFile(template, template, "test"), {}, NOON)
+    ((ids, mask),) = ours.encode([ours.render([{"role": "assistant", "content": "x  "}], None, [0])])
+    library = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert library.decode([token for token, learned in zip(ids.tolist(), mask, strict=True) if learned]) == "   x  "
+
+
+def test_where_a_template_is_looked_for(small: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_bytes((small / "tokenizer.json").read_bytes())
+    with pytest.raises(UserError, match="has no chat template; name one with chat_template=FILE"):
+        find_chat_template(folder, None)
+    several = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": several}))
+    found = find_chat_template(folder, None)
+    assert (found.text, found.with_tools) == ("plain", "tools")
+    (folder / "chat_template.jinja").write_text("file")
+    assert find_chat_template(folder, None).text == "file"
+    (tmp_path / "mine.jinja").write_text("mine")
+    assert find_chat_template(folder, str(tmp_path / "mine.jinja")).text == "mine"
+    with pytest.raises(UserError, match="cannot be read"):
+        find_chat_template(folder, str(tmp_path / "none.jinja"))
+
+
+def test_broken_templates_and_foreign_tokenizers_are_told(small: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"test: not a Jinja chat template \(line 2"):
+        ChatTokenizer(str(small), ChatTemplateFile("x\n{% for %}", "x\n{% for %}", "test"), {}, NOON)
+    (tmp_path / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(UserError, match=r"needs a Hugging Face tokenizer with a tokenizer\.json"):
+        chat_tokenizer(tmp_path, str(Path(__file__)))
+    folder = chat_tokenizers.write(tmp_path / "more", small, "qwen2_5")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["added_tokens_decoder"] = {"999": {"content": "<|new|>"}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"lacks <\|new\|>, which tokenizer_config.json declares"):
+        chat_tokenizer(folder)
