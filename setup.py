@@ -11,6 +11,8 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "megatron_redone/__init__.p
 EXTRAS = {
     # Reading Parquet and zstd input, and input from S3 or another object store by URL.
     "data": ["pyarrow>=15", "zstandard>=0.22", "fsspec>=2024.2"],
+    # `redone curate`: datatrove's pipelines and executors, hashes, and compressed documents between passes.
+    "curation": ["datatrove>=0.10.1,<0.11", "xxhash>=3", "zstandard>=0.22"],
     # Tokenizers stored as .model (SentencePiece) or .tiktoken files, beside Hugging Face directories.
     "tokenizers": ["sentencepiece>=0.2,<0.3", "tiktoken>=0.7,<1"],
     # Live curves beside metrics.jsonl.
@@ -21,6 +23,7 @@ EXTRAS = {
 # What `bash tests/run.sh` needs: the tools, and the libraries that serve as oracles.
 EXTRAS["dev"] = [
     *EXTRAS["data"],
+    *EXTRAS["curation"],
     *EXTRAS["tokenizers"],
     *EXTRAS["tracking"],
     *EXTRAS["evaluation"],

@@ -1,0 +1,199 @@
+"""Links, and advertising that asks the reader to get in touch elsewhere.
+
+Three kinds of evidence, in falling order of strength: an account named together with its channel
+(`加微信 abc_888`, `whatsapp +1 ...`), a phone number beside a word that asks to call, and a request
+without an account (`加V了解`, `DM me for prices`). The mention of a channel alone (`微信支付`,
+`telegram is down`) is none.
+"""
+
+import re
+import unicodedata
+
+_LINK = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"'，。！？；、）】》」\u4e00-\u9fff]+"
+    r"|\b(?:t\.cn|t\.co|t\.me|bit\.ly|tinyurl\.com|goo\.gl|youtu\.be|dwz\.cn|url\.cn)/[\w/+-]+",
+    re.IGNORECASE,
+)
+
+# One of these is in every text that any of the patterns below can find; looking for them is quick.
+_HINTS = tuple(
+    [
+        "微",
+        "薇",
+        "威信",
+        "溦信",
+        "v信",
+        "加v",
+        "+v",
+        "vx",
+        "wx",
+        "weixin",
+        "wechat",
+        "qq",
+        "q q",
+        "q:",
+        "q：",
+        "扣扣",
+        "企鹅",
+        "群",
+        "裙",
+        "私信",
+        "私聊",
+        "扫码",
+        "扫一扫",
+        "扫描",
+        "公众号",
+        "v:",
+        "v：",
+        "w:",
+        "w：",
+        "telegram",
+        "t.me",
+        "tg",
+        "电报",
+        "飞机",
+        "whats",
+        "wa.me",
+        "line",
+        "kik",
+        "snap",
+        "skype",
+        "dm ",
+        "pm ",
+        "inbox",
+        "message",
+        "text",
+        "4sub",
+        "4 sub",
+        "for sub",
+        "forsub",
+        "4follow",
+        "4 follow",
+        "forfollow",
+        "for follow",
+        "f4f",
+    ]
+)
+_MANY_DIGITS = re.compile(r"\d{5}|\d{3}[- .)]{1,2}\d{3}")
+
+# A mark put inside a channel's name to get past filters: 微❤信, 薇♥信, v❤信.
+_SPLIT_NAME = re.compile(r"(?<=[微薇威v扣])[^\w\s,.:;!?()，。：；！？、@#/+\-]{1,3}(?=[信薇微x扣])")
+
+# Channels' names, some in disguise; a name and its account may be parted by a few marks.
+_WECHAT = r"(?:微信|薇信|威信|徽信|溦信|微x|薇x|v信|加v|(?<![a-z])(?:vx|wx|weixin|wechat)(?![a-z]))"
+_QQ = r"(?:(?<![a-z])q\s?q(?![a-z])|扣扣|企鹅号?|(?<![a-z])q(?=\s?[:：]?\s?\d{6}))"
+_GAP = r"[^\w\n+]{0,4}"
+_CALLED = rf"(?:号码?|同号|群号?|群号码|id|account|number|no\.?)?(?:是|为|is)?{_GAP}"
+_MOBILE_CN = r"(?<![\d.])(?:\+?86[- ]?)?1[3-9]\d(?:[- ]?\d{4}){2}(?!\d)"
+_NAME = r"(?=[a-z0-9_-]*\d)[a-z][a-z0-9_-]{5,19}(?!\w)"  # with a digit, unlike a word that happens to follow
+
+_ACCOUNTS = [
+    ("wechat account", rf"{_WECHAT}{_CALLED}(?:{_NAME}|{_MOBILE_CN}|\d{{6,11}}(?!\d))"),
+    ("wechat account", rf"{_WECHAT}(?:号|id|同号)?[:：]\s?[a-z][a-z0-9_-]{{5,19}}(?!\w)"),
+    ("wechat account", rf"(?:加|关注)我?的?{_WECHAT}号?{_GAP}[a-z][a-z0-9_-]{{4,19}}(?!\w)"),
+    ("wechat account", rf"(?<![a-z])[vw][:：]\s?(?:{_NAME}|{_MOBILE_CN})"),
+    ("qq account", rf"{_QQ}{_CALLED}[1-9]\d{{5,12}}(?!\d)"),
+    ("group number", rf"(?:群号码?|裙号?|(?:加|进|入|交流|粉丝)群){_GAP}[1-9]\d{{5,10}}(?!\d)"),
+    ("telegram account", r"(?<![\w.])(?:t|telegram)\.me/\+?[a-z][\w+]{3,}"),
+    ("telegram account", rf"(?:(?<![a-z])(?:telegram|tg)|电报|飞机号?){_GAP}@[a-z]\w{{4,31}}"),
+    ("whatsapp number", r"(?:whats?\s?app|wa\.me/)[^\d\n]{0,16}\+?\d[\d\s().-]{7,17}"),
+    ("whatsapp number", r"\+?\d[\d\s().-]{7,17}[^\d\n]{0,6}whats?\s?app"),
+    ("line account", r"(?<![a-z])line\s?id\s?[:：]\s?@?[a-z0-9_.-]{4,20}"),
+    ("chat account", r"(?<![a-z#])(?:kik|snap(?:chat)?|skype)(?: id| name| username)?\s?[:：@]\s?@?[a-z][\w.]{3,}"),
+    ("chat account", r"\bmy (?:kik|snap(?:chat)?|skype)(?: id| name)? is [a-z.]*[\d_][\w.]*"),
+]
+
+_CHANNEL = r"(?:微信|薇信?|威信|徽信|v信?|vx|wx|微|扣扣|qq?)(?!认证|博|商|视频|[a-z])"
+_ADD = r"(?:加|\+|添加)\s?(?:我|下我?|个|一下|老师|客服|小编)?的?\s?"
+_REQUESTS = [
+    rf"{_ADD}{_CHANNEL}[^\n]{{0,8}}(?:了解|咨询|详|领|免费|获取|资料|私聊|进群|拉你|报名|下单|购买|报价|优惠|返利|兼职|代理|有偿)",
+    rf"(?:需要|想要|有意|感兴趣|详情|合作|购买|下单|报名)[^\n。！？!?]{{0,10}}(?:加|\+)\s?(?:我|下)?\s?{_CHANNEL}",
+    r"(?:微信|公众号)(?:搜索?|关注)[^\n]{0,12}(?:领取|免费|获取|优惠|红包|资料)",
+    r"(?:私信|私聊)我?(?:领取|领资料|获取资料|获取链接|拿资料|报价|下单|进群|拉群|免费领)",
+    r"扫(?:码|一扫|描二维码)[^\n]{0,12}(?:领|免费|优惠|进群|加群|入群|红包|下单|购买|报名)",
+    r"\b(?:whats?\s?app|telegram|inbox|dm|pm|message|text|kik|snap) (?:me|us)(?: now| today| directly)?"
+    r" ?(?:for|to|if|at|on|\+|with) ?(?:a |an |the |more |any |your |all |my |our )?"
+    r"(?:order|detail|info|pric|promo|quote|book|buy|invest|earn|join|collab|business|rate|deal|discount"
+    r"|inquir|enquir|sign|start|learn|tickets?\b)",
+    r"\bwhats?\s?app (?:me|us)\b|\b(?:hmu|hit me up|add me|add us) on (?:whats?app|telegram|kik|snap|skype|wechat)",
+    r"\bsub\s?(?:4|for)\s?sub\b|\bfollow\s?(?:4|for)\s?follow\b|(?<![a-z])f4f(?![a-z])",
+]
+
+_PHONE = re.compile(
+    rf"{_MOBILE_CN}"
+    r"|(?<![\d-])400[- ]?\d{3}[- ]?\d{4}(?![\d-])"
+    r"|(?<![\d+.,-])0\d{2,3}-\d{7,8}(?![\d-])"
+    r"|(?<![\d.,-])\+\d{1,3}[- .]?\(?\d{2,4}\)?(?:[- .]?\d{2,4}){2,3}(?![\d-])"
+    r"|(?<![\d.,-])(?:1[- .])?\(?\d{3}\)?[- .]\d{3}[-.]\d{4}(?![\d-])"
+    r"|(?<![\w.,/=#-])\d{10,12}(?![\w-])"
+)
+_ASKS_TO_CALL = re.compile(
+    r"电话|手机|联系|致电|来电|咨询|热线|客服|预[定约订]|短信|详询|同号|招聘|tel[:：]"
+    r"|\b(?:call|text|ring|phone|mobile|cell|contact|sms|dial|hotline|inquir\w+|enquir\w+|bookings?|quote|appointments?)\b"
+)
+
+# Words that make an advertisement together with a link or a phone number, never alone.
+_SELLING = re.compile(
+    r"代购|包邮|办理|办证|开票|刷单|招代理|招商加盟|日赚|日结|月入|秒杀|优惠券|返利|贷款|套现|低价出售|厂家直销|批发价|正品保证|下单"
+    r"|\b(?:buy now|order now|shop now|free shipping|promo code|discount code|coupon|limited offer|% off|on sale now"
+    r"|cash app|earn (?:money|cash|\$\d+|extra)|payday loans?"
+    r"|make \$?\d+ ?(?:/|a|per) ?(?:day|hour|week))\b"
+)
+# Two different ones beside a link; one alone also stands in news and in jokes.
+_ADULT = re.compile(
+    r"(?<![a-z])(?:xxx|porn|nsfw|milf|nude|naked|horny|pussy|cock|dick|boobs|tits|slut|blowjob|lesb|hentai|erotic|bokep|bbw"
+    r"|webcam|sexcam|livecam|directcam|camgirl|camsex|camslave|cum(?:slut|shot|ming)|fuck(?:ing|ed)|sexy|orgasm|bondage"
+    r"|hookups|sex (?:video|movie|tube|pic|dating|site|chat))"
+)
+_ADULT_WORDS = 2
+
+_FIND_ACCOUNT = [(name, re.compile(pattern)) for name, pattern in _ACCOUNTS]
+_FIND_REQUEST = [re.compile(pattern) for pattern in _REQUESTS]
+
+
+def find_advertising(text: str) -> str | None:
+    """What makes a text an advertisement that asks for contact, in a few words, or None.
+
+    Args:
+        text: Cleaned text of a post or a comment.
+    """
+    plain = unicodedata.normalize("NFKC", text).lower()
+    if has_link(plain):
+        if _SELLING.search(plain):
+            return "offer with a link"
+        if len(set(_ADULT.findall(plain))) >= _ADULT_WORDS:
+            return "adult offer with a link"
+    if not plain.isascii():
+        plain = _SPLIT_NAME.sub("", plain)
+    digits = _MANY_DIGITS.search(plain)
+    if not digits and not any(hint in plain for hint in _HINTS):
+        return None
+    for name, pattern in _FIND_ACCOUNT:
+        if pattern.search(plain):
+            return name
+    if any(pattern.search(plain) for pattern in _FIND_REQUEST):
+        return "asks for contact"
+    if digits and _PHONE.search(plain) and (_ASKS_TO_CALL.search(plain) or _SELLING.search(plain)):
+        return "phone number to call"
+    return None
+
+
+def has_link(text: str) -> bool:
+    """Whether a text has a web address."""
+    return ("/" in text or "www." in text) and _LINK.search(text) is not None
+
+
+def link_share(text: str) -> tuple[int, float]:
+    """How many links a text has, and their share of its characters without spaces."""
+    if not has_link(text):
+        return 0, 0.0
+    links = _LINK.findall(text)
+    return len(links), sum(map(len, links)) / len("".join(text.split()))
+
+
+def without_links(text: str) -> str:
+    """A text without its links, whose letters are of no language; `#tags` and `@names` stay."""
+    if not has_link(text):
+        return text
+    lines = (" ".join(_LINK.sub(" ", line).split()) if has_link(line) else line for line in text.split("\n"))
+    return "\n".join(lines).strip()

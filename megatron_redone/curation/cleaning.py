@@ -1,0 +1,130 @@
+"""Text as it was meant: without markup, control characters and invisible dirt.
+
+Every function takes a text and returns one; what carries meaning (`<3`, `a < b`, joined emoji, line
+breaks) stays.
+"""
+
+import html
+import re
+import unicodedata
+from functools import lru_cache
+
+from megatron_redone.curation.scripts import EMOJI_PATTERN
+
+_ELEMENTS = (
+    "a|abbr|article|aside|audio|b|big|blockquote|body|br|button|center|cite|code|dd|del|div|dl|dt|em|figcaption|figure"
+    "|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|label|li|link|main|mark|meta|nav|noscript|o:p"
+    "|object|ol|option|p|picture|pre|q|s|section|select|small|source|span|strike|strong|sub|sup|svg|table|tbody|td"
+    "|textarea|tfoot|th|thead|time|title|tr|u|ul|video|wbr"
+)
+_ATTRIBUTE = r"""\s+[\w:@.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+)"""
+_TAG = re.compile(rf"</?({_ELEMENTS})(?:{_ATTRIBUTE})*\s*/?>", re.IGNORECASE)
+_HIDDEN = re.compile(r"<!--.*?-->|<(script|style|noscript|svg|template)\b[^>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_BREAKING = re.compile(r"(?:br|p|div|li|tr|h[1-6]|hr|ul|ol|dl|dd|dt|table|blockquote|section|article|pre)\Z")
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+# With its semicolon only: `?a=1&copy=2` is a link, not a copyright sign.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
+
+# C0 and C1 without tab and line feed; soft hyphen; marks that turn the direction of writing; the rest
+# of the invisible ones; the replacement character, which stands for bytes that were lost; surrogates.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffd\ud800-\udfff]"
+)
+# Joiners are spelling in Arabic and Indic scripts, and glue in emoji; anywhere else they are dirt.
+_STRAY_JOINER = re.compile("(?<![\u0600-\u0dff\u200d\ufe0f\u2600-\u27bf\U0001f000-\U0001faff])[\u200c\u200d]")
+_LINE_END = re.compile("\r\n?|[\u0085\u2028\u2029\x0b\x0c]")
+_SPACES = re.compile("[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_EMPTY_LINES = re.compile(r"\n{3,}")
+
+# Letters of other alphabets that are drawn like ours: mathematical and full-width ones.
+_STYLED = re.compile("[\U0001d400-\U0001d7ff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]+")
+_MARKS = re.compile(
+    "([\u0300-\u036f\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{2})[\u0300-\u036f\u0489\u1ab0-\u20ff]+"
+)
+
+_LATIN_MENTION = r"@[A-Za-z0-9_]{1,30}(?![A-Za-z0-9_@]|\.[A-Za-z])"
+# Weibo and the like: a name of any letters, where a space or a mark shows its end.
+_MENTION = re.compile(rf"(?<![A-Za-z0-9_.+-])(?<![^/]/)(?:{_LATIN_MENTION}|@[\w·-]{{1,30}}(?=[\s:：,，、/()（）]|\Z))")
+_MASKED_IN_A_ROW = re.compile(r"@user(?:[\s,]+@user)+(?!\w)")
+
+
+def clean(text: str) -> str:
+    """Markup, entities, invisible characters and surplus white space removed, in that order."""
+    text = remove_markup(text)
+    text = decode_entities(text)
+    text = remove_invisible(text)
+    text = plain_letters(text)
+    return tidy_space(text)
+
+
+def remove_markup(text: str) -> str:
+    """HTML elements become line breaks or nothing; what only looks like one (`<3`, `<unk>`, `a < b`) stays."""
+    if "<" not in text:
+        return text
+    return _TAG.sub(_break_or_nothing, _HIDDEN.sub(" ", text))
+
+
+def decode_entities(text: str) -> str:
+    """Entities become the characters they stand for, also where they were escaped twice (`&amp;lt;`)."""
+    if "&" not in text:
+        return text
+    for _ in range(2):
+        text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    return _BREAK.sub("\n", text)
+
+
+def remove_invisible(text: str) -> str:
+    """Control characters, zero-width spaces and direction marks go; joined emoji and Persian spelling stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _STRAY_JOINER.sub("", _INVISIBLE.sub("", _LINE_END.sub("\n", text)))
+
+
+def plain_letters(text: str) -> str:
+    """Composed accents (NFC), at most two marks on a letter, and 𝓯𝓪𝓷𝓬𝔂 or ｆｕｌｌ－ｗｉｄｔｈ letters as plain ones.
+
+    Chinese punctuation keeps its width, which is why this is not NFKC.
+    """
+    if text.isascii():
+        return text
+    text = _MARKS.sub(r"\1", unicodedata.normalize("NFC", text))
+    return _STYLED.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+
+
+def tidy_space(text: str) -> str:
+    """Runs of spaces become one, except those that indent a line; at most one empty line in a row."""
+    lines = (_tidy_line(line) for line in text.split("\n"))
+    return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
+
+
+def limit_runs(text: str, longest: int) -> str:
+    """No character, emoji or [emoticon] stands more than `longest` times in a row; digits and spaces may."""
+    return _run_longer_than(longest).sub(lambda found: found[1] * longest, text)
+
+
+def mask_mentions(text: str, names: dict[str, str]) -> str:
+    """`@name` becomes `@user`, or `@` and the name that `names` gives for it; several `@user` in a row become one.
+
+    Mail addresses stay.
+    """
+    if "@" not in text:
+        return text
+    masked = _MENTION.sub(lambda found: "@" + names.get(found[0][1:], "user"), text)
+    return _MASKED_IN_A_ROW.sub("@user", masked)
+
+
+@lru_cache
+def _run_longer_than(longest: int) -> re.Pattern[str]:
+    return re.compile(rf"({EMOJI_PATTERN}|[^\s\d])\1{{{longest},}}")
+
+
+def _break_or_nothing(tag: re.Match[str]) -> str:
+    return "\n" if _BREAKING.match(tag[1].lower()) else ""
+
+
+def _tidy_line(line: str) -> str:
+    body = line.lstrip(" \t")
+    indent = line[: len(line) - len(body)]
+    return (indent if len(indent) > 1 else "") + _SPACES.sub(" ", body).strip()

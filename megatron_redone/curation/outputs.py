@@ -1,0 +1,155 @@
+"""The last pass: counts that must add up, and the files that the user gets."""
+
+import dataclasses
+import gzip
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+
+from megatron_redone import __version__
+from megatron_redone.config.curate import CurateConfig, OutputForm
+from megatron_redone.config.schema import config_hash
+from megatron_redone.curation.funnel import Row, build_funnel, check_funnel, funnel_json, funnel_table
+from megatron_redone.curation.passes import Work, funnel_steps
+from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import write_json, write_text
+from megatron_redone.formats.inputs import InputFile
+
+FORMAT = "megatron_redone.curated/1"
+MANIFEST = "manifest.json"
+FUNNEL = "funnel.json"
+TABLE = "funnel.txt"
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file of the result.
+
+    Attributes:
+        path: Relative to the output folder.
+    """
+
+    path: str
+    source: str
+    held_out: bool
+    documents: int
+    size: int
+    sha256: str
+
+
+class Finish(PipelineStep):
+    """Checks and merges what all tasks wrote, and last writes the manifest, which says that all is there."""
+
+    type = "🏁 - FINISH"
+    name = "finish"
+
+    def __init__(self, config: CurateConfig, inputs: list[InputFile], work_hash: str, folder: Path) -> None:
+        super().__init__()
+        self.config = config
+        self.inputs = inputs
+        self.work_hash = work_hash
+        self.work = Work(folder)
+        self.output = Path(config.output_dir)
+
+    def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
+        """Writes NAME.jsonl, held_out/, dropped/, funnel.json, funnel.txt and manifest.json."""
+        steps, sources = funnel_steps(self.config), [source.name for source in self.config.sources]
+        rows = build_funnel(steps, sources, self.work.folder)
+        check_funnel(rows)
+        files = [file for name in sources for file in self._write(name)]
+        _check_written(rows, files)
+        for step in sorted(path.name for path in self.work.dropped.glob("*")):
+            for source in sources:
+                _merge_if_any(self.work.dropped / step / source, self.output / "dropped" / step / f"{source}.jsonl")
+        tokens = self.config.tokenizer is not None
+        write_json(self.output / FUNNEL, {"tokens_counted": tokens, "rows": funnel_json(rows, tokens)})
+        write_text(self.output / TABLE, funnel_table(rows, tokens) + "\n")
+        write_json(self.output / MANIFEST, self._manifest(files))
+
+    def _write(self, source: str) -> Iterator[OutputFile]:
+        if self.config.output is OutputForm.file:
+            target = self.output / f"{source}.jsonl"
+            yield self._file(_merge(self.work.final / source, target), source)
+        else:
+            yield from self._move_shards(source)
+        if self.config.held_out.share:
+            target = self.output / "held_out" / f"{source}.jsonl"
+            yield self._file(_merge(self.work.held_out / source, target), source, held_out=True)
+
+    def _move_shards(self, source: str) -> Iterator[OutputFile]:
+        folder = self.output / source
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((self.work.final / source).glob("*.jsonl.gz")):
+            os.replace(path, folder / path.name)
+        for path in sorted(folder.glob("*.jsonl.gz")):  # those that an interrupted pass has moved, too
+            yield self._file(path, source)
+
+    def _file(self, path: Path, source: str, held_out: bool = False) -> OutputFile:
+        digest, documents = hashlib.sha256(), 0
+        with open(path, "rb") as stored:
+            while block := stored.read(_BLOCK):
+                digest.update(block)
+        opened: Any = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+        with opened as stream:
+            while block := stream.read(_BLOCK):
+                documents += block.count(b"\n")
+        name = str(path.relative_to(self.output))
+        return OutputFile(name, source, held_out, documents, path.stat().st_size, digest.hexdigest())
+
+    def _manifest(self, files: list[OutputFile]) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "work": self.work_hash,
+            "config": plain_config(self.config),
+            "config_hash": config_hash(self.config),
+            "inputs": [dataclasses.asdict(file) for file in self.inputs],
+            "outputs": [dataclasses.asdict(file) for file in files],
+            "version": __version__,
+        }
+
+
+def plain_config(config: CurateConfig) -> dict[str, Any]:
+    """The configuration as values that JSON has."""
+    return dataclasses.asdict(config, dict_factory=lambda items: {name: getattr(v, "name", v) for name, v in items})
+
+
+def _check_written(rows: list[Row], files: list[OutputFile]) -> None:
+    for row in rows:
+        if row.step != rows[-1].step:
+            continue
+        for held_out, expected in ((False, row.left.documents), (True, row.held_out.documents)):
+            written = sum(f.documents for f in files if f.source == row.source and f.held_out is held_out)
+            if written != expected:
+                raise UserError(
+                    f"{expected:,} documents of source '{row.source}' should have been written, {written:,} are there; "
+                    "is the disk full? Remove the folder 'work' in output_dir and run again"
+                )
+
+
+def _merge_if_any(folder: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    if folder.is_dir():
+        _merge(folder, target)
+
+
+def _merge(folder: Path, target: Path) -> Path:
+    """Joins a folder's files in order; written beside its place, then renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    with open(partial, "wb") as joined:
+        for path in sorted(folder.glob("*.jsonl")):
+            with open(path, "rb") as part:
+                shutil.copyfileobj(part, joined, _BLOCK)
+        joined.flush()
+        os.fsync(joined.fileno())
+    os.replace(partial, target)
+    return target

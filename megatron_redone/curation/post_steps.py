@@ -1,0 +1,223 @@
+"""The steps for posts with comments, as datatrove filters: each answers True, or False and why.
+
+As long as they run, a document carries its post; what they change in it is rendered into its text.
+What they drop is written with its reason: documents and single comments.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from datatrove.data import Document
+from datatrove.pipeline.filters.base_filter import BaseFilter
+
+from megatron_redone.config.curate import AdvertisingConfig, CleanConfig, LengthConfig, RepetitionConfig, SourceKind
+from megatron_redone.curation.advertising import find_advertising, link_share, without_links
+from megatron_redone.curation.cleaning import clean, limit_runs
+from megatron_redone.curation.counting import TokenCounter
+from megatron_redone.curation.documents import write_dropped
+from megatron_redone.curation.fingerprint import bare_form, normal_form
+from megatron_redone.curation.posts import Comment, Post, keep_comments, keep_most_liked, walk
+from megatron_redone.curation.rendering import hide_mentions, render
+from megatron_redone.curation.repetition import RepetitionLimits, find_repetition
+from megatron_redone.curation.scripts import weighted_length
+
+Answer = bool | tuple[bool, str]
+
+# A shorter comment may be said by many: "+1", "哈哈哈", "so true".
+_SAME_COMMENT = 20
+
+_TAG = re.compile(r"#[^#\s]+#|#\w+")
+
+
+def comments_of(step: str) -> str:
+    """The folder of the single comments that a step took out of their threads."""
+    return f"{step}_comments"
+
+
+@dataclass
+class Renderer:
+    """Turns a document's post into its text, and counts what it holds."""
+
+    show_authors: bool
+    counter: TokenCounter | None
+
+    def __call__(self, document: Document) -> None:
+        post = document.metadata["post"]
+        text = render(post, self.show_authors)
+        document.metadata["comments"] = sum(1 for _ in walk(post.comments))
+        if self.counter is not None and (text != document.text or "tokens" not in document.metadata):
+            document.metadata["tokens"] = self.counter.count(text)
+        document.text = text
+
+
+class PostFilter(BaseFilter):
+    """What the steps share: writers for what is dropped, and the renderer."""
+
+    def __init__(self, dropped: Path, renderer: Renderer) -> None:
+        super().__init__(write_dropped(dropped, self.name))
+        self.comment_writer = write_dropped(dropped, comments_of(self.name))
+        self.renderer = renderer
+
+    def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Runs the filter; the writer for comments closes with it."""
+        self.rank = rank
+        with self.comment_writer:
+            yield from super().run(data, rank, world_size)
+
+    def drop_comment(self, document: Document, comment: Comment, reason: str) -> None:
+        """Writes a comment that is taken out of its thread."""
+        metadata = {"source": document.metadata["source"], "filter_reason": reason}
+        self.comment_writer.write(Document(comment.text, document.id, metadata=metadata), self.rank)
+
+
+class CleanPosts(PostFilter):
+    """Markup, invisible characters, runs of characters and mentions; see `cleaning`."""
+
+    name = "clean"
+
+    def __init__(self, config: CleanConfig, dropped: Path, renderer: Renderer) -> None:
+        super().__init__(dropped, renderer)
+        self.config = config
+
+    def filter(self, doc: Document) -> Answer:
+        """Cleans a post; one without any text left is dropped."""
+        post: Post = doc.metadata["post"]
+        is_social = doc.metadata["kind"] == SourceKind.social.name
+        post.title, post.text = self._cleaned(post.title, is_social), self._cleaned(post.text, is_social)
+        for comment in walk(post.comments):
+            self._clean_comment(doc, comment, is_social)
+        post.comments = keep_comments(post.comments, lambda comment: bool(comment.text))
+        for comment in keep_most_liked(post, self.config.max_comments):
+            self.drop_comment(doc, comment, "too many in the thread")
+        if not (post.title or post.text or post.comments):
+            return False, "nothing left"
+        if is_social and self.config.mask_mentions:
+            hide_mentions(post)
+        self.renderer(doc)
+        return True
+
+    def _cleaned(self, text: str, is_social: bool) -> str:
+        text = clean(text)
+        return limit_runs(text, self.config.max_run) if is_social else text
+
+    def _clean_comment(self, doc: Document, comment: Comment, is_social: bool) -> None:
+        cleaned = self._cleaned(comment.text, is_social)
+        if not cleaned:
+            self.drop_comment(doc, comment, "nothing left")
+        comment.text = cleaned
+
+
+class DropAdvertising(PostFilter):
+    """Links and contact advertising; see `advertising`."""
+
+    name = "advertising"
+
+    def __init__(self, config: AdvertisingConfig, remove_links: bool, dropped: Path, renderer: Renderer) -> None:
+        super().__init__(dropped, renderer)
+        self.config = config
+        self.remove_links = remove_links
+
+    def filter(self, doc: Document) -> Answer:
+        """Drops a post that advertises; of other posts, the comments that do."""
+        post: Post = doc.metadata["post"]
+        is_social = doc.metadata["kind"] == SourceKind.social.name
+        reason = self._reason(f"{post.title}\n{post.text}".strip(), is_social)
+        if reason is not None:
+            return False, reason
+        if not is_social:
+            return True
+        reasons = {id(comment): self._reason(comment.text, is_social) for comment in walk(post.comments)}
+        for comment in walk(post.comments):
+            if (found := reasons[id(comment)]) is not None:
+                self.drop_comment(doc, comment, found)
+        post.comments = keep_comments(post.comments, lambda comment: reasons[id(comment)] is None)
+        if self.remove_links:
+            _remove_links(post)
+        self.renderer(doc)
+        return True
+
+    def _reason(self, text: str, is_social: bool) -> str | None:
+        if not text:
+            return None
+        links, share = link_share(text)
+        if share > self.config.max_link_share:
+            return "little but links"
+        if not is_social:
+            return None
+        if links > self.config.max_links:
+            return "too many links"
+        return find_advertising(text) if self.config.contacts else None
+
+
+class DropRepetition(PostFilter):
+    """Comments that repeat another, and documents that repeat themselves; see `repetition`."""
+
+    name = "repetition"
+
+    def __init__(self, config: RepetitionConfig, dropped: Path, renderer: Renderer) -> None:
+        super().__init__(dropped, renderer)
+        self.limits = RepetitionLimits(
+            top_unit=config.top_unit,
+            repeated_ngrams=config.repeated_ngrams,
+            repeated_lines=config.repeated_lines,
+            emoji=config.emoji,
+            ngram=config.ngram,
+        )
+
+    def filter(self, doc: Document) -> Answer:
+        """Takes repeated comments out, then looks at the document."""
+        post: Post = doc.metadata["post"]
+        if post.comments:
+            self._drop_repeated(doc, post)
+            self.renderer(doc)
+        reason = find_repetition(doc.text, self.limits)
+        return True if reason is None else (False, reason)
+
+    def _drop_repeated(self, doc: Document, post: Post) -> None:
+        own = _without_tags(normal_form(post.text))
+        seen: set[str] = set()
+        repeated = set()
+        for comment in walk(post.comments):
+            form = _without_tags(normal_form(comment.text))
+            if weighted_length(form) >= _SAME_COMMENT and (form in seen or _one_in_the_other(form, own)):
+                repeated.add(id(comment))
+                self.drop_comment(doc, comment, "said before in the thread")
+            seen.add(form)
+        post.comments = keep_comments(post.comments, lambda comment: id(comment) not in repeated)
+
+
+class DropByLength(PostFilter):
+    """Documents that are too short or too long, in letters that weigh alike in every script."""
+
+    name = "length"
+
+    def __init__(self, config: LengthConfig, dropped: Path, renderer: Renderer) -> None:
+        super().__init__(dropped, renderer)
+        self.config = config
+
+    def filter(self, doc: Document) -> Answer:
+        """Measures a document without its links and mentions."""
+        is_social = doc.metadata["kind"] == SourceKind.social.name
+        length = weighted_length(bare_form(doc.text))
+        if length < (self.config.min_social if is_social else self.config.min_general):
+            return False, "too short"
+        if length > self.config.max:
+            return False, "too long"
+        return True
+
+
+def _without_tags(text: str) -> str:
+    return " ".join(_TAG.sub(" ", text).split())
+
+
+def _one_in_the_other(comment: str, post: str) -> bool:
+    """Whether a comment quotes the post, or is a part of it."""
+    return comment in post or (weighted_length(post) >= _SAME_COMMENT and post in comment)
+
+
+def _remove_links(post: Post) -> None:
+    post.title, post.text = without_links(post.title), without_links(post.text)
+    for comment in walk(post.comments):
+        comment.text = without_links(comment.text)

@@ -1,0 +1,123 @@
+"""A post with its comments, as it comes in one JSON record."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from megatron_redone.formats.jsonl import json_type
+
+
+class Malformed(Exception):
+    """A record that is not a post; its text is the reason, without the record's own words."""
+
+
+@dataclass
+class Comment:
+    """A comment, or a reply to one."""
+
+    text: str
+    author: str | None = None
+    likes: int = 0
+    replies: list["Comment"] = field(default_factory=list)
+
+
+@dataclass
+class Post:
+    """What one document is made from."""
+
+    text: str
+    id: str | None = None
+    title: str = ""
+    author: str | None = None
+    topic: str | None = None
+    comments: list[Comment] = field(default_factory=list)
+
+
+def parse_post(record: Any) -> Post:
+    """Reads `{"id", "title", "text", "author", "topic", "comments": [{"text", "author", "likes", "replies"}]}`.
+
+    All keys but one of `text` and `title` may be missing; a comment may be a plain string.
+
+    Raises:
+        Malformed: the record is something else.
+    """
+    if not isinstance(record, dict):
+        raise Malformed(f"a JSON {json_type(record)}, not an object")
+    title, text = _text(record, "title"), _text(record, "text")
+    if not title.strip() and not text.strip():
+        raise Malformed("no text" if "text" in record or "title" in record else "no key 'text'")
+    return Post(
+        text=text,
+        id=_name(record, "id"),
+        title=title,
+        author=_name(record, "author"),
+        topic=_name(record, "topic"),
+        comments=[_parse_comment(item) for item in _list(record, "comments")],
+    )
+
+
+def walk(comments: list[Comment]) -> Iterator[Comment]:
+    """Comments and their replies, in reading order."""
+    for comment in comments:
+        yield comment
+        yield from walk(comment.replies)
+
+
+def keep_most_liked(post: Post, most: int) -> list[Comment]:
+    """Cuts a thread down to its most liked comments, in their order; returns what was left out, replies included."""
+    everyone = list(walk(post.comments))
+    if len(everyone) <= most:
+        return []
+    ranked = sorted(range(len(everyone)), key=lambda i: (-everyone[i].likes, i))
+    kept = {id(everyone[i]) for i in ranked[:most]}
+    post.comments = keep_comments(post.comments, lambda comment: id(comment) in kept)
+    return [comment for comment in everyone if id(comment) not in kept]
+
+
+def keep_comments(comments: list[Comment], keep: Callable[[Comment], bool]) -> list[Comment]:
+    """The comments that `keep` accepts; replies to one that it does not accept take its place."""
+    result = []
+    for comment in comments:
+        comment.replies = keep_comments(comment.replies, keep)
+        result += [comment] if keep(comment) else comment.replies
+    return result
+
+
+def _parse_comment(item: Any) -> Comment:
+    if isinstance(item, str):
+        return Comment(item)
+    if not isinstance(item, dict):
+        raise Malformed(f"a comment is a {json_type(item)}, not an object")
+    likes = item.get("likes") or 0
+    if not isinstance(likes, int):
+        raise Malformed(f"a comment's 'likes' is a {json_type(likes)}, not a number")
+    replies = [_parse_comment(reply) for reply in _list(item, "replies")]
+    return Comment(_text(item, "text"), _name(item, "author"), likes, replies)
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Malformed(f"'{key}' is a {json_type(value)}, not a string")
+    return value
+
+
+def _name(record: dict[str, Any], key: str) -> str | None:
+    """An identifier, which many exports write as a number."""
+    value = record.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise Malformed(f"'{key}' is a {json_type(value)}, not a string")
+
+
+def _list(record: dict[str, Any], key: str) -> list[Any]:
+    value = record.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Malformed(f"'{key}' is a {json_type(value)}, not an array")
+    return value

@@ -1,0 +1,135 @@
+"""Raw records to documents: each task reads its part of the input, and what is no post is kept with its reason.
+
+datatrove's own reader of JSON lines passes over a malformed line, and ends a file at invalid UTF-8,
+with no more than a log entry; here every record must be accounted for.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+
+from megatron_redone.config.curate import SourceConfig
+from megatron_redone.curation.counting import Amount, Flow, amount_of, read_flows, write_flow
+from megatron_redone.curation.documents import write_dropped
+from megatron_redone.curation.post_steps import Renderer
+from megatron_redone.curation.posts import Malformed, Post, parse_post, walk
+from megatron_redone.errors import UserError
+from megatron_redone.formats.jsonl import read_lines, why_not_json
+from megatron_redone.formats.raw_records import begins_an_array, read_raw
+from megatron_redone.formats.records import EXCERPT, Piece
+from megatron_redone.tokenization.plan import Shard
+
+
+@dataclass(frozen=True)
+class SourceShard:
+    """What one task reads: pieces of files, each with the source that names its file."""
+
+    pieces: list[tuple[SourceConfig, Piece]]
+
+
+def assign_sources(shards: list[Shard], sources: dict[str, SourceConfig]) -> list[SourceShard]:
+    """Puts each piece's source beside it, by the path of its file."""
+    return [SourceShard([(sources[piece.file.path], piece) for piece in shard.pieces]) for shard in shards]
+
+
+class ReadPosts(PipelineStep):
+    """The first step: task N reads shard N."""
+
+    type = "📖 - READER"
+    name = "read"
+
+    def __init__(self, shards: list[SourceShard], dropped: Path, counts: Path, renderer: Renderer) -> None:
+        super().__init__()
+        self.shards = shards
+        self.writer = write_dropped(dropped, self.name)
+        self.counts = counts
+        self.renderer = renderer
+
+    def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Yields a document for each record that is a post."""
+        flows: defaultdict[str, Flow] = defaultdict(lambda: Flow(Amount(), Amount()))
+        with self.writer:
+            for source, piece in self.shards[rank].pieces:
+                flow = flows[source.name]
+                for raw in _raw_records(piece):
+                    flow.entered.add(Amount(documents=1))
+                    document = self._document(raw, source, rank)
+                    if document is not None:
+                        flow.left.add(amount_of(document))
+                        yield document
+        write_flow(self.counts / self.name, rank, flows)
+
+    def _document(self, raw: bytes, source: SourceConfig, rank: int) -> Document | None:
+        try:
+            post = parse_post(_parsed(raw))
+        except Malformed as problem:
+            metadata = {"source": source.name, "filter_reason": str(problem)}
+            excerpt = raw[:EXCERPT].decode(errors="replace")
+            self.writer.write(Document(excerpt, "", metadata=metadata), rank)
+            return None
+        metadata = {"source": source.name, "kind": source.kind.name, "shard": rank, "post": post}
+        if post.topic is not None:
+            metadata["topic"] = post.topic
+        document = Document("", post.id or _content_id(source.name, post), metadata=metadata)
+        self.renderer(document)
+        return document
+
+
+class CheckRejected(PipelineStep):
+    """Stops where too many records are no posts, before hours are spent on the others."""
+
+    type = "📖 - READER"
+    name = "check records"
+
+    def __init__(self, counts: Path, most: float, dropped: Path) -> None:
+        super().__init__()
+        self.counts = counts
+        self.most = most
+        self.dropped = dropped
+
+    def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
+        """Compares all tasks' records with what became of them."""
+        flows = read_flows(self.counts / ReadPosts.name).values()
+        records = sum(flow.entered.documents for flow in flows)
+        rejected = records - sum(flow.left.documents for flow in flows)
+        if rejected > self.most * records:
+            raise UserError(
+                f"{rejected:,} of {records:,} records are no posts, more than max_rejected={self.most:g}; "
+                f"they are in {self.dropped / ReadPosts.name} with their reasons"
+            )
+
+
+def _raw_records(piece: Piece) -> Iterator[bytes]:
+    """The records of a piece in JSON; an array cannot be cut and belongs to the piece in which it begins."""
+    if piece.end is None or begins_an_array(piece.file):
+        batches = read_raw(piece.file) if piece.start == 0 else ()
+        yield from (record for batch in batches for record in batch.records)
+    else:
+        yield from (line for lines, _ in read_lines(piece) for line in lines)
+
+
+def _parsed(line: bytes) -> Any:
+    if not line.strip():
+        raise Malformed("empty line")
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(line)  # takes half an emoji, as posts cut off at a number of bytes have it
+    except (ValueError, RecursionError):
+        raise Malformed(why_not_json(line)) from None
+
+
+def _content_id(source: str, post: Post) -> str:
+    """An identifier for a record that has none: the same wherever the record lies."""
+    parts = [post.title, post.text, *(comment.text for comment in walk(post.comments))]
+    return f"{source}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"

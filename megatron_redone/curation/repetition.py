@@ -1,0 +1,84 @@
+"""Text that says the same over and over."""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+
+from megatron_redone.curation.scripts import EMOJI, units
+
+# Below so many units a repeated phrase is a habit of speech, and shares jump with every word.
+_FEWEST_UNITS = 12
+_FEWEST_LINES = 4
+
+# Repeated units that cost nothing: a chant of three ("北京人偷井盖了" thrice, "and you get a gold") is emphasis.
+_FREE_UNITS = 12
+
+# Laughter in Chinese, English, Korean and Japanese: long and repetitive by nature.
+_LAUGHTER = frozenset(
+    ["哈", "呵", "嘿", "嘻", "啊", "呜", "笑", "草", "h", "w", "ha", "haha", "hah", "lol", "ㅋ", "ㅎ"]
+)
+
+
+@dataclass(frozen=True)
+class RepetitionLimits:
+    """Shares from 0 to 1 and the n-gram's size; see `find_repetition`."""
+
+    top_unit: float
+    repeated_ngrams: float
+    repeated_lines: float
+    emoji: float
+    ngram: int
+
+
+def find_repetition(text: str, limits: RepetitionLimits) -> str | None:
+    """Which kind of repetition is over its limit, or None.
+
+    The shares, in the manner of Gopher (arXiv 2112.11446, table A1) but over units that exist in Chinese
+    too, are those of
+        emoji among units and emoji;
+        the most frequent unit, laughter apart, where there are at least twelve;
+        units inside n-grams that stood before, beyond the first twelve such units;
+        characters in lines that stood before, where there are at least four lines.
+    """
+    bare, pictures = (text, 0) if text.isascii() else EMOJI.subn(" ", text)
+    words = units(bare.lower())
+    if pictures > limits.emoji * (pictures + len(words)):
+        return "emoji"
+    if len(words) >= _FEWEST_UNITS:
+        if _top_share(words) > limits.top_unit:
+            return "one word or character"
+        if _repeated_share(words, limits.ngram) > limits.repeated_ngrams:
+            return "phrases"
+    if "\n" in text and _repeated_lines(text) > limits.repeated_lines:
+        return "lines"
+    return None
+
+
+def _top_share(words: list[str]) -> float:
+    return max((count for word, count in Counter(words).items() if word not in _LAUGHTER), default=0) / len(words)
+
+
+def _repeated_share(words: list[str], size: int) -> float:
+    """Share of the units that repeat an earlier n-gram, laughter in a row taken as one unit."""
+    words = [word for word, run in groupby(words) for _ in range(1 if word in _LAUGHTER else len(list(run)))]
+    if len(words) - len(set(words)) <= _FREE_UNITS:
+        return 0.0
+    seen: set[tuple[str, ...]] = set()
+    covered = position = 0
+    while position + size <= len(words):
+        ngram = tuple(words[position : position + size])
+        if ngram in seen:
+            covered += size
+            position += size
+        else:
+            seen.add(ngram)
+            position += 1
+    return max(0, covered - _FREE_UNITS) / len(words)
+
+
+def _repeated_lines(text: str) -> float:
+    """By characters, so that the names of speakers in a play weigh little."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if len(lines) < _FEWEST_LINES:
+        return 0.0
+    return 1 - sum(map(len, set(lines))) / sum(map(len, lines))

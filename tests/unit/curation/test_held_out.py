@@ -1,0 +1,34 @@
+"""The index over documents held out gives exact Jaccard similarities."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("datatrove")
+
+from megatron_redone.curation.held_out import HeldOutIndex
+
+
+def jaccard(a: set[int], b: set[int]) -> float:
+    return len(a & b) / len(a | b)
+
+
+def as_shingles(values: set[int]) -> np.ndarray:
+    return np.sort(np.fromiter(values, np.uint64, len(values)))
+
+
+def test_nearest_is_the_largest_jaccard_similarity() -> None:
+    rng = np.random.default_rng(5)
+    documents = [set(rng.integers(0, 60, rng.integers(1, 40)).tolist()) for _ in range(50)]
+    index = HeldOutIndex.build([as_shingles(document) for document in documents])
+    for _ in range(50):
+        probe = set(rng.integers(0, 80, rng.integers(1, 40)).tolist())
+        expected = max(jaccard(probe, document) for document in documents)
+        assert index.nearest(as_shingles(probe)) == pytest.approx(expected)
+
+
+def test_documents_without_shingles_are_near_nothing() -> None:
+    empty = np.empty(0, np.uint64)
+    assert HeldOutIndex.build([]).nearest(as_shingles({1, 2})) == 0
+    index = HeldOutIndex.build([empty, as_shingles({1, 2})])
+    assert index.nearest(empty) == 0
+    assert index.nearest(as_shingles({1, 2})) == 1
