@@ -35,7 +35,9 @@ EXTRAS["dev"] = [
     "pyright[nodejs]>=1.1.400",
     "pytest>=8",
     "ruff>=0.9",
+    "scikit-learn>=1.5,<2",
     "scipy>=1.13",
+    "statsmodels>=0.14,<0.16",
     "transformers>=5,<6",
     "trl>=1.16,<1.17",
 ]

@@ -73,7 +73,7 @@ def _lock(output: Path) -> Iterator[None]:
     """Keeps a second run out of the folder; the system lets go when the process ends."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        stream = open(output / ".lock", "w")
+        stream = open(output / ".lock", "a")
     except OSError as error:
         raise UserError(f"output_dir: {output} cannot be written to ({error.strerror})") from None
     with stream:

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from megatron_redone.errors import UserError
 
 log = logging.getLogger(__name__)
 
+_TELL_EVERY_S = 30
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -120,6 +122,7 @@ class Policy:
     ) -> None:
         engine = self._engine()
         at_once = engine.prompts_at_once
+        progress = _Progress("answers to %s of %s prompts", len(short))
         for start in range(0, len(short), at_once):
             batch = short[start : start + at_once]
             if all(self._cache.get(keys[i]) is not None for i in batch):
@@ -128,17 +131,18 @@ class Policy:
             for i, answers in zip(batch, drawn, strict=True):
                 texts = [self._tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
                 self._cache.put(keys[i], texts)
-            log.info("answers to %d of %d prompts", start + len(batch), len(short))
+            progress.tell(start + len(batch))
 
     def _weigh(self, missing: Sequence[tuple[str, tuple[list[int], list[int]]]]) -> None:
         if not missing:
             return
         engine = self._engine()
+        progress = _Progress("likelihoods of %s of %s answers", len(missing))
         for start in range(0, len(missing), engine.answers_at_once):
             batch = missing[start : start + engine.answers_at_once]
             for (key, _), total in zip(batch, engine.log_probs([pair for _, pair in batch]), strict=True):
                 self._cache.put(key, total)
-        log.info("likelihoods of %d answers", len(missing))
+            progress.tell(start + len(batch))
 
     def _engine(self) -> PolicyEngine:
         return self._shelf.take(self._folder, self._config, self._tokenizer)
@@ -165,6 +169,20 @@ class Policy:
         precision = self._config.precision.name
         whole = [self._fingerprint, precision, kind, content]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+
+class _Progress:
+    """Tells how far something has gone, at the end and now and then before."""
+
+    def __init__(self, text: str, total: int) -> None:
+        self._text = text
+        self._total = total
+        self._told = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        if done == self._total or time.monotonic() - self._told > _TELL_EVERY_S:
+            log.info(self._text, f"{done:,}", f"{self._total:,}")
+            self._told = time.monotonic()
 
 
 def fingerprint(config: PolicyConfig) -> str:

@@ -8,16 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import hf_folders, shared_data, smollm2
+from tests.helpers import hf_folders, shared_data
 
 pytestmark = pytest.mark.distributed
 
 _PERPLEXITY = re.compile(r"perplexity: (\S+) with transformers, (\S+) here")
-
-
-@pytest.fixture(scope="session")
-def smollm2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return smollm2.write(tmp_path_factory.mktemp("smollm2"))
 
 
 def redone(*arguments: str, ranks: int = 1) -> str:

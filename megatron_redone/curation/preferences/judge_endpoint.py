@@ -88,7 +88,13 @@ def _answer_all(
     stop = threading.Event()
 
     def answer(key: str, body: dict[str, Any]) -> None:
-        cache.put(key, _ask(config, headers, body, stop))
+        if stop.is_set():
+            return
+        try:
+            cache.put(key, _ask(config, headers, body, stop))
+        except UserError:
+            stop.set()
+            raise
 
     pool = ThreadPoolExecutor(config.concurrency)
     try:
