@@ -1,7 +1,7 @@
 """evaluation.json as tables: models side by side, for Markdown, for the terminal and for the report's page."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from megatron_redone.evaluation.measures import BITS_PER_BYTE, MEASURES, Kind, Measure
@@ -14,13 +14,19 @@ class Cell:
     """A model's figure as text.
 
     Attributes:
-        value: Such as `1.234` or `56.7 %`.
-        bounds: The interval around it, `1.20 – 1.27`.
+        figure: The figure itself.
+        low: The lower bound of the interval around it.
+        high: The upper one.
+        value: The figure as text, such as `1.234` or `56.7 %`.
+        bounds: The interval as text, `1.20 – 1.27`.
         change: What it is more than the base model's, `+0.031`; empty for the base model.
         change_bounds: The interval around that.
         improved: Whether the change is for the better; None where its interval holds zero, and for the base model.
     """
 
+    figure: float
+    low: float
+    high: float
     value: str
     bounds: str
     change: str = ""
@@ -121,15 +127,17 @@ def _detail(figure: Mapping[str, Any]) -> str:
 def _cell(figure: Mapping[str, Any]) -> Cell:
     measure = MEASURES[figure["measure"]]
     cell = Cell(
+        figure=figure["value"],
+        low=figure["low"],
+        high=figure["high"],
         value=format_figure(measure, figure["value"]),
         bounds=f"{_bare(measure, figure['low'])} – {_bare(measure, figure['high'])}",
     )
     if "difference" not in figure:
         return cell
     low, high = figure["difference_low"], figure["difference_high"]
-    return Cell(
-        value=cell.value,
-        bounds=cell.bounds,
+    return replace(
+        cell,
         change=_signed(measure, figure["difference"]),
         change_bounds=f"{_signed(measure, low)} – {_signed(measure, high)}",
         improved=None if low <= 0 <= high else (figure["difference"] > 0) == measure.higher_is_better,
@@ -176,12 +184,13 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def reading_note(evaluation: Mapping[str, Any]) -> str:
-    """What brackets and differences are."""
+    """What ranges and differences are."""
     bootstrap = evaluation["config"]["bootstrap"]
     return (
-        f"In brackets: {100 * bootstrap['confidence']:g} % bootstrap intervals over examples "
-        f"({bootstrap['resamples']:,} resamples). Signed: the difference from {evaluation['base']} on the same "
-        "examples, stressed where its interval leaves out zero."
+        f"Ranges are {100 * bootstrap['confidence']:g} % bootstrap intervals over examples "
+        f"({bootstrap['resamples']:,} resamples); one of no width says no more than that all examples gave the same. "
+        f"Signed figures are differences from {evaluation['base']} on the same examples, stressed where their range "
+        "leaves out zero."
     )
 
 
