@@ -179,6 +179,31 @@ def marked(folder: Path, chat: Chat, tools: list[Any] | None, loss_on: LossOn) -
     return golden_chats.marked(runs)
 
 
+def test_a_tokenizer_with_sentencepiece_spaces_and_bytes(tmp_path: Path) -> None:
+    """As Mistral's and Llama 2's: a space is put before every text, unknown characters are bytes."""
+    transformers = pytest.importorskip("transformers")
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    library = tokenizers.Tokenizer(tokenizers.models.BPE(byte_fallback=True, unk_token="<unk>"))
+    spaces = [tokenizers.normalizers.Prepend("▁"), tokenizers.normalizers.Replace(" ", "▁")]
+    library.normalizer = tokenizers.normalizers.Sequence(spaces)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<unk>", *byte_tokens], limit_alphabet=60, show_progress=False
+    )
+    library.train_from_iterator(small_tokenizer.TEXT * 3, trainer)
+    (tmp_path / "source").mkdir()
+    library.save(str(tmp_path / "source/tokenizer.json"))
+    folder = chat_tokenizers.write(tmp_path / "mistral", tmp_path / "source", "mistral")
+    answer = '{{- " " + message["content"]|trim + eos_token}}'
+    plain = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    marking = plain.replace(answer, f"{{%- generation %}}{answer}{{%- endgeneration %}}")
+    chat = [*_question("When?  two", "The ferry 🎈 leaves"), *_question("好", "湖边 再🎈")]
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    expected = reference.apply_chat_template(chat, chat_template=marking, return_assistant_tokens_mask=True)
+    assert 0 < sum(expected["assistant_masks"]) < len(expected["input_ids"])
+    ids, masks = ids_and_masks(chat_tokenizer(folder), [chat])
+    assert (ids[0], masks[0]) == (expected["input_ids"], expected["assistant_masks"])
+
+
 @pytest.mark.parametrize("template", ["qwen2_5", "qwen3", "llama3_1", "mistral"])
 def test_tools_are_rendered_as_transformers_does(small: Path, template: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
