@@ -29,17 +29,33 @@ Record = dict[str, Any]
 Part = Callable[[Path], Iterator[Record]]
 
 MOST_PER_FILE = 200_000
+_SHORTEST = 20
 
 
 def main() -> None:
-    """Reads the command line and writes every file."""
+    """Reads the command line and writes every file; posts last, without texts that conversations ask about."""
     options = _options()
-    for name, parts in LAYOUT.items():
+    asked: set[str] = set()
+    for name, parts in sorted(LAYOUT.items(), key=lambda item: item[0].startswith("posts/")):
         records = [_numbered(part, options.source) for part in parts]
+        if name.startswith("posts/"):
+            records = [[record for record in found if _letters(record["text"]) not in asked] for found in records]
         chosen = _share_out(records, options.max_per_file, name)
+        asked |= _asked_about(chosen)
         _write(options.target / f"{name}.jsonl", chosen)
         counts = ", ".join(f"{part.__name__} {len(found):,}" for part, found in zip(parts, records, strict=True))
         print(f"{name}.jsonl: {len(chosen):,} of {sum(map(len, records)):,} ({counts})")
+
+
+def _asked_about(records: list[Record]) -> set[str]:
+    """The texts inside of questions, by their letters; short ones may well stand in both places."""
+    questions = [turn["content"] for record in records for turn in record.get("messages", ()) if turn["role"] == "user"]
+    found = {_letters(part) for question in questions for part in question.split("\n\n")}
+    return {letters for letters in found if len(letters) >= _SHORTEST}
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text).lower()
 
 
 def _options() -> argparse.Namespace:

@@ -93,7 +93,7 @@ _ACCOUNTS = [
     ("wechat account", rf"(?:加|关注)我?的?{_WECHAT}号?{_GAP}[a-z][a-z0-9_-]{{4,19}}(?!\w)"),
     ("wechat account", rf"(?<![a-z])[vw][:：]\s?(?:{_NAME}|{_MOBILE_CN})"),
     ("qq account", rf"{_QQ}{_CALLED}[1-9]\d{{5,12}}(?!\d)"),
-    ("group number", rf"(?:群号码?|裙号?|(?:加|进|入|交流|粉丝)群){_GAP}[1-9]\d{{5,10}}(?!\d)"),
+    ("group number", rf"(?:群号码?|裙号?|(?:加|进|入|交流|粉丝)群){_GAP}[1-9]\d{{5,12}}(?!\d)"),
     ("telegram account", r"(?<![\w.])(?:t|telegram)\.me/\+?[a-z][\w+]{3,}"),
     ("telegram account", rf"(?:(?<![a-z])(?:telegram|tg)|电报|飞机号?){_GAP}@[a-z]\w{{4,31}}"),
     ("whatsapp number", r"(?:whats?\s?app|wa\.me/)[^\d\n]{0,16}\+?\d[\d\s().-]{7,17}"),

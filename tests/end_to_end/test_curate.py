@@ -50,7 +50,9 @@ def corpus(folder: Path, posts: int = 400, seed: int = 0) -> dict[str, list[Reco
             record["comments"] = [{"text": sentence(rng, 6), "author": rng.choice("xyz")} for _ in range(3)]
             record["comments"][0]["replies"] = ["加微信 abc_000000 了解", "<br>"]
         social.append(record)
-    for i, dirt in enumerate(["短", "扣扣100000001 低价", "😂" * 9, "https://example.com/a", "<br>&nbsp;", "再 " * 30]):
+    for i, dirt in enumerate(
+        ["短", "扣扣990000000001 低价", "😂" * 9, "https://example.com/a", "<br>&nbsp;", "再 " * 30]
+    ):
         social.insert(i * 7, {"id": f"dirt{i}", "text": dirt})
     without_comments = [record for record in social if record["id"].startswith("s") and "comments" not in record]
     for i, record in enumerate(without_comments[: posts // 20]):
