@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from megatron_redone.config.field import key
-from megatron_redone.config.model import Precision
+from megatron_redone.config.model import Precision, check_plain
 from megatron_redone.config.parallel import Device
 from megatron_redone.errors import UserError
 
@@ -201,6 +201,7 @@ class PolicyConfig:
     max_tokens: int = key("tokens of prompt and response; records with longer prompts are left out", 4096)
 
     def __post_init__(self) -> None:
+        check_plain(self.precision)
         for name in ("batch_size", "max_tokens"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: {getattr(self, name)} is less than 1")

@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 
 from megatron_redone.config.field import key
+from megatron_redone.config.fp8 import Fp8Config, Fp8Recipe
 from megatron_redone.errors import UserError
 
 
@@ -16,10 +17,35 @@ class Backend(enum.Enum):
 
 
 class Precision(enum.Enum):
-    """The type of weights and activations; gradients, main weights and optimizer state are fp32 either way."""
+    """The type of weights and activations; gradients, main weights and optimizer state are fp32 either way.
+
+    Under fp8 and fp8_emulated it is bf16, and the matrix products of layers take operands rounded to FP8: by
+    Transformer Engine's kernels, or by rounding to FP8 and back before a product in fp32 (any device, slow).
+    """
 
     fp32 = "fp32"
     bf16 = "bf16"
+    fp8 = "fp8"
+    fp8_emulated = "fp8_emulated"
+
+    @property
+    def is_fp8(self) -> bool:
+        """Whether matrix products of layers have FP8 operands."""
+        return self in (Precision.fp8, Precision.fp8_emulated)
+
+
+def check_plain(precision: "Precision") -> None:
+    """Refuses FP8 where a model is only read from."""
+    if precision.is_fp8:
+        raise UserError(f"precision: {precision.value} is for training; take bf16 or fp32 here")
+
+
+class CrossEntropy(enum.Enum):
+    """Whose cross entropy: megatron-core's plain one, its fused one (`native`), or Transformer Engine's (`te`)."""
+
+    plain = "plain"
+    native = "native"
+    te = "te"
 
 
 class Recompute(enum.Enum):
@@ -42,6 +68,11 @@ class ModelConfig:
     )
     backend: Backend = key("modules of a layer; auto takes Transformer Engine where it runs", Backend.auto)
     precision: Precision = key("type of weights and activations", Precision.bf16)
+    fp8: Fp8Config = key("FP8, under precision=fp8 or fp8_emulated", Fp8Config)
+    cross_entropy: CrossEntropy = key(
+        "kernels of the loss: plain, native (fused, CUDA) or te (Transformer Engine); not yet measured",
+        CrossEntropy.plain,
+    )
     recompute: Recompute = key("activations computed again in the backward pass", Recompute.none)
     recompute_modules: list[str] = key("what recompute=selective covers: core_attn, mlp, layernorm", ["mlp"])
     recompute_num_layers: int | None = key(
@@ -49,6 +80,7 @@ class ModelConfig:
     )
 
     def __post_init__(self) -> None:
+        self._check_fp8()
         if self.recompute is Recompute.selective and not self.recompute_modules:
             raise UserError("recompute_modules: the list is empty; name a module or set recompute=none")
         for name in self.recompute_modules:
@@ -58,3 +90,16 @@ class ModelConfig:
             raise UserError("recompute_num_layers: counts for recompute=full only; leave it null")
         if self.recompute_num_layers is not None and self.recompute_num_layers < 1:
             raise UserError(f"recompute_num_layers: {self.recompute_num_layers} is less than one layer")
+
+    def _check_fp8(self) -> None:
+        if not self.precision.is_fp8 and self.fp8 != Fp8Config():
+            raise UserError("fp8: counts under precision=fp8 or fp8_emulated only; set it, or leave fp8 out")
+        if self.precision is Precision.fp8 and self.backend is Backend.torch:
+            raise UserError("precision: fp8 needs backend=transformer_engine; the torch backend has fp8_emulated")
+        if self.precision is Precision.fp8_emulated:
+            if self.backend is Backend.transformer_engine:
+                raise UserError("precision: fp8_emulated needs backend=torch; Transformer Engine has fp8 itself")
+            if self.fp8.recipe is Fp8Recipe.mxfp8:
+                raise UserError("fp8.recipe: mxfp8 is not emulated; take delayed, tensorwise or blockwise")
+            if self.fp8.fp8_param_gather:
+                raise UserError("fp8.fp8_param_gather: needs precision=fp8; leave it false")

@@ -35,6 +35,9 @@ class OptimizerConfig:
     adam_beta2: float = key("decay of the mean of squared gradients", 0.95)
     adam_eps: float = key("added to the denominator of an update", 1e-8)
     clip_grad: float = key("gradients of a greater norm are scaled down to it; 0 leaves them", 1.0)
+    cpu_offload_share: float = key(
+        "share of the optimizer's state that lies and is updated in main memory; CUDA only (not yet measured)", 0.0
+    )
     schedule: Schedule = key("course of the learning rate after the warm-up", Schedule.cosine)
     warmup_steps: int | None = key("steps of linear warm-up; null goes by warmup_share", None)
     warmup_share: float = key("share of the steps that warm up, where warmup_steps is null", 0.0)
@@ -52,7 +55,7 @@ class OptimizerConfig:
         for name in ("adam_beta1", "adam_beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{name}: {getattr(self, name)} is not between 0 and 1")
-        for name in ("warmup_share", "wsd_decay_share"):
+        for name in ("warmup_share", "wsd_decay_share", "cpu_offload_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name}: {getattr(self, name)} is not a share between 0 and 1")
         if self.warmup_steps is not None and self.warmup_steps < 0:

@@ -27,6 +27,15 @@ class ParallelConfig:
     context_parallel_size: int = key("processes that share every sequence", 1)
     sequence_parallel: bool = key("share norms and residuals over the tensor-parallel processes too", False)
     use_distributed_optimizer: bool = key("share the optimizer's state over the data-parallel processes", True)
+    overlap_grad_reduce: bool | None = key(
+        "reduce gradients while the backward pass still runs; null does so on CUDA (not yet measured)", None
+    )
+    overlap_param_gather: bool = key(
+        "gather updated weights while the next forward pass runs, instead of after the step (not yet measured)", False
+    )
+    tp_comm_overlap: bool = key(
+        "overlap tensor-parallel communication with matrix products, by Transformer Engine (not yet measured)", False
+    )
     timeout_minutes: int = key("a process that is waited for longer than this ends the run", 30)
 
     def __post_init__(self) -> None:
@@ -38,6 +47,15 @@ class ParallelConfig:
         if self.sequence_parallel and self.tensor_model_parallel_size == 1:
             raise UserError("sequence_parallel: needs tensor_model_parallel_size of 2 or more; leave it false")
         self._check_virtual_pipeline()
+        self._check_overlap()
+
+    def _check_overlap(self) -> None:
+        if self.overlap_param_gather and not self.use_distributed_optimizer:
+            raise UserError("overlap_param_gather: needs use_distributed_optimizer, whose weights it gathers")
+        if self.overlap_param_gather and self.overlap_grad_reduce is False:
+            raise UserError("overlap_param_gather: needs overlap_grad_reduce (megatron-core); leave that null")
+        if self.tp_comm_overlap and not self.sequence_parallel:
+            raise UserError("tp_comm_overlap: needs sequence_parallel")
 
     def _check_virtual_pipeline(self) -> None:
         virtual = self.virtual_pipeline_model_parallel_size

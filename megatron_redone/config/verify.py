@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from megatron_redone.config.field import key
-from megatron_redone.config.model import Backend, Precision
+from megatron_redone.config.model import Backend, Precision, check_plain
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.errors import UserError
 
@@ -26,6 +26,7 @@ class VerifyConfig:
     parallel: ParallelConfig = key("layout over processes, of the checkpoint's side", ParallelConfig)
 
     def __post_init__(self) -> None:
+        check_plain(self.precision)
         for name in ("seq_length", "rows"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}: {getattr(self, name)} is less than 1")

@@ -4,6 +4,8 @@ Both make the same GPTModel with the same checkpoint keys.
 """
 
 import importlib.util
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
@@ -16,10 +18,16 @@ from megatron.core.transformer.mlp import MLP, MLPSubmodules
 from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
+from megatron.core.transformer.transformer_layer import (
+    TransformerLayer,
+    TransformerLayerSubmodules,
+    get_transformer_layer_offset,
+)
 
+from megatron_redone.config.fp8 import Fp8Config
 from megatron_redone.config.model import Backend
 from megatron_redone.errors import UserError
+from megatron_redone.models.fp8_linear import Fp8ColumnParallelLinear, Fp8RowParallelLinear
 from megatron_redone.models.rotary import RotaryConfig
 from megatron_redone.models.torch_attention import TorchCoreAttention, TorchSelfAttention
 from megatron_redone.models.torch_layers import TorchRMSNorm, TorchSwiGLU
@@ -29,6 +37,14 @@ CHECKPOINT_KEYS = {
     "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
     "pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fp8Emulation:
+    """The recipe, and the ranks that hold the same layers, over which the delayed one looks for large values."""
+
+    fp8: Fp8Config
+    amax_group: Any
 
 
 def choose_backend(choice: Backend, device: torch.device, rotary: RotaryConfig) -> Backend:
@@ -44,28 +60,43 @@ def choose_backend(choice: Backend, device: torch.device, rotary: RotaryConfig) 
 
 
 def block_spec(
-    backend: Backend, config: TransformerConfig, pipeline_rank: int, vp_stage: int | None
+    backend: Backend,
+    config: TransformerConfig,
+    pipeline_rank: int,
+    vp_stage: int | None,
+    emulation: Fp8Emulation | None = None,
 ) -> TransformerBlockSubmodules:
     """The layers of one pipeline piece, and the final norm."""
     count = get_num_layers_to_build(config, vp_stage=vp_stage, pp_rank=pipeline_rank)
     if backend is Backend.torch:
-        return TransformerBlockSubmodules([_torch_layer(config.qk_layernorm)] * count, TorchRMSNorm)  # type: ignore[arg-type]
+        first = get_transformer_layer_offset(config, vp_stage=vp_stage, pp_rank=pipeline_rank)
+        layers = [_torch_layer(config, layer, emulation) for layer in range(first, first + count)]
+        return TransformerBlockSubmodules(layers, TorchRMSNorm)  # type: ignore[arg-type]
     from megatron.core.extensions.transformer_engine import TENorm  # exists with Transformer Engine only
 
     layer = get_gpt_layer_with_transformer_engine_spec(qk_layernorm=config.qk_layernorm)
     return TransformerBlockSubmodules([layer] * count, TENorm)  # type: ignore[arg-type]
 
 
-def _torch_layer(qk_norm: bool) -> ModuleSpec:
-    head_norm = TorchRMSNorm if qk_norm else IdentityOp
+def _linear_layers(config: TransformerConfig, layer: int, emulation: Fp8Emulation | None) -> tuple[Any, Any]:
+    """Modules for outputs and for inputs split over ranks, of a layer counted over the whole model."""
+    if emulation is None or emulation.fp8.is_bf16_layer(layer, config.num_layers):
+        return ColumnParallelLinear, RowParallelLinear
+    keys = {"fp8": emulation.fp8, "amax_group": emulation.amax_group}
+    return ModuleSpec(Fp8ColumnParallelLinear, params=keys), ModuleSpec(Fp8RowParallelLinear, params=keys)
+
+
+def _torch_layer(config: TransformerConfig, layer: int, emulation: Fp8Emulation | None) -> ModuleSpec:
+    head_norm = TorchRMSNorm if config.qk_layernorm else IdentityOp
+    column, row = _linear_layers(config, layer, emulation)
     attention = SelfAttentionSubmodules(
-        linear_qkv=ColumnParallelLinear,
+        linear_qkv=column,
         core_attention=TorchCoreAttention,  # type: ignore[arg-type]
-        linear_proj=RowParallelLinear,
+        linear_proj=row,
         q_layernorm=head_norm,
         k_layernorm=head_norm,
     )
-    mlp = MLPSubmodules(linear_fc1=ColumnParallelLinear, activation_func=TorchSwiGLU, linear_fc2=RowParallelLinear)
+    mlp = MLPSubmodules(linear_fc1=column, activation_func=TorchSwiGLU, linear_fc2=row)
     return ModuleSpec(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from megatron_redone.config.model import Backend, ModelConfig
+from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.models.architecture import Architecture
-from megatron_redone.models.backends import block_spec, choose_backend
+from megatron_redone.models.backends import Fp8Emulation, block_spec, choose_backend
+from megatron_redone.models.fp8_machine import check_fp8
 from megatron_redone.models.gpt import make_chunk
 from megatron_redone.models.initialization import draw_weights
 from megatron_redone.models.layout import padded_vocab_size
@@ -37,10 +38,15 @@ def build_model(architecture: Architecture, model: ModelConfig, context: Paralle
 
     The layout is to be checked before (`check_layout`): here a mistake is somebody else's exception.
     """
-    backend = choose_backend(model.backend, context.device, architecture.rotary)
+    choice = Backend.torch if model.precision is Precision.fp8_emulated else model.backend
+    backend = choose_backend(choice, context.device, architecture.rotary)
+    check_fp8(model, backend, architecture, context.config, context.device)
     config = transformer_config(architecture, model, context.config, backend, context.device)
+    emulation = None
+    if model.precision is Precision.fp8_emulated:
+        emulation = Fp8Emulation(fp8=model.fp8, amax_group=context.groups.tp_dp_cp)
     stages = context.config.virtual_pipeline_model_parallel_size or 1
-    chunks = [_build_chunk(architecture, config, backend, context, stage, stages) for stage in range(stages)]
+    chunks = [_build_chunk(architecture, config, backend, context, stage, stages, emulation) for stage in range(stages)]
     draw_weights(chunks, architecture, context, seed)
     return Model(architecture=architecture, context=context, config=config, backend=backend, chunks=chunks)
 
@@ -52,12 +58,13 @@ def _build_chunk(
     context: ParallelContext,
     stage: int,
     stages: int,
+    emulation: Fp8Emulation | None,
 ) -> GPTModel:
     vp_stage = stage if stages > 1 else None
     return make_chunk(
         architecture,
         config,
-        block_spec(backend, config, context.pipeline_rank, vp_stage),
+        block_spec(backend, config, context.pipeline_rank, vp_stage, emulation),
         backend,
         vocab_size=padded_vocab_size(architecture, context.config),
         pre_process=context.pipeline_rank == 0 and stage == 0,

@@ -6,12 +6,17 @@ import torch
 from megatron.core.tensor_parallel import layers
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from megatron_redone.config.model import Backend, ModelConfig, Precision, Recompute
+from megatron_redone.config.model import Backend, CrossEntropy, ModelConfig, Precision, Recompute
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.architecture import Architecture
 
-DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16}
+DTYPES = {
+    Precision.fp32: torch.float32,
+    Precision.bf16: torch.bfloat16,
+    Precision.fp8: torch.bfloat16,
+    Precision.fp8_emulated: torch.bfloat16,
+}
 
 
 def transformer_config(
@@ -51,7 +56,7 @@ def transformer_config(
         use_cpu_initialization=device.type == "cpu",
         params_dtype=dtype,
         pipeline_dtype=dtype,
-        bf16=model.precision is Precision.bf16,
+        bf16=dtype is torch.bfloat16,
         calculate_per_token_loss=True,
         tensor_model_parallel_size=parallel.tensor_model_parallel_size,
         pipeline_model_parallel_size=parallel.pipeline_model_parallel_size,
@@ -66,7 +71,10 @@ def transformer_config(
         batch_p2p_comm=parallel.virtual_pipeline_model_parallel_size is None,
         # Adds weight gradients within the matrix product, where a kernel for it is there.
         gradient_accumulation_fusion=layers._grad_accum_fusion_available,
+        tp_comm_overlap=parallel.tp_comm_overlap,
         **_fusions(backend),
+        **_cross_entropy(model, backend, device),
+        **_fp8(model),
         **_recompute(model, architecture, parallel, backend),
     )
 
@@ -86,6 +94,34 @@ def _fusions(backend: Backend) -> dict[str, Any]:
         "persist_layer_norm": False,
         # The switch by which an MLP takes the specification's activation module; ours is no Transformer Engine one.
         "use_te_activation_func": not fused,
+    }
+
+
+def _cross_entropy(model: ModelConfig, backend: Backend, device: torch.device) -> dict[str, Any]:
+    if model.cross_entropy is CrossEntropy.plain:
+        return {}
+    if device.type != "cuda":
+        raise UserError(f"cross_entropy: {model.cross_entropy.value} needs a CUDA device; take plain")
+    if model.cross_entropy is CrossEntropy.te and backend is not Backend.transformer_engine:
+        raise UserError("cross_entropy: te needs backend=transformer_engine; take native or plain")
+    return {"cross_entropy_loss_fusion": True, "cross_entropy_fusion_impl": model.cross_entropy.value}
+
+
+def _fp8(model: ModelConfig) -> dict[str, Any]:
+    """What megatron-core makes Transformer Engine's recipe of; the emulation is not its business."""
+    if model.precision is not Precision.fp8:
+        return {}
+    fp8 = model.fp8
+    return {
+        "fp8": fp8.operand_format.value,
+        "fp8_recipe": fp8.recipe.value,
+        "fp8_margin": fp8.margin,
+        "fp8_amax_history_len": fp8.amax_history,
+        "fp8_amax_compute_algo": fp8.amax_algo.value,
+        "fp8_param": fp8.fp8_param_gather,
+        "first_last_layers_bf16": fp8.keeps_layers,
+        "num_layers_at_start_in_bf16": fp8.first_layers_bf16,
+        "num_layers_at_end_in_bf16": fp8.last_layers_bf16,
     }
 
 

@@ -15,13 +15,19 @@ def wrap_data_parallel(model: Model) -> list[DistributedDataParallel]:
     From here on megatron-core's schedules know how gradients are reduced; weights must be loaded before
     an optimizer is built, not before this.
     """
-    on_cuda = model.context.device.type == "cuda"
+    parallel = model.context.config
+    overlap = parallel.overlap_grad_reduce
+    if overlap is None:
+        # On CPU communication and computation share the cores: nothing to hide one behind.
+        overlap = model.context.device.type == "cuda" or parallel.overlap_param_gather
     ddp_config = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,
-        use_distributed_optimizer=model.context.config.use_distributed_optimizer,
-        # On CPU communication and computation share the cores: nothing to hide one behind. Gathering weights
-        # is not overlapped anywhere: between a step and the next forward pass a checkpoint would hold old ones.
-        overlap_grad_reduce=on_cuda,
+        use_distributed_optimizer=parallel.use_distributed_optimizer,
+        overlap_grad_reduce=overlap,
+        # Between a step and the next forward pass this rank then holds old weights: whoever reads them outside of a
+        # forward pass calls `gather_weights` before (training/model_state.py).
+        overlap_param_gather=parallel.overlap_param_gather,
+        fp8_param_gather=model.config.fp8_param,
     )
     wrapped = [
         # Only the first piece reduces bucket by bucket: the later ones are not on the critical path.

@@ -33,8 +33,21 @@ def full_state(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, is_load
         optimizer: Built over them.
         is_loading: Whether the state is to be filled from a checkpoint.
     """
+    if not is_loading:
+        gather_weights(optimizer)
     weights = weights_state(chunks)
     return {**weights, "optimizer": optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_metadata())}
+
+
+def gather_weights(optimizer: MegatronOptimizer) -> None:
+    """Completes the weights that the next forward pass would gather (overlap_param_gather); else does nothing.
+
+    Called by all ranks of the data-parallel group.
+    """
+    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+        for chunk in getattr(part, "model_chunks", []):
+            if chunk.ddp_config.overlap_param_gather:
+                chunk.start_param_sync(force_sync=True)
 
 
 def load_weights(chunks: Sequence[GPTModel], loaded: dict[str, Any]) -> None:

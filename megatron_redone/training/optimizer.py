@@ -7,6 +7,7 @@ from megatron.core.optimizer import MegatronOptimizer, get_megatron_optimizer
 from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
 
 from megatron_redone.config.optimizer import OptimizerConfig
+from megatron_redone.errors import UserError
 from megatron_redone.training.fused_adam import use_fused_adam
 
 
@@ -18,6 +19,8 @@ def build_optimizer(chunks: Sequence[DistributedDataParallel], config: Optimizer
     """
     use_fused_adam()
     first = chunks[0]
+    if config.cpu_offload_share and next(first.parameters()).device.type != "cuda":
+        raise UserError("cpu_offload_share: everything lies in main memory already on a CPU; leave it 0")
     optimizer = get_megatron_optimizer(
         MegatronOptimizerConfig(
             optimizer="adam",
@@ -31,6 +34,11 @@ def build_optimizer(chunks: Sequence[DistributedDataParallel], config: Optimizer
             bf16=first.config.bf16,
             params_dtype=first.config.params_dtype,
             use_distributed_optimizer=first.ddp_config.use_distributed_optimizer,
+            overlap_param_gather=first.ddp_config.overlap_param_gather,
+            fp8_recipe=first.config.fp8_recipe if first.config.fp8 else None,
+            optimizer_cpu_offload=config.cpu_offload_share > 0,
+            optimizer_offload_fraction=config.cpu_offload_share,
+            overlap_cpu_optimizer_d2h_h2d=config.cpu_offload_share > 0,
         ),
         list(chunks),  # type: ignore[arg-type]
     )
