@@ -148,7 +148,7 @@ def _load(folder: Path, place: Placement) -> tuple[Any, Any]:
             str(folder), dtype=place.dtype, use_safetensors=True, **options
         )
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **options)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # its own, of many kinds, and those of safetensors and tokenizers
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: transformers cannot load it ({reason})") from None
     return model.eval().to(place.device), tokenizer

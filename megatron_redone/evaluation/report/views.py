@@ -16,10 +16,10 @@ COLOURS = 6  # of the page's palette; the first is that of training
 _NOISY = 30  # points of a loss from which on its mean is drawn over it
 # Figures of preference optimisation, by the title of the chart that shows them.
 _PREFERENCES = {
-    "Accuracy: chosen above rejected": ["accuracy"],
+    "Preference accuracy": ["accuracy"],
     "Reward margin": ["margin"],
     "Rewards": ["reward_chosen", "reward_rejected"],
-    "Estimated KL from the reference": ["kl_estimate"],
+    "KL from the reference": ["kl_estimate"],
 }
 
 
@@ -56,12 +56,13 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A run: facts as pairs of name and value, the chart of its losses, and smaller ones."""
+    """A run: facts as pairs of name and value, the chart of its losses, those beside it, and those of preferences."""
 
     run: RunHistory
     facts: list[tuple[str, str]]
     losses: Chart | None
-    others: list[Chart]
+    beside: list[Chart]
+    preferences: list[Chart]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,15 +130,18 @@ def _lane(number: int, cell: Cell, place: Any) -> Lane:
 
 def run_view(run: RunHistory) -> RunView:
     """The charts of a run."""
-    others = []
-    if "learning_rate" in run.train:
-        others.append(_single("Learning rate", run.train["learning_rate"]))
-    if "tokens_per_second" in run.train:
-        others.append(_single("Tokens per second", run.train["tokens_per_second"]))
-    for title, names in _PREFERENCES.items():
-        if all(name in run.train for name in names):
-            others.append(_preference_chart(run, title, names))
-    return RunView(run=run, facts=list(_facts(run)), losses=_loss_chart(run), others=others)
+    beside = {"Learning rate": "learning_rate", "Tokens per second": "tokens_per_second"}
+    return RunView(
+        run=run,
+        facts=list(_facts(run)),
+        losses=_loss_chart(run),
+        beside=[_single(title, run.train[name]) for title, name in beside.items() if name in run.train],
+        preferences=[
+            _preference_chart(run, title, names)
+            for title, names in _PREFERENCES.items()
+            if all(name in run.train for name in names)
+        ],
+    )
 
 
 def _facts(run: RunHistory) -> Iterator[tuple[str, str]]:
@@ -156,10 +160,7 @@ def _facts(run: RunHistory) -> Iterator[tuple[str, str]]:
         if "loss" in figures:
             yield f"{source} validation loss", f"{figures['loss'].first:.3f} → {figures['loss'].last:.3f}"
         if "accuracy" in figures:
-            yield (
-                f"{source} accuracy",
-                f"{100 * figures['accuracy'].first:.1f} % → {100 * figures['accuracy'].last:.1f} %",
-            )
+            yield f"{source} accuracy", f"{100 * figures['accuracy'].last:.1f} %"
 
 
 def _loss_chart(run: RunHistory) -> Chart | None:
@@ -204,8 +205,16 @@ def _preference_chart(run: RunHistory, title: str, names: Sequence[str]) -> Char
     for number, (source, figures) in enumerate(run.validation.items(), 1):
         if names[0] in figures:
             colour = _validation_colour(number)
-            lines.append(Line(label=f"validation: {source}", colour=colour, series=figures[names[0]], dots=True))
+            series = _after_the_start(figures[names[0]])
+            lines.append(Line(label=f"validation: {source}", colour=colour, series=series, dots=True))
     return draw_chart(title, lines)
+
+
+def _after_the_start(series: Series) -> Series:
+    """Without step 0, where policy and reference are one model: every pair is a tie, and none is right."""
+    if len(series.steps) < 2 or series.steps[0] > 0:
+        return series
+    return Series(steps=series.steps[1:], values=series.values[1:])
 
 
 def bars(funnel: SourceFunnel) -> list[Bar]:

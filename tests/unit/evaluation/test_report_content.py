@@ -12,6 +12,7 @@ from megatron_redone.curation.funnel import Row, funnel_json
 from megatron_redone.evaluation.report.content import gather, short_names
 from megatron_redone.evaluation.report.funnel import read_funnel
 from megatron_redone.evaluation.report.run_history import read_run
+from megatron_redone.evaluation.report.views import run_view
 from megatron_redone.metrics.trackers import JsonlTracker
 
 
@@ -36,6 +37,21 @@ def test_a_run_is_read_as_the_tracker_wrote_it(run_folder: Path) -> None:
     assert run.train["loss"].steps == [2, 4, 6] and run.train["loss"].last == 2.5
     assert run.validation["a/b"]["loss"].values == [4.0, 3.0]
     assert (run.steps, run.tokens, run.seconds, run.kind) == (6, 600, 3.0, "continued pretraining")
+
+
+def test_preferences_are_drawn_from_the_first_step_on(tmp_path: Path) -> None:
+    """At step 0 policy and reference are one model, and an accuracy of zero would mislead."""
+    tracker = JsonlTracker(tmp_path / "metrics.jsonl")
+    tracker.log(0, {"validation/pairs/accuracy": 0.0, "validation/pairs/loss": 0.693})
+    for step in (1, 2):
+        tracker.log(step, {"loss": 0.6, "accuracy": 0.5, "margin": 0.1, "reward_chosen": 0.2, "reward_rejected": 0.1,
+                           "validation/pairs/accuracy": 0.75, "validation/pairs/loss": 0.6})  # fmt: skip
+    tracker.close()
+    view = run_view(read_run(tmp_path, "dpo"))
+    assert [chart.title for chart in view.preferences] == ["Preference accuracy", "Reward margin", "Rewards"]
+    validation = next(line for line in view.preferences[0].legend if line.label == "validation: pairs")
+    assert (validation.series.steps, validation.series.values) == ([1, 2], [0.75, 0.75])
+    assert ("pairs accuracy", "75.0 %") in view.facts and view.losses is not None and not view.beside
 
 
 def test_what_is_missing_becomes_a_note(run_folder: Path, tmp_path: Path) -> None:
