@@ -113,7 +113,10 @@ def _add_stage(commands: Any, name: str, stage: Stage) -> None:
         name, help=stage.summary, description=stage.summary, add_help=False, allow_abbrev=False
     )
     command.add_argument("--config", metavar="FILE", help="a YAML file with the stage's keys")
-    command.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+    dry_run = "tell what would run, and why" if stage.plans else "print the resolved configuration"
+    command.add_argument("--dry-run", action="store_true", help=f"{dry_run}, and stop")
+    for option, target in stage.options.items():
+        command.add_argument(option, dest=f"key:{target}", metavar="VALUE", help=f"the same as {target}=VALUE")
     command.add_argument("-h", "--help", action=_StageHelp, stage=stage)
     overrides = command.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the file's keys")
     overrides.completer = _KeyCompleter(stage)  # type: ignore[attr-defined]
@@ -125,11 +128,21 @@ def _run(stage: Stage, options: argparse.Namespace, overrides: list[str]) -> Non
     flags = [text for text in overrides if text.startswith("-")]
     if flags:
         raise UserError(f"{flags[0]}: unknown option; keys are given as key=value, and listed by --help")
-    config = load_config(stage.config_class(), options.config, overrides)
-    if options.dry_run:
+    config = load_config(stage.config_class(), options.config, [*_options(stage, options), *overrides])
+    if options.dry_run and stage.plans:
+        stage.dry_run(config)
+    elif options.dry_run:
         print(to_yaml(config), end="")
     else:
         stage.run(config)
+
+
+def _options(stage: Stage, options: argparse.Namespace) -> list[str]:
+    """Overrides that a stage's own options stand for, and that of the folder of its file."""
+    values = {target: getattr(options, f"key:{target}") for target in stage.options.values()}
+    if stage.folder_key is not None and options.config is not None:
+        values[stage.folder_key] = os.path.dirname(options.config) or os.curdir
+    return [f"{target}={value}" for target, value in values.items() if value is not None]
 
 
 class _StageHelp(argparse.Action):

@@ -19,7 +19,8 @@ class PretrainConfig:
 
     output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml")
     init_from: str | None = key(
-        "weights to begin with: a Hugging Face directory or hub name, or a run's checkpoint; null draws random ones",
+        "weights to begin with: a Hugging Face directory, a hub name, a checkpoint, or a run (its newest checkpoint); "
+        "null draws random ones",
         None,
     )
     tokenizer: str | None = key(

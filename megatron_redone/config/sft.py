@@ -17,7 +17,9 @@ class SftConfig:
     """Supervised fine-tuning; its second step is the same with `init_from` the first."""
 
     output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml")
-    init_from: str = key("weights to begin with: a Hugging Face directory or hub name, or a run's checkpoint")
+    init_from: str = key(
+        "weights to begin with: a Hugging Face directory, a hub name, a checkpoint, or a run (its newest checkpoint)"
+    )
     tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None)
     device: Device = key("where to compute", Device.auto)
     model: ModelConfig = key("computation", ModelConfig)

@@ -16,16 +16,21 @@ def find_checkpoint(path: Path) -> Path:
     """
     if (path / ".metadata").is_file():
         return path
-    for folder in (path, path / "checkpoints"):
-        latest = CheckpointFolder(folder).latest()
-        if latest is not None:
-            return latest
-    latest = _megatron_latest(path)
+    latest = newest_of_run(path) or _megatron_latest(path)
     if latest is None:
         raise UserError(
             f"checkpoint: {path} is no distributed checkpoint, and no run's folder with one (it has no .metadata)"
         )
     return latest
+
+
+def newest_of_run(path: Path) -> Path | None:
+    """The newest complete checkpoint in the folder of a run, or of its checkpoints; None where there is none."""
+    for folder in (path, path / "checkpoints"):
+        latest = CheckpointFolder(folder).latest()
+        if latest is not None:
+            return latest
+    return None
 
 
 def _megatron_latest(path: Path) -> Path | None:

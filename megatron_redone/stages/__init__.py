@@ -4,7 +4,8 @@ This table is all that the command line needs to list them; a stage's own module
 torch, is imported only when the stage runs.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -17,11 +18,17 @@ class Stage:
         summary: One line for `redone --help`.
         schema: `module:Class` of its configuration dataclass.
         module: The module whose `run(config)` does the work.
+        options: Options that stand for keys, and the keys: {"--from": "from_stage"}.
+        folder_key: The key that becomes the folder of the file that --config names.
+        plans: Whether the module has a `dry_run(config)` that tells more than the configuration.
     """
 
     summary: str
     schema: str
     module: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    folder_key: str | None = None
+    plans: bool = False
 
     def config_class(self) -> type:
         """Imports and returns the configuration dataclass."""
@@ -31,6 +38,10 @@ class Stage:
     def run(self, config: Any) -> None:
         """Imports the stage and runs it."""
         import_module(self.module).run(config)
+
+    def dry_run(self, config: Any) -> None:
+        """Imports the stage and prints what it would do, where it `plans`."""
+        import_module(self.module).dry_run(config)
 
 
 STAGES = {
@@ -108,5 +119,13 @@ STAGES = {
         "look at this machine: what is there, what is missing, and whether two processes train together",
         "megatron_redone.config.doctor:DoctorConfig",
         "megatron_redone.stages.doctor",
+    ),
+    "pipeline": Stage(
+        "stages in their order, each run where its settings or what it reads have changed",
+        "megatron_redone.config.pipeline:PipelineConfig",
+        "megatron_redone.stages.pipeline",
+        options={"--from": "from_stage", "--until": "until_stage"},
+        folder_key="config_dir",
+        plans=True,
     ),
 }

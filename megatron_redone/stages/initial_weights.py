@@ -7,6 +7,7 @@ from megatron_redone.checkpoint.record import hf_folder, is_checkpoint
 from megatron_redone.conversion.hf_load import load_hf_weights
 from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.conversion.hub import find_hf_folder
+from megatron_redone.conversion.locate import newest_of_run
 from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.errors import UserError
 from megatron_redone.models.build import Model
@@ -40,14 +41,15 @@ class InitialWeights:
 
 
 def find_initial_weights(name: str) -> InitialWeights:
-    """What a directory, or a name on the Hugging Face hub, is.
+    """What a directory, or a name on the Hugging Face hub, is. The folder of a run stands for its newest checkpoint.
 
     Raises:
         UserError: it is neither a run's checkpoint nor a model's directory.
     """
-    if is_checkpoint(Path(name)):
-        return InitialWeights(folder=Path(name), of_run=True)
-    neither = f"init_from: {name} is not the checkpoint of a run (a step-... folder), and no Hugging Face directory"
+    checkpoint = Path(name) if is_checkpoint(Path(name)) else newest_of_run(Path(name))
+    if checkpoint is not None:
+        return InitialWeights(folder=checkpoint, of_run=True)
+    neither = f"init_from: {name} is not the checkpoint of a run, nor a run that has one, and no Hugging Face directory"
     try:
         folder = find_hf_folder(name)
     except UserError as error:
