@@ -226,13 +226,12 @@ _BUILDERS: dict[type, Callable[[_Workshop, Any], Result]] = {
 
 
 def _check(config: BuildPreferencesConfig, files: EntryFiles, result: Result) -> None:
-    malformed = {item.origin: item.reason for item in result.skipped if item.malformed}
+    malformed = [item for item in result.skipped if item.malformed]
     total = result.records.total
     if len(malformed) > config.max_rejected * total:
-        origin, reason = next(iter(malformed.items()))
         raise UserError(
             f"{files.name}: {len(malformed):,} of {total:,} records are malformed, more than "
-            f"max_rejected={config.max_rejected:g}; they are in {files.skipped}, the first is {origin}: {reason}"
+            f"max_rejected={config.max_rejected:g}; they are in {files.skipped}, the first is {malformed[0].origin}: {malformed[0].reason}"
         )
     if not result.pairs:
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in result.skipped_by_reason.items())

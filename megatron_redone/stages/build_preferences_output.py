@@ -114,7 +114,7 @@ def _counts(result: Result) -> dict[str, Any]:
     pairs = result.pairs
     return {
         "records": result.records.total,
-        "malformed": len({item.origin for item in result.skipped if item.malformed}),
+        "malformed": sum(item.malformed for item in result.skipped),
         "pairs": len(pairs),
         "skipped": len(result.skipped),
         "mean_characters_chosen": round(sum(len(pair.chosen) for pair in pairs) / len(pairs), 1),

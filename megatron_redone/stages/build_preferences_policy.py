@@ -2,10 +2,11 @@
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 
 _TELL_EVERY_S = 30
 _WEIGHTS = ("*.safetensors", "*.bin")
+
+
+_KeyedAnswer = tuple[str, tuple[list[int], list[int]]]
+"""The key of an answer in the cache; the tokens of its prompt and its own."""
 
 
 class PolicyEngine(Protocol):
@@ -133,16 +138,16 @@ class Policy:
                 self._cache.put(keys[i], texts)
             progress.tell(start + len(batch))
 
-    def _weigh(self, missing: Sequence[tuple[str, tuple[list[int], list[int]]]]) -> None:
+    def _weigh(self, missing: Sequence[_KeyedAnswer]) -> None:
         if not missing:
             return
         engine = self._engine()
         progress = _Progress("likelihoods of %s of %s answers", len(missing))
-        for start in range(0, len(missing), engine.answers_at_once):
-            batch = missing[start : start + engine.answers_at_once]
+        done = 0
+        for batch in _batches(missing, engine.answers_at_once):
             for (key, _), total in zip(batch, engine.log_probs([pair for _, pair in batch]), strict=True):
                 self._cache.put(key, total)
-            progress.tell(start + len(batch))
+            progress.tell(done := done + len(batch))
 
     def _engine(self) -> PolicyEngine:
         return self._shelf.take(self._folder, self._config, self._tokenizer)
@@ -169,6 +174,18 @@ class Policy:
         precision = self._config.precision.name
         whole = [self._fingerprint, precision, kind, content]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+
+def _batches(answers: Sequence[_KeyedAnswer], size: int) -> Iterator[list[_KeyedAnswer]]:
+    """About `size` answers at a time, or more: those to one prompt stay together."""
+    batch: list[_KeyedAnswer] = []
+    for _, group in itertools.groupby(answers, key=lambda answer: answer[1][0]):
+        batch += group
+        if len(batch) >= size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 class _Progress:

@@ -64,7 +64,9 @@ class TransformersEngine:
         """See `PolicyEngine`. A prompt that stands before several answers, one after the other, is computed once."""
         sums: list[float] = []
         for prompt, group in itertools.groupby(answers, key=lambda pair: pair[0]):
-            sums += self._log_probs(prompt, [answer for _, answer in group])
+            same_prompt = [answer for _, answer in group]
+            for start in range(0, len(same_prompt), self._rows):
+                sums += self._log_probs(prompt, same_prompt[start : start + self._rows])
         return sums
 
     def _log_probs(self, prompt: list[int], answers: list[list[int]]) -> list[float]:
