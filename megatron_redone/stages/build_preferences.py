@@ -231,7 +231,8 @@ def _check(config: BuildPreferencesConfig, files: EntryFiles, result: Result) ->
     if len(malformed) > config.max_rejected * total:
         raise UserError(
             f"{files.name}: {len(malformed):,} of {total:,} records are malformed, more than "
-            f"max_rejected={config.max_rejected:g}; they are in {files.skipped}, the first is {malformed[0].origin}: {malformed[0].reason}"
+            f"max_rejected={config.max_rejected:g}; they are in {files.skipped}, "
+            f"the first is {malformed[0].origin}: {malformed[0].reason}"
         )
     if not result.pairs:
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in result.skipped_by_reason.items())
