@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class LocalExecutor(LocalPipelineExecutor):
     work: Path
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
-        with open(_lock(self.work), "w") as stream, _quiet():
+        with open(_lock(self.work), "w") as stream, quiet():
             fcntl.flock(stream, fcntl.LOCK_SH)
             running = _running(self.work) / str(os.getpid())
             running.touch()
@@ -83,7 +84,7 @@ def run_local(passes: Sequence[Pass], work: Path, workers: int) -> None:
 def _run_pass(executor: LocalExecutor, name: str, running: Path) -> None:
     started = time.monotonic()
     done_before = executor.tasks - len(executor.get_incomplete_ranks())
-    with Watch(name, running, lambda: executor.tasks - len(executor.get_incomplete_ranks()), executor.tasks), _quiet():
+    with Watch(name, running, lambda: executor.tasks - len(executor.get_incomplete_ranks()), executor.tasks), quiet():
         executor.run()
     tasks = f"{executor.tasks} tasks" if executor.tasks > 1 else "1 task"
     again = f", {done_before} of them done before" if done_before else ""
@@ -101,7 +102,7 @@ def submit_slurm(passes: Sequence[Pass], work: Path, config: SlurmConfig, worker
             partition=config.partition,
             mem_per_cpu_gb=config.memory_gb,
             workers=workers or -1,
-            job_name=f"curate-{number:02d}-{part.name.replace(' ', '-')}",
+            job_name=f"curate-{_slug(number, part)}",
             qos=config.qos,
             env_command=config.environment,
             sbatch_args=dict(text.split("=", 1) for text in config.arguments),
@@ -110,7 +111,8 @@ def submit_slurm(passes: Sequence[Pass], work: Path, config: SlurmConfig, worker
             tasks_per_job=config.tasks_per_job,
         )
     assert before is not None, "no passes"
-    before.run()
+    with quiet():
+        before.run()
     return str(before.job_id)
 
 
@@ -133,11 +135,15 @@ def _running(work: Path) -> Path:
 
 
 def _log_folder(work: Path, number: int, part: Pass) -> Path:
-    return work / "logs" / f"{number:02d}-{part.name.replace(' ', '-')}"
+    return work / "logs" / _slug(number, part)
+
+
+def _slug(number: int, part: Pass) -> str:
+    return f"{number:02d}-" + re.sub(r"\W+", "-", part.name)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps datatrove's progress bars and log lines, which its log files have too, off the terminal."""
     from loguru import logger
 

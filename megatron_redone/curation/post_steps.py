@@ -92,6 +92,7 @@ class CleanPosts(PostFilter):
         for comment in keep_most_liked(post, self.config.max_comments):
             self.drop_comment(doc, comment, "too many in the thread")
         if not (post.title or post.text or post.comments):
+            doc.metadata["comments"] = 0  # each of them is dropped by itself
             return False, "nothing left"
         if is_social and self.config.mask_mentions:
             hide_mentions(post)
@@ -201,6 +202,8 @@ class DropByLength(PostFilter):
         """Measures a document without its links and mentions."""
         is_social = doc.metadata["kind"] == SourceKind.social.name
         length = weighted_length(bare_form(doc.text))
+        if not doc.text:
+            return False, "nothing left"
         if length < (self.config.min_social if is_social else self.config.min_general):
             return False, "too short"
         if length > self.config.max:

@@ -183,14 +183,15 @@ def _passes(
     work: Path,
 ) -> "list[Pass]":
     from megatron_redone.curation.deduplication import MOST_TASKS
-    from megatron_redone.curation.executors import Pass
+    from megatron_redone.curation.executors import Pass, quiet
     from megatron_redone.curation.outputs import Finish
     from megatron_redone.curation.passes import plan_passes
     from megatron_redone.curation.reading import assign_sources
 
     if len(shards) > MOST_TASKS:
         raise UserError(f"tasks: {len(shards):,} are more than {MOST_TASKS:,}; set a lower number")
-    passes = plan_passes(config, assign_sources(shards, owners), work)
+    with quiet():
+        passes = plan_passes(config, assign_sources(shards, owners), work)
     return [*passes, Pass("check and finish", [Finish(config, files, work_hash, work)], 1)]
 
 
@@ -200,7 +201,8 @@ def _submit(config: CurateConfig, passes: "list[Pass]", work: Path) -> None:
     marker = work / "submitted.json"
     if marker.is_file():
         job = json.loads(marker.read_text())["last_job"]
-        log.info("submitted already, the last job is %s; to submit what is left once more, remove %s", job, marker)
+        log.info("submitted already, the last job is %s; logs are in %s", job, work / "logs")
+        log.info("to submit what is left once more, remove %s", marker)
         return
     if shutil.which("sbatch") is None:
         raise UserError("executor: there is no sbatch on this machine; start from a login node, or take executor=local")

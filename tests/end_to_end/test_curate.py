@@ -53,7 +53,7 @@ def corpus(folder: Path, posts: int = 400, seed: int = 0) -> dict[str, list[Reco
     for i, dirt in enumerate(
         ["短", "扣扣990000000001 低价", "😂" * 9, "https://example.com/a", "<br>&nbsp;", "再 " * 30]
     ):
-        social.insert(i * 7, {"id": f"dirt{i}", "text": dirt})
+        social.insert(i * 7, {"id": f"dirt{i}", "text": dirt, "comments": ["<p></p>"] if i == 4 else []})
     without_comments = [record for record in social if record["id"].startswith("s") and "comments" not in record]
     for i, record in enumerate(without_comments[: posts // 20]):
         social.append({"id": f"copy{i}", "text": f"RT @someone: {record['text']}"})
@@ -77,11 +77,12 @@ def config(source: Path, output: Path, *keys: str) -> CurateConfig:
         f"sources=[{{name: social, input: {source}/social.jsonl}},"
         f"{{name: general, input: {source}/general.jsonl, kind: general}}]"
     )
-    return load_config(CurateConfig, None, [sources, f"output_dir={output}", *keys])
+    return load_config(CurateConfig, None, [sources, f"output_dir={output}", "workers=1", *keys])
 
 
 def one_source(path: Path, output: Path, *keys: str) -> CurateConfig:
-    return load_config(CurateConfig, None, [f"sources=[{{name: posts, input: {path}}}]", f"output_dir={output}", *keys])
+    sources = f"sources=[{{name: posts, input: {path}}}]"
+    return load_config(CurateConfig, None, [sources, f"output_dir={output}", "workers=1", *keys])
 
 
 def result(output: Path) -> dict[str, bytes]:
@@ -183,21 +184,23 @@ def test_a_killed_run_goes_on(source: Path, curated: Path, tmp_path: Path) -> No
     whole = config(source, tmp_path / "out", *keys)
     (tmp_path / "run.yaml").write_text(_yaml(whole))
     command = [sys.executable, "-m", "megatron_redone", "curate", "--config", str(tmp_path / "run.yaml")]
-    kills = 0
-    for delay in (1.5, 2.0, 2.5, 3.0, 3.5):
+    until_work = kills = 0.0
+    for extra in (0.1, 0.5, 0.9, 1.3, 1.7):
+        started = time.monotonic()
         process = subprocess.Popen(
             command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(delay)
+        while process.poll() is None and not (tmp_path / "out/work/plan.json").exists():
+            time.sleep(0.02)
+        until_work = until_work or time.monotonic() - started
+        time.sleep(max(0.0, started + until_work + extra - time.monotonic()))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            kills += (tmp_path / "out/work/plan.json").exists()
+            kills += 1
         process.wait()
-        if process.returncode == 0:
-            break
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
-    assert kills > 0, "the run was never killed at work"
+    assert kills >= 2, "the run was hardly ever killed at work"
     assert result(tmp_path / "out") == result(curated)
     assert not (tmp_path / "out/work").exists()
 
@@ -216,6 +219,41 @@ def test_a_killed_process_ends_the_run_and_says_so(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "a process was killed, perhaps for want of memory" in output
+
+
+_SBATCH = """#!/usr/bin/env bash
+# Stands in for Slurm: runs the tasks of a job array one after the other, at once.
+script="${@: -1}"
+echo "Submitted batch job $$"
+grep -q merge_stats "$script" && exit
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
+for task in $(seq 0 "$last"); do
+  SLURM_ARRAY_TASK_ID=$task RUN_OFFSET=0 SLURM_NODELIST=localhost bash "$script" >&2 || exit 1
+done
+"""
+
+
+def test_slurm_jobs_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through datatrove's job scripts and pickles; only Slurm's own commands are replaced."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, text in {
+        "sbatch": _SBATCH,
+        "srun": '#!/usr/bin/env bash\nshift 3\nexec "$@"\n',  # srun -l -n 1 COMMAND
+        "scontrol": "#!/usr/bin/env bash\necho localhost\n",
+    }.items():
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    corpus(tmp_path / "in", posts=60)
+    keys = ["deduplicate=none", "held_out.share=0", "tasks=2"]
+    curate.run(config(tmp_path / "in", tmp_path / "here", *keys))
+    jobs = config(tmp_path / "in", tmp_path / "there", *keys, "executor=slurm", "slurm.partition=any")
+    curate.run(jobs)
+    assert (tmp_path / "there/manifest.json").exists()
+    curate.run(jobs)  # takes away what the jobs have left
+    assert result(tmp_path / "there") == result(tmp_path / "here")
+    assert not (tmp_path / "there/work").exists()
 
 
 def _yaml(whole: CurateConfig) -> str:
@@ -325,6 +363,15 @@ def test_malformed_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
     )
 
 
+def test_a_truncated_file_stops_the_run(tmp_path: Path) -> None:
+    corpus(tmp_path / "in", posts=200)
+    for name in ("a", "b"):
+        whole = gzip.compress((tmp_path / "in/social.jsonl").read_bytes())
+        (tmp_path / f"in/{name}.jsonl.gz").write_bytes(whole if name == "a" else whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"b\.jsonl\.gz: cannot be read, is it truncated"):
+        curate.run(one_source(tmp_path / "in/?.jsonl.gz", tmp_path / "out", "tasks=2", "workers=2"))
+
+
 def test_every_form_of_input_gives_the_same(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -346,8 +393,9 @@ def test_every_form_of_input_gives_the_same(tmp_path: Path) -> None:
     assert all(other == results[0] for other in results)
 
 
-def _as_struct(comment: Record) -> Record:
-    """A comment whose replies are objects, since a column has one type."""
+def _as_struct(comment: Record | str) -> Record:
+    """A comment as an object with its replies as objects, since a column has one type."""
+    comment = {"text": comment} if isinstance(comment, str) else comment
     return {**comment, "replies": [{"text": reply} for reply in comment.get("replies", [])]}
 
 
