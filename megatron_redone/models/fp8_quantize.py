@@ -1,9 +1,10 @@
 """Rounding to FP8 as Transformer Engine's recipes do it, with torch's own casts.
 
 A tensor is multiplied by its scales in fp32, cut off at the largest finite number of the type (the hardware's
-cast saturates, torch's does not) and cast. Scales follow Transformer Engine 2.11: `_scale_from_amax_tensor`
-(pytorch/custom_recipes/quantization_current_scaling.py) for current ones, `_default_sf_compute`
-(pytorch/quantization.py) for delayed ones.
+cast saturates, torch's does so in some versions and for some types only) and cast. Scales follow Transformer
+Engine 2.11: `_scale_from_amax_tensor` (pytorch/custom_recipes/quantization_current_scaling.py) for current ones,
+`_default_sf_compute` (pytorch/quantization.py) for delayed ones, and powers of two for blocks, the default of
+`Float8BlockScaling` (common/recipe/__init__.py).
 """
 
 from dataclasses import dataclass

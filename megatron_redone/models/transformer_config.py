@@ -32,6 +32,8 @@ def transformer_config(
         device: Where weights are made.
     """
     dtype = DTYPES[model.precision]
+    if parallel.tp_comm_overlap and backend is not Backend.transformer_engine:
+        raise UserError("tp_comm_overlap: needs backend=transformer_engine; leave it false")
     return TransformerConfig(
         num_layers=architecture.num_hidden_layers,
         hidden_size=architecture.hidden_size,

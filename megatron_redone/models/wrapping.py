@@ -6,6 +6,7 @@ from megatron.core.distributed import (
     finalize_model_grads,
 )
 
+from megatron_redone.errors import UserError
 from megatron_redone.models.build import Model
 
 
@@ -16,10 +17,12 @@ def wrap_data_parallel(model: Model) -> list[DistributedDataParallel]:
     an optimizer is built, not before this.
     """
     parallel = model.context.config
-    overlap = parallel.overlap_grad_reduce
-    if overlap is None:
-        # On CPU communication and computation share the cores: nothing to hide one behind.
-        overlap = model.context.device.type == "cuda" or parallel.overlap_param_gather
+    on_cuda = model.context.device.type == "cuda"
+    if parallel.overlap_param_gather and not on_cuda:
+        # Over gloo there is nothing to gain, and megatron-core's grouped asynchronous gather is not proved there.
+        raise UserError("overlap_param_gather: needs a CUDA device; leave it false")
+    # On CPU communication and computation share the cores: nothing to hide one behind.
+    overlap = on_cuda if parallel.overlap_grad_reduce is None else parallel.overlap_grad_reduce
     ddp_config = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,
         use_distributed_optimizer=parallel.use_distributed_optimizer,

@@ -28,6 +28,7 @@ from megatron_redone.metrics.progress import ConsoleTracker, scaled
 from megatron_redone.metrics.throughput import Throughput
 from megatron_redone.metrics.trackers import Trackers, open_trackers
 from megatron_redone.models.build import Model, build_model
+from megatron_redone.models.tensor_overlap import start_tensor_overlap
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives.row_batch import check_isolation
 from megatron_redone.stages.training_inputs import (
@@ -96,6 +97,8 @@ def _prepare(config: TrainingStageConfig, context: ParallelContext, inputs: Inpu
             check_initializable(inputs, inputs.initial)
     if inputs.checkpoint is None and inputs.initial is not None:
         inputs.initial.fill(model)
+    tokens_of_rank = config.training.micro_batch_size * config.data.seq_length // config.parallel.context_parallel_size
+    start_tensor_overlap(model.config, tokens_of_rank)
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, config.optimizer)
     state = TrainState()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.optimizer import MegatronOptimizer
 
@@ -53,7 +54,17 @@ def gather_weights(optimizer: MegatronOptimizer) -> None:
 def load_weights(chunks: Sequence[GPTModel], loaded: dict[str, Any]) -> None:
     """Puts loaded weights into the pieces."""
     for number, chunk in enumerate(chunks):
+        _drop_emulated_scales(chunk, loaded[f"model{number}"])
         chunk.load_state_dict(loaded[f"model{number}"])
+
+
+def _drop_emulated_scales(chunk: GPTModel, state: dict[str, Any]) -> None:
+    """Leaves out delayed scales of emulated FP8 for a layer that is not; Transformer Engine's would fail on them."""
+    for key, value in state.items():
+        module, _, name = key.rpartition(".")
+        is_ours = name == "_extra_state" and isinstance(value, torch.Tensor) and value.dtype is torch.float32
+        if is_ours and not hasattr(chunk.get_submodule(module), "scaling"):
+            state[key] = None
 
 
 def load_full(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, loaded: dict[str, Any]) -> None:

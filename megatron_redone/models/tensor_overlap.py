@@ -1,0 +1,24 @@
+"""The buffers of Transformer Engine's overlap of tensor-parallel communication with matrix products."""
+
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+
+def start_tensor_overlap(config: TransformerConfig, tokens: int) -> None:
+    """Makes them, where `tp_comm_overlap` is on; before the first forward pass, on all ranks.
+
+    What Megatron-LM's training script does for it (megatron/training/initialize.py, _initialize_tp_communicators).
+
+    Args:
+        config: Of the model.
+        tokens: Of a micro-batch on one context-parallel rank; every micro-batch must have as many.
+    """
+    if not config.tp_comm_overlap:
+        return
+    from transformer_engine.pytorch.module.base import initialize_ub
+
+    initialize_ub(
+        shape=[tokens, config.hidden_size],
+        tp_size=config.tensor_model_parallel_size,
+        use_fp8=config.fp8 is not None,
+        bootstrap_backend=config.tp_comm_bootstrap_backend,
+    )

@@ -1,0 +1,82 @@
+"""Both backends on a CUDA device: equal losses, recipes near bf16, packed rows; one process each."""
+
+import importlib.util
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+needs_engine = pytest.mark.skipif(
+    importlib.util.find_spec("transformer_engine") is None, reason="Transformer Engine is not installed"
+)
+TRAIN = {"kind": "train", "device": "cuda", "shape": "0.5b", "layers": 4, "data": None, "rows": 4, "length": 512}
+
+
+def job(**keys: Any) -> dict[str, Any]:
+    """What a measurement of the benchmark gives, from a process of its own."""
+    command = [sys.executable, "-W", "ignore", str(ROOT / "tools/benchmarks/gpu.py"), "--job", json.dumps(keys)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def plain() -> list[float]:
+    return job(**TRAIN, backend="torch", precision="bf16", steps=20)["losses"]
+
+
+def test_the_device_follows_the_cpu() -> None:
+    keys = {**TRAIN, "shape": "tiny", "layers": 2, "length": 64, "backend": "torch", "precision": "fp32", "steps": 5}
+    assert job(**keys)["losses"] == pytest.approx(job(**{**keys, "device": "cpu"})["losses"], rel=1e-3)
+
+
+@needs_engine
+def test_backends_agree(plain: list[float]) -> None:
+    other = job(**TRAIN, backend="transformer_engine", precision="bf16", steps=20)["losses"]
+    assert other == pytest.approx(plain, rel=5e-3)
+    assert other != plain
+
+
+@needs_engine
+@pytest.mark.parametrize("recipe", ["delayed", "tensorwise", "blockwise", "mxfp8"])
+def test_recipes_follow_bf16(plain: list[float], recipe: str) -> None:
+    from megatron_redone.config.fp8 import Fp8Recipe, supported_recipes
+    from megatron_redone.models.fp8_machine import read_machine
+
+    if Fp8Recipe(recipe) not in supported_recipes(read_machine(torch.device("cuda"))):
+        pytest.skip(f"this machine cannot do {recipe}")
+    keys = {**TRAIN, "recipe": recipe, "steps": 20}
+    exact = job(**keys, backend="transformer_engine", precision="fp8")["losses"]
+    assert exact == pytest.approx(plain, rel=1.5e-2)
+    if recipe != "mxfp8":
+        emulated = job(**keys, backend="torch", precision="fp8_emulated")["losses"]
+        assert emulated == pytest.approx(exact, rel=1e-2)
+
+
+@pytest.mark.parametrize("task", ["sft", "dpo"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("transformer_engine", marks=needs_engine)])
+def test_packed_rows_run(task: str, backend: str) -> None:
+    keys = {"kind": "speed", "device": "cuda", "shape": "tiny", "rows": 1, "length": 512, "steps": 2}
+    assert job(**keys, task=task, backend=backend, precision="bf16")["tokens_per_second"] > 0
+
+
+@needs_engine
+def test_stand_ins_have_the_real_parameters() -> None:
+    """What stands for Transformer Engine elsewhere takes what the installed one takes."""
+    import transformer_engine.pytorch as real  # type: ignore[import-not-found]
+
+    from tests.helpers import te_stand_ins
+
+    for name in ("Linear", "LayerNormLinear", "DotProductAttention"):
+        ours = inspect.signature(inspect.unwrap(getattr(te_stand_ins, name).__init__)).parameters
+        theirs = inspect.signature(getattr(real, name).__init__).parameters
+        assert set(ours) <= set(theirs), f"{name}: {sorted(set(ours) - set(theirs))}"
+    for name in ("fp8_autocast", "fp8_model_init"):
+        ours = inspect.signature(inspect.unwrap(getattr(te_stand_ins, name))).parameters
+        assert set(ours) <= set(inspect.signature(getattr(real, name)).parameters)

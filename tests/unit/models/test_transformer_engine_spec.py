@@ -1,0 +1,120 @@
+"""The transformer_engine backend, built over stand-ins with Transformer Engine's own parameter names.
+
+What is passed under a wrong name fails here, without a CUDA device; what the kernels do with it, a device must show
+(tests/gpu).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TP_SP = {"tensor_model_parallel_size": 2, "sequence_parallel": True}
+CASES: dict[str, dict[str, Any]] = {
+    "bf16": {"parallel": {}, "model": {}},
+    "packed": {"parallel": {}, "model": {}, "packed": True},
+    "context": {"parallel": {"context_parallel_size": 2}, "model": {}},
+    "overlap": {"parallel": {**TP_SP, "tp_comm_overlap": True}, "model": {"precision": "fp8"}},
+    "pipeline": {"parallel": {"pipeline_model_parallel_size": 2}, "model": {"precision": "fp8"}},
+    "delayed": {
+        "parallel": TP_SP,
+        "model": {"precision": "fp8", "fp8": {"recipe": "delayed", "margin": 1, "amax_history": 16}},
+    },
+    "tensorwise": {
+        "parallel": {},
+        "model": {
+            "precision": "fp8",
+            "fp8": {"recipe": "tensorwise", "first_layers_bf16": 1, "last_layers_bf16": 2, "fp8_param_gather": True},
+        },
+    },
+    "blockwise": {"parallel": {}, "model": {"precision": "fp8", "fp8": {"recipe": "blockwise"}}},
+    "mxfp8": {"parallel": {}, "model": {"precision": "fp8", "fp8": {"recipe": "mxfp8"}}},
+}
+
+
+@pytest.fixture(scope="module")
+def built() -> dict[str, dict[str, Any]]:
+    """Every case, from one process: megatron-core looks for Transformer Engine when it is imported."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.helpers.te_layouts", json.dumps(list(CASES.values()))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(zip(CASES, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+def _calls(case: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [given for called, given in case["calls"] if called == name]
+
+
+def test_layers(built: dict[str, dict[str, Any]]) -> None:
+    """The norm is part of the product after it, under the names that checkpoints of both backends have."""
+    norms = [given["normalization"] for given in _calls(built["bf16"], "LayerNormLinear")]
+    assert norms == ["RMSNorm"] * 8  # two of each of four layers
+    assert [given["bias"] for given in _calls(built["bf16"], "LayerNormLinear")] == [True, False] * 4
+    assert {given["eps"] for given in _calls(built["bf16"], "LayerNormLinear")} == {1e-6}
+    attention = _calls(built["bf16"], "DotProductAttention")
+    assert [given["num_gqa_groups"] for given in attention] == [2] * 4
+    assert {given["attn_mask_type"] for given in attention} == {"causal"}
+    names = built["bf16"]["parameters"]
+    for name in ("self_attention.linear_qkv.layer_norm_weight", "mlp.linear_fc1.layer_norm_weight"):
+        assert f"decoder.layers.3.{name}" in names
+    assert "decoder.final_layernorm.weight" in names
+    assert not _calls(built["bf16"], "fp8_autocast")
+
+
+def test_packed_rows_reach_attention_and_rope(built: dict[str, dict[str, Any]]) -> None:
+    for given in _calls(built["packed"], "DotProductAttention.forward"):
+        assert given["qkv_format"] == "thd"
+        assert given["cu_seqlens_q"] == given["cu_seqlens_kv"] == [3]
+        assert given["attn_mask_type"] == "padding_causal"
+    rope = _calls(built["packed"], "apply_rotary_pos_emb")
+    assert rope and all(given["tensor_format"] == "thd" and given["fused"] for given in rope)
+
+
+def test_context_parallel(built: dict[str, dict[str, Any]]) -> None:
+    for given in _calls(built["context"], "DotProductAttention"):
+        assert given["cp_group"] == "ProcessGroup"
+        assert given["cp_comm_type"] == "p2p"
+        assert len(given["cp_global_ranks"]) == 2
+    assert all("cp_group" not in given for given in _calls(built["bf16"], "DotProductAttention"))
+
+
+def test_tensor_parallel_and_its_overlap(built: dict[str, dict[str, Any]]) -> None:
+    for given in _calls(built["overlap"], "Linear") + _calls(built["overlap"], "LayerNormLinear"):
+        assert given["tp_size"] == 2 and given["sequence_parallel"] and given["ub_overlap_ag"]
+        assert given["ub_name"] in ("qkv", "proj", "fc1", "fc2")
+    [buffers] = _calls(built["overlap"], "initialize_ub")
+    assert buffers["shape"] == [64, 128] and buffers["tp_size"] == 2 and buffers["use_fp8"]
+    assert not _calls(built["delayed"], "initialize_ub")
+
+
+def test_a_stage_of_a_pipeline(built: dict[str, dict[str, Any]]) -> None:
+    assert len(_calls(built["pipeline"], "DotProductAttention")) == 2
+
+
+def test_recipes(built: dict[str, dict[str, Any]]) -> None:
+    [delayed, *_] = _calls(built["delayed"], "TEDelayedScaling") or _calls(built["delayed"], "DelayedScaling")
+    assert (delayed["margin"], delayed["amax_history_len"], delayed["amax_compute_algo"]) == (1, 16, "max")
+    assert delayed["fp8_format"] == "hybrid"
+    for case, recipe, operands in (
+        ("tensorwise", "Float8CurrentScaling", "hybrid"),
+        ("blockwise", "Float8BlockScaling", "e4m3"),
+        ("mxfp8", "MXFP8BlockScaling", "e4m3"),
+    ):
+        found = _calls(built[case], recipe)
+        assert found and {given["fp8_format"] for given in found} == {operands}
+
+
+def test_fp8_regions(built: dict[str, dict[str, Any]]) -> None:
+    """One over all layers for delayed scaling, one a layer for the others, none for layers kept in bf16."""
+    assert len(_calls(built["delayed"], "fp8_autocast")) == 1
+    assert len(_calls(built["blockwise"], "fp8_autocast")) == 4
+    assert len(_calls(built["tensorwise"], "fp8_autocast")) == 1
+    [weights] = _calls(built["tensorwise"], "fp8_model_init")
+    assert weights["enabled"]
+    assert all(given["fp8_group"] == "ProcessGroup" for given in _calls(built["delayed"], "fp8_autocast"))

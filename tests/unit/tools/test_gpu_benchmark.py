@@ -1,0 +1,26 @@
+"""The benchmark for CUDA devices, rehearsed: every part runs, with tiny shapes on a CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_rehearsal_runs_every_part() -> None:
+    command = [sys.executable, "-W", "ignore", "tools/benchmarks/gpu.py", "--rehearse"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["problems"] == []
+    metrics = found["metrics"]
+    assert metrics["parity_rel_diff"] < 0.005
+    for recipe in ("delayed", "tensorwise", "blockwise"):
+        assert 0 < metrics[f"fp8_loss_rel_diff_{recipe}"] < 0.015
+    assert metrics["ratio_vs_transformers_tiny"] > 0
+    for name in ("tokens_per_second_sft_torch_tiny", "tokens_per_second_dpo_torch_tiny"):
+        assert metrics[name] > 0
+    assert len(found["kernels"]) == 10 and 0 <= metrics["idle_share_tiny"] < 1

@@ -1,0 +1,225 @@
+"""The measurements of gpu.py, each run in a process of its own."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megatron_redone.config.fp8 import Fp8Config, Fp8Recipe
+from megatron_redone.config.model import Backend, ModelConfig, Precision
+from megatron_redone.config.optimizer import OptimizerConfig
+from megatron_redone.config.parallel import Device, ParallelConfig
+from megatron_redone.config.preference import PreferenceLossConfig
+from megatron_redone.distributed import start_context
+from megatron_redone.distributed.device import peak_memory_gb
+from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
+from megatron_redone.metrics.flops import ModelShape, training_flops_per_token
+from megatron_redone.models.architecture import parse_architecture
+from megatron_redone.models.build import build_model
+from megatron_redone.models.wrapping import wrap_data_parallel
+from megatron_redone.objectives import Batch
+from megatron_redone.objectives.language_modelling import LanguageModelling
+from megatron_redone.objectives.preference import PreferenceObjective
+from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
+from megatron_redone.training.train_step import train_step
+
+WARM_UP, LR = 2, 1e-4
+
+
+def run_job(keys: dict[str, Any]) -> dict[str, Any]:
+    """One measurement; see gpu.py for the keys."""
+    torch.manual_seed(0)
+    return {"train": train, "speed": measure, "profile": profile}[keys["kind"]](keys)
+
+
+def shape_keys(keys: dict[str, Any]) -> dict[str, Any]:
+    """Hugging Face's configuration of a shape."""
+    from tools.benchmarks.gpu import QWEN, SIZES
+
+    hidden, layers, heads, kv_heads, inner, vocabulary, tied, _ = SIZES[keys["shape"]]
+    return {
+        **QWEN,
+        "hidden_size": hidden,
+        "num_hidden_layers": keys.get("layers", layers),
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": inner,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": tied,
+    }
+
+
+def train(keys: dict[str, Any]) -> dict[str, Any]:
+    """Losses of every step, on text."""
+    step = our_step(keys)
+    return {"losses": [step(batch) for batch in text_batches(keys)]}
+
+
+def measure(keys: dict[str, Any]) -> dict[str, Any]:
+    """Speed, operations, utilisation and memory."""
+    step = transformers_step(keys) if keys["backend"] == "transformers" else our_step(keys)
+    batch = {"sft": sft_row, "dpo": dpo_row}.get(keys.get("task", ""), random_rows)(keys)
+    device = torch.device(keys["device"])
+    for _ in range(WARM_UP):
+        step(batch)
+    seconds = []
+    for _ in range(keys["steps"]):
+        begin = time.perf_counter()
+        step(batch)  # gives the loss as a number, so that the device has finished
+        seconds.append(time.perf_counter() - begin)
+    return _figures(keys, batch, seconds, device)
+
+
+def _figures(keys: dict[str, Any], batch: Batch, seconds: list[float], device: torch.device) -> dict[str, Any]:
+    median = statistics.median(seconds)
+    speed = batch["tokens"].numel() / median
+    flops = speed * training_flops_per_token(ModelShape.from_hf_config(shape_keys(keys)), keys["length"])
+    figures = {
+        "tokens_per_second": speed,
+        "tflops": flops / 1e12,
+        "memory_gb": peak_memory_gb(device),
+        "seconds_per_step": median,
+        "spread": (max(seconds) - min(seconds)) / median,
+    }
+    peak = peak_flops(torch.cuda.get_device_name(), Arithmetic.bf16) if device.type == "cuda" else None
+    return {**figures, "mfu": flops / peak} if peak else figures
+
+
+def profile(keys: dict[str, Any]) -> dict[str, Any]:
+    """The costliest kernels, and the share of the time in which none ran."""
+    from torch.profiler import ProfilerActivity
+
+    step, batch, on_cuda = our_step(keys), random_rows(keys), keys["device"] == "cuda"
+    for _ in range(WARM_UP):
+        step(batch)
+    activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA] if on_cuda else [ProfilerActivity.CPU]
+    begin = time.perf_counter()
+    with torch.profiler.profile(activities=activities) as profiler:
+        for _ in range(keys["steps"]):
+            step(batch)
+        elapsed = time.perf_counter() - begin
+    attribute = "self_device_time_total" if on_cuda else "self_cpu_time_total"
+    events = [event for event in profiler.key_averages() if not on_cuda or event.device_type.name == "CUDA"]
+    times = sorted(((getattr(event, attribute), event.key) for event in events), reverse=True)
+    busy = sum(microseconds for microseconds, _ in times)
+    kernels = [{"name": name[:80], "share": microseconds / busy} for microseconds, name in times[:10]]
+    return {"idle_share": max(0.0, 1 - busy / 1e6 / elapsed), "kernels": kernels}
+
+
+def our_step(keys: dict[str, Any]) -> Callable[[Batch], float]:
+    """This project's training step, in a run of one process, from random weights that depend on the seed alone."""
+    context = start_context(ParallelConfig(), Device(keys["device"]))
+    fp8 = Fp8Config(recipe=Fp8Recipe(keys["recipe"])) if "recipe" in keys else Fp8Config()
+    compute = ModelConfig(backend=Backend(keys["backend"]), precision=Precision(keys["precision"]), fp8=fp8)
+    model = build_model(parse_architecture(shape_keys(keys)), compute, context)
+    chunks = wrap_data_parallel(model)
+    optimizer = build_optimizer(chunks, OptimizerConfig(lr=LR))
+    set_learning_rate(optimizer, LR)
+    kernel = model.backend is Backend.transformer_engine
+    objective: Any = LanguageModelling(context, kernel)
+    if keys.get("task") == "dpo":
+        objective = PreferenceObjective(PreferenceLossConfig(), context, kernel)
+    return lambda batch: train_step(chunks, optimizer, objective, [batch], context).loss
+
+
+def transformers_step(keys: dict[str, Any]) -> Callable[[Batch], float]:
+    """What a careful user of transformers would write: sdpa, bf16, fused AdamW."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(**shape_keys(keys))
+    device, dtype = torch.device(keys["device"]), torch.bfloat16
+    with device:
+        model: Any = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype).train()
+    model.to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+
+    def step(batch: Batch) -> float:
+        optimizer.zero_grad()
+        tokens, labels = batch["tokens"].to(device), batch["labels"].to(device)
+        loss = model(input_ids=tokens, labels=labels, shift_labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return float(loss)
+
+    return step
+
+
+def random_rows(keys: dict[str, Any]) -> Batch:
+    """Rows of random tokens."""
+    return _rows(torch.randint(0, shape_keys(keys)["vocab_size"], (keys["rows"], keys["length"] + 1)))
+
+
+def sft_row(keys: dict[str, Any]) -> Batch:
+    """A row of eight conversations kept apart; half of each is the assistant's."""
+    return _packed(keys, 8)
+
+
+def dpo_row(keys: dict[str, Any]) -> Batch:
+    """A row of four pairs of responses, eight segments whose second halves are the responses."""
+    row = _packed(keys, 8)
+    owners = torch.arange(8).repeat_interleave(keys["length"] // 8)[None]
+    return {
+        **row,
+        "responses": owners,
+        "response_lengths": torch.full((8,), keys["length"] // 16),
+        "reference": torch.full((4, 2), -10.0),
+        "rewards": torch.zeros(4, 2),
+    }
+
+
+def _packed(keys: dict[str, Any], segments: int) -> Batch:
+    part = keys["length"] // segments
+    row = random_rows({**keys, "rows": 1})
+    positions = torch.arange(part).repeat(segments)[None]
+    return {
+        **row,
+        "position_ids": positions,
+        "loss_mask": (positions >= part // 2).float(),
+        "cu_seqlens": torch.arange(0, segments * part + 1, part, dtype=torch.int32),
+    }
+
+
+def text_batches(keys: dict[str, Any]) -> Iterator[Batch]:
+    """Rows of real text, or of generated text that can be learnt where there is none."""
+    size = keys["rows"] * keys["length"]
+    stream = _text(keys, keys["steps"] * size + 1)
+    for step in range(keys["steps"]):
+        part = stream[step * size : (step + 1) * size + 1]
+        yield _rows(torch.cat([part[:-1].view(keys["rows"], -1), part[1:].view(keys["rows"], -1)[:, -1:]], 1))
+
+
+def _text(keys: dict[str, Any], count: int) -> torch.Tensor:
+    vocabulary = shape_keys(keys)["vocab_size"]
+    if keys["data"] is None or vocabulary < 100_000:
+        # Each token follows from the one before, but for one in four.
+        generator = torch.Generator().manual_seed(1)
+        noise = torch.randint(0, min(vocabulary, 1000), (count,), generator=generator)
+        follows = torch.rand(count, generator=generator) > 0.25
+        ids = [0]
+        for random, predictable in zip(noise.tolist(), follows.tolist(), strict=True):
+            ids.append((ids[-1] * 7 + 3) % min(vocabulary, 1000) if predictable else random)
+        return torch.tensor(ids[:count])
+    from tokenizers import Tokenizer
+
+    from tools.benchmarks import real_text
+
+    tokenizer, ids = Tokenizer.from_file(f"{keys['data']}/tokenizer/tokenizer.json"), []
+    for text in real_text.documents(Path(keys["data"]), ["general"]):
+        ids += tokenizer.encode(text[:4000] + "\n").ids
+        if len(ids) >= count:
+            return torch.tensor(ids[:count])
+    raise SystemExit(f"{keys['data']}: the text is too short")
+
+
+def _rows(text: torch.Tensor) -> Batch:
+    rows, length = text.shape[0], text.shape[1] - 1
+    return {
+        "tokens": text[:, :-1].contiguous(),
+        "labels": text[:, 1:].contiguous(),
+        "loss_mask": torch.ones(rows, length),
+        "position_ids": torch.arange(length).repeat(rows, 1),
+    }
