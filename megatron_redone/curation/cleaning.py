@@ -47,6 +47,7 @@ _MARKS = re.compile(
 _LATIN_MENTION = r"@[A-Za-z0-9_]{1,30}(?![A-Za-z0-9_@]|\.[A-Za-z])"
 # Weibo and the like: a name of any letters, where a space or a mark shows its end.
 _MENTION = re.compile(rf"(?<![A-Za-z0-9_.+-])(?<![^/]/)(?:{_LATIN_MENTION}|@[\w·-]{{1,30}}(?=[\s:：,，、/()（）]|\Z))")
+_REPOST = re.compile(r"\A(?:RT @[\w·-]+ ?:?\s*|转发微博(?=\W|\Z)[\s。.:：]*|Repost\b[\s:：]*(?=//|\Z))+")
 _MASKED_IN_A_ROW = re.compile(r"@user(?:[\s,]+@user)+(?!\w)")
 
 
@@ -102,6 +103,11 @@ def tidy_space(text: str) -> str:
 def limit_runs(text: str, longest: int) -> str:
     """No character, emoji or [emoticon] stands more than `longest` times in a row; digits and spaces may."""
     return _run_longer_than(longest).sub(lambda found: found[1] * longest, text)
+
+
+def remove_repost_mark(text: str) -> str:
+    """`RT @name:` and `转发微博` at the beginning go: they tell how a text came, not what it says."""
+    return _REPOST.sub("", text)
 
 
 def mask_mentions(text: str, names: dict[str, str]) -> str:

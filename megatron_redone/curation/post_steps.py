@@ -14,7 +14,7 @@ from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from megatron_redone.config.curate import AdvertisingConfig, CleanConfig, LengthConfig, RepetitionConfig, SourceKind
 from megatron_redone.curation.advertising import find_advertising, link_share, without_links
-from megatron_redone.curation.cleaning import clean, limit_runs
+from megatron_redone.curation.cleaning import clean, limit_runs, remove_repost_mark
 from megatron_redone.curation.counting import TokenCounter
 from megatron_redone.curation.documents import write_dropped
 from megatron_redone.curation.fingerprint import bare_form, normal_form
@@ -101,7 +101,7 @@ class CleanPosts(PostFilter):
 
     def _cleaned(self, text: str, is_social: bool) -> str:
         text = clean(text)
-        return limit_runs(text, self.config.max_run) if is_social else text
+        return limit_runs(remove_repost_mark(text), self.config.max_run) if is_social else text
 
     def _clean_comment(self, doc: Document, comment: Comment, is_social: bool) -> None:
         cleaned = self._cleaned(comment.text, is_social)

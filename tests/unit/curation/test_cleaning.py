@@ -2,7 +2,7 @@
 
 import pytest
 
-from megatron_redone.curation.cleaning import clean, limit_runs, mask_mentions
+from megatron_redone.curation.cleaning import clean, limit_runs, mask_mentions, remove_repost_mark
 
 DIRTY = [
     # markup
@@ -95,3 +95,20 @@ def test_runs_are_cut_to_five(text: str, expected: str) -> None:
 )
 def test_mentions_lose_their_names(text: str, expected: str) -> None:
     assert mask_mentions(text, {"momo": "B"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("RT @jane_doe: what a day", "what a day"),
+        ("RT @a: RT @b: twice", "twice"),
+        ("转发微博", ""),
+        ("转发微博。好看", "好看"),
+        ("转发微博的人都疯了", "转发微博的人都疯了"),
+        ("RT is short for retweet", "RT is short for retweet"),
+        ("Repost if you agree", "Repost if you agree"),
+        ("Repost//@原作者: 好", "//@原作者: 好"),
+    ],
+)
+def test_repost_marks_go(text: str, expected: str) -> None:
+    assert remove_repost_mark(text) == expected
