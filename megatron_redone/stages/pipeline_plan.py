@@ -193,6 +193,9 @@ def _is_there(work_dir: Path, path: str) -> bool:
 
 
 def missing_inputs(plan: Sequence[PlannedStage]) -> list[str]:
-    """What the stages that are to run lack, one line each."""
-    return [f"{stage.entry.name} reads {path}, which is not there" for stage in plan if stage.is_due
-            for path in stage.missing]  # fmt: skip
+    """What the stages that are to run lack, one line for each path."""
+    readers: dict[str, list[str]] = {}
+    for stage in plan:
+        for path in stage.missing if stage.is_due else []:
+            readers.setdefault(path, []).append(stage.entry.name)
+    return [f"{path} is not there, which is read by {', '.join(names)}" for path, names in readers.items()]

@@ -159,7 +159,7 @@ def test_from_and_until(copy: Path) -> None:
     ("file", "old", "new", "message"),
     [
         ("train.yaml", "seq_length: 32", "seq_lenght: 32", "stage 'first': .*did you mean 'seq_length'"),
-        ("tokens.yaml", "posts.jsonl", "post.jsonl", "tokens reads post.jsonl, which is not there"),
+        ("tokens.yaml", "posts.jsonl", "post.jsonl", "post.jsonl is not there, which is read by tokens"),
         ("pipeline.yaml", "stage: tokenize", "stage: tokenise", "stages.0..stage: 'tokenise' is no stage of a pip"),
         ("tokens.yaml", "workers: 1", "text_key: body", "stage 'tokens': .* are malformed, .*logs/tokens.log"),
     ],

@@ -1,0 +1,55 @@
+# megatron_redone on NVIDIA's PyTorch image, which brings what is slow or hard to build: PyTorch for its CUDA, NCCL,
+# Transformer Engine (FP8) and Apex.
+#
+#   docker build -t megatron_redone .
+#   docker run --rm --gpus all --ipc=host megatron_redone redone doctor
+#   docker run --rm --gpus all --ipc=host --network=host -v /data:/data -w /data megatron_redone \
+#     bash /opt/megatron_redone/examples/launch/one_node.sh pretrain --config /data/cpt.yaml
+#
+# --ipc=host: NCCL and data workers share memory beyond Docker's 64 MB. On several machines add --network=host and
+# --device=/dev/infiniband --ulimit memlock=-1.
+
+# Python 3.12, PyTorch 2.9, Transformer Engine 2.7 by NVIDIA's release notes; any tag of the last years will do:
+# docker build --build-arg BASE=nvcr.io/nvidia/pytorch:...
+ARG BASE=nvcr.io/nvidia/pytorch:25.09-py3
+FROM ${BASE}
+
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+
+# What the image has built for itself is not to be replaced by a wheel from the index: pip must keep to it or fail.
+RUN python -m pip list --format=freeze \
+      | grep -iE '^(torch|torchvision|triton|pytorch-triton|apex|flash[-_]attn|transformer[-_]engine|numpy)==' \
+      > /opt/base_image.txt && cat /opt/base_image.txt
+ENV PIP_CONSTRAINT=/opt/base_image.txt PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# The releases that the test suite was last run with; the ranges are in setup.py. Before the source, so that a change of
+# it costs seconds.
+RUN python -m pip install \
+      "accelerate==1.15.0" \
+      "argcomplete==3.7.2" \
+      "datatrove==0.10.1" \
+      "fsspec==2026.9.0" \
+      "gguf==0.19.0" \
+      "gigatoken==0.10.0" \
+      "jinja2==3.1.6" \
+      "megatron-core==0.16.1" \
+      "omegaconf==2.4.0" \
+      "orjson==3.13.0" \
+      "psutil==7.2.2" \
+      "pyarrow==26.0.1" \
+      "rich==15.0.0" \
+      "safetensors==0.8.0" \
+      "sentencepiece==0.2.3" \
+      "tensorboard==2.21.0" \
+      "tiktoken==0.14.0" \
+      "tokenizers==0.23.3" \
+      "transformers==5.23.0" \
+      "xxhash==4.1.0" \
+      "zstandard==0.25.0"
+
+COPY . /opt/megatron_redone
+RUN python -m pip install --no-deps --no-build-isolation --editable /opt/megatron_redone \
+ && redone --version
+
+WORKDIR /workspace
+CMD ["redone", "--help"]

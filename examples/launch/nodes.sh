@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Any training stage on several machines: start the same command on each of them.
+#
+#   NODES=8 HEAD=node001:29500 bash examples/launch/nodes.sh pretrain --config examples/qwen2_5_7b/cpt.yaml
+#
+#   NODES   how many machines
+#   HEAD    one of them, and a free port: where they meet
+#   RUN     a name, the same on all, that sets this launch apart from others on that port (default: redone)
+#
+# The code, the data and output_dir must be seen under the same paths on all machines. The machines may start minutes
+# apart. When a process or a machine dies, all processes are started again, up to three times, and go on from the newest
+# checkpoint; a machine that was lost is waited for (start this command there again). SIGTERM on one machine saves and
+# ends the run there; send it to all, as Slurm does.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
+
+# join_timeout: seconds that machines wait for each other at the start and after a failure.
+exec torchrun \
+  --nnodes "${NODES:?how many machines}" --nproc-per-node "$PROCESSES" --max-restarts "${MAX_RESTARTS:-3}" \
+  --rdzv-backend c10d --rdzv-endpoint "${HEAD:?where the machines meet, as host:port}" --rdzv-id "${RUN:-redone}" \
+  --rdzv-conf "join_timeout=${JOIN_TIMEOUT:-900}" \
+  -m megatron_redone "$@"

@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# Environment of every launch; the other scripts source it. What is set outside counts.
+
+# NCCL tells of trouble and nothing else; INFO shows which network it took, for the first run on a new cluster.
+export NCCL_DEBUG=${NCCL_DEBUG:-WARN}
+# With sequence parallelism: kernels start in the order in which they are issued, so that the collective of a layer is
+# not kept waiting behind matrix products (Megatron-LM requires it on GPUs before Blackwell).
+export CUDA_DEVICE_MAX_CONNECTIONS=${CUDA_DEVICE_MAX_CONNECTIONS:-1}
+# Rows and batches differ in length: segments that can grow leave fewer holes in the memory of the GPU.
+export PYTORCH_CUDA_ALLOC_CONF=${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
+# A process that hangs in a collective leaves the stacks of its last ones, which say who did not come.
+export TORCH_NCCL_TRACE_BUFFER_SIZE=${TORCH_NCCL_TRACE_BUFFER_SIZE:-2000}
+export TORCH_NCCL_DUMP_ON_TIMEOUT=${TORCH_NCCL_DUMP_ON_TIMEOUT:-1}
+# After SIGTERM a run saves a checkpoint: 107 GB for 7 B parameters. torchrun's own 30 s would cut that short.
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600}
+# The loaders' threads; matrix products are the GPU's. torchrun warns where it is not set.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
+
+# Clusters differ in these two. NCCL finds InfiniBand by itself; name the interfaces where it takes the wrong ones:
+#   export NCCL_SOCKET_IFNAME=bond0        the Ethernet for the first contact
+#   export NCCL_IB_HCA=mlx5_0,mlx5_1,...   the InfiniBand ports beside the GPUs, not those of the storage network
+
+# Processes of this node: its GPUs, or what PROCESSES says (a test on CPU).
+PROCESSES=${PROCESSES:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}
+if [ "$PROCESSES" -eq 0 ]; then
+  echo "$0: no GPU found; set PROCESSES to run on CPU" >&2
+  exit 2
+fi
