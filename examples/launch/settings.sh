@@ -8,9 +8,9 @@ export NCCL_DEBUG=${NCCL_DEBUG:-WARN}
 export CUDA_DEVICE_MAX_CONNECTIONS=${CUDA_DEVICE_MAX_CONNECTIONS:-1}
 # Rows and batches differ in length: segments that can grow leave fewer holes in the memory of the GPU.
 export PYTORCH_CUDA_ALLOC_CONF=${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
-# A process that hangs in a collective leaves the stacks of its last ones, which say who did not come.
-export TORCH_NCCL_TRACE_BUFFER_SIZE=${TORCH_NCCL_TRACE_BUFFER_SIZE:-2000}
-export TORCH_NCCL_DUMP_ON_TIMEOUT=${TORCH_NCCL_DUMP_ON_TIMEOUT:-1}
+# After a failure the processes meet in a store of their own. In torchrun's shared one machines that count their restarts
+# differently find what the dead have left, and never meet.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-1}
 # After SIGTERM a run saves a checkpoint: 107 GB for 7 B parameters. torchrun's own 30 s would cut that short.
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600}
 # The loaders' threads; matrix products are the GPU's. torchrun warns where it is not set.
@@ -21,7 +21,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 #   export NCCL_IB_HCA=mlx5_0,mlx5_1,...   the InfiniBand ports beside the GPUs, not those of the storage network
 
 # Processes of this node: its GPUs, or what PROCESSES says (a test on CPU).
-PROCESSES=${PROCESSES:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}
+PROCESSES=${PROCESSES:-$( (nvidia-smi --list-gpus 2>/dev/null || true) | wc -l)}
 if [ "$PROCESSES" -eq 0 ]; then
   echo "$0: no GPU found; set PROCESSES to run on CPU" >&2
   exit 2

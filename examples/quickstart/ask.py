@@ -1,6 +1,6 @@
 """Asks a model that `redone export-hf` wrote, in its chat template, and prints what it says.
 
-    python examples/quickstart/ask.py --model work/exports/dpo "first question" "second question"
+python examples/quickstart/ask.py --model work/exports/dpo "first question" "second question"
 """
 
 import argparse

@@ -45,16 +45,15 @@ def wait_for(nodes: list[psutil.Popen], folder: Path) -> None:
 
 
 def wait_for_step(folder: Path, step: int) -> None:
-    metrics = folder / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not (metrics.exists() and f'"step": {step},' in metrics.read_text()):
+    while not ((folder / "run" / "metrics.jsonl").exists() and step in figures(folder / "run")):
         assert time.monotonic() < deadline, "\n".join(path.read_text()[-3000:] for path in folder.glob("node*.log"))
         time.sleep(0.02)
 
 
 def test_two_nodes_train_survive_a_lost_process_and_resume(tmp_path: Path) -> None:
-    keys = [*write_inputs(tmp_path), f"output_dir={tmp_path}/run", "checkpoint.save_every=2"]
-    nodes = two_nodes(tmp_path, [*keys, "training.train_steps=16"])
+    keys = [*write_inputs(tmp_path), f"output_dir={tmp_path}/run", "checkpoint.save_every=2", "training.train_steps=16"]
+    nodes = two_nodes(tmp_path, keys)
     try:
         wait_for_step(tmp_path, 5)
         ranks = [child for node in nodes for child in node.children(recursive=True) if "pretrain" in child.cmdline()]
@@ -64,10 +63,6 @@ def test_two_nodes_train_survive_a_lost_process_and_resume(tmp_path: Path) -> No
         said = "".join((tmp_path / f"node{number}.log").read_text() for number in range(2))
         assert "layout: 2 processes = tensor 1 x pipeline 1 x context 1 x data 2" in said
         assert "going on from" in said
-
-        nodes = two_nodes(tmp_path, [*keys, "training.train_steps=18"])
-        wait_for(nodes, tmp_path)
-        assert list(figures(tmp_path / "run")) == list(range(1, 19))
     finally:
         for node in nodes:
             for process in [*node.children(recursive=True), node] if node.is_running() else []:
