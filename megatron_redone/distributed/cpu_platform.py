@@ -17,7 +17,7 @@ _FACTORIES = (
     *("tensor", "zeros", "ones", "empty", "full", "arange", "rand", "randn"),
     *("zeros_like", "ones_like", "empty_like", "full_like"),
 )
-_CACHED_LOGITS = 1 << 18  # a megabyte in fp32
+_CACHED_LOGITS = 1 << 22  # 16 megabytes in fp32
 _state = {"installed": False}
 
 
