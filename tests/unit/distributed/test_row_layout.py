@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from megatron_redone.distributed.context_parallel import split_sequence
-from megatron_redone.distributed.row_layout import RowLayout
+from megatron_redone.distributed.row_layout import RowLayout, Segment
 
 LENGTH = 24
 CPU = torch.device("cpu")
@@ -35,4 +35,4 @@ def test_masks_are_made_once_for_all_layers() -> None:
 
 
 def test_empty_segments_have_no_tokens() -> None:
-    assert RowLayout(borders=[0, 4, 4, 6]).segments == [(0, 4), (4, 6)]
+    assert RowLayout(borders=[0, 4, 4, 6]).segments == [Segment(0, 4), Segment(4, 6)]
