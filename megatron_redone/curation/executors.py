@@ -147,7 +147,8 @@ def quiet() -> Iterator[None]:
     """Keeps datatrove's progress bars and log lines, which its log files have too, off the terminal."""
     from loguru import logger
 
-    nowhere = open(os.devnull, "w")  # stays open: datatrove's logger keeps it
+    logger.remove()  # what datatrove has set up when it was imported
+    nowhere = open(os.devnull, "w")  # stays open: the logger that datatrove sets up again keeps it
     with contextlib.redirect_stderr(nowhere):
         try:
             yield

@@ -4,10 +4,11 @@ datatrove's own reader of JSON lines passes over a malformed line, and ends a fi
 with no more than a log entry; here every record must be accounted for.
 """
 
+import bisect
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ from megatron_redone.curation.documents import write_dropped
 from megatron_redone.curation.post_steps import Renderer
 from megatron_redone.curation.posts import Malformed, Post, parse_post, walk
 from megatron_redone.errors import UserError
+from megatron_redone.formats.inputs import InputFile
 from megatron_redone.formats.jsonl import read_lines, why_not_json
 from megatron_redone.formats.raw_records import begins_an_array, read_raw
 from megatron_redone.formats.records import EXCERPT, Piece
-from megatron_redone.tokenization.plan import Shard
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,36 @@ class SourceShard:
     pieces: list[tuple[SourceConfig, Piece]]
 
 
-def assign_sources(shards: list[Shard], sources: dict[str, SourceConfig]) -> list[SourceShard]:
-    """Puts each piece's source beside it, by the path of its file."""
-    return [SourceShard([(sources[piece.file.path], piece) for piece in shard.pieces]) for shard in shards]
+def plan_shards(files: Sequence[tuple[SourceConfig, InputFile]], tasks: int) -> list[SourceShard]:
+    """Cuts the input, in order, into as many parts of equal size as there are to be tasks.
+
+    Compressed and Parquet files are not cut, so that there may be fewer parts.
+    """
+    total = sum(file.size for _, file in files)
+    borders = [total * i // tasks for i in range(tasks + 1)]
+    shards: list[list[tuple[SourceConfig, Piece]]] = [[] for _ in range(tasks)]
+    start = 0
+    for source, file in files:
+        first = bisect.bisect_right(borders, start) - 1
+        if file.is_splittable:
+            for number, piece in _cut(file, start, borders, first):
+                shards[number].append((source, piece))
+        elif file.size:
+            shards[first].append((source, Piece(file)))
+        start += file.size
+    return [SourceShard(pieces) for pieces in shards if pieces]
+
+
+def _cut(file: InputFile, start: int, borders: Sequence[int], number: int) -> Iterator[tuple[int, Piece]]:
+    """The pieces of a file that begins at `start` in part `number`, with the parts that they belong to."""
+    end = start + file.size
+    while max(start, borders[number]) < end:
+        first, last = max(start, borders[number]), min(end, borders[number + 1])
+        whole = (first, last) == (start, end)
+        yield number, Piece(file) if whole else Piece(file, first - start, last - start)
+        number += 1
+        if number == len(borders) - 1:
+            return
 
 
 class ReadPosts(PipelineStep):

@@ -22,7 +22,6 @@ from megatron_redone.config.curate import CurateConfig, Executor, SourceConfig
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json
 from megatron_redone.formats.inputs import InputFile, expand_inputs
-from megatron_redone.tokenization.plan import Shard, plan_shards
 
 if TYPE_CHECKING:
     from megatron_redone.curation.executors import Pass
@@ -44,21 +43,21 @@ def run(config: CurateConfig) -> None:
     from megatron_redone.curation.executors import run_local
 
     output = Path(config.output_dir)
-    files, owners = _input_files(config)
+    files = _input_files(config)
     work_hash = _work_hash(config, files)
     if _is_complete(config, work_hash):
         shutil.rmtree(output / "work", ignore_errors=True)  # which a job on Slurm leaves
         log.info("%s: complete already, nothing to do", output)
         return
     with _locked(output / "work") as work:
-        shards = plan_shards(files, _task_bytes(config, files))
-        _open_work(work, f"{work_hash} {len(shards)}")
-        passes = _passes(config, files, owners, shards, work_hash, work)
+        tasks = _tasks(config, files)
+        _open_work(work, f"{work_hash} {tasks}")
+        passes = _passes(config, files, tasks, work_hash, work)
         if config.executor is Executor.slurm:
             _submit(config, passes, work)
             return
         _remove_previous(config)
-        run_local(passes, work, min(config.workers or os.cpu_count() or 1, len(shards)))
+        run_local(passes, work, min(config.workers or os.cpu_count() or 1, tasks))
     shutil.rmtree(work)
     _report(output)
 
@@ -69,28 +68,28 @@ def _require_datatrove() -> None:
         raise UserError(f"{missing[0]} is missing; curating needs `pip install 'megatron_redone[curation]'`")
 
 
-def _input_files(config: CurateConfig) -> tuple[list[InputFile], dict[str, SourceConfig]]:
-    """All files in the order of the sources, and which source names each."""
-    files: list[InputFile] = []
-    owners: dict[str, SourceConfig] = {}
+def _input_files(config: CurateConfig) -> list[tuple[SourceConfig, InputFile]]:
+    """All files in the order of the sources, each with the source that names it."""
+    owners: dict[str, str] = {}
+    files = []
     output = os.path.abspath(config.output_dir)
     for source in config.sources:
         for file in expand_inputs(source.input):
             if file.path in owners:
-                raise UserError(f"{file.path}: named twice, by '{owners[file.path].name}' and by '{source.name}'")
+                raise UserError(f"{file.path}: named twice, by '{owners[file.path]}' and by '{source.name}'")
             if os.path.commonpath([os.path.abspath(file.path), output]) == output:
                 raise UserError(f"output_dir: the input {file.path} lies in it; choose another folder")
-            owners[file.path] = source
-            files.append(file)
-    return files, owners
+            owners[file.path] = source.name
+            files.append((source, file))
+    return files
 
 
-def _work_hash(config: CurateConfig, files: list[InputFile]) -> str:
+def _work_hash(config: CurateConfig, files: list[tuple[SourceConfig, InputFile]]) -> str:
     """Sixteen hexadecimal digits over everything that decides which documents come out."""
     from megatron_redone.curation.outputs import plain_config
 
     settings = {name: value for name, value in plain_config(config).items() if name not in _WITHOUT_EFFECT}
-    work = [settings, [dataclasses.astuple(file) for file in files]]
+    work = [settings, [dataclasses.astuple(file) for _, file in files]]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -153,9 +152,15 @@ def _locked(work: Path) -> Iterator[Path]:
         yield work
 
 
-def _task_bytes(config: CurateConfig, files: list[InputFile]) -> int:
-    total = sum(file.size for file in files)
-    return max(1, -(-total // config.tasks)) if config.tasks else _TASK_BYTES
+def _tasks(config: CurateConfig, files: list[tuple[SourceConfig, InputFile]]) -> int:
+    from megatron_redone.curation.deduplication import MOST_TASKS
+
+    if config.tasks > MOST_TASKS:
+        raise UserError(f"tasks: {config.tasks:,} are more than {MOST_TASKS:,}; set a lower number")
+    total = sum(file.size for _, file in files)
+    if not total:
+        raise UserError(f"{files[0][1].path}: the input is empty")
+    return config.tasks or min(MOST_TASKS, max(1, -(-total // _TASK_BYTES)))
 
 
 def _open_work(work: Path, plan: str) -> None:
@@ -175,24 +180,17 @@ def _open_work(work: Path, plan: str) -> None:
 
 
 def _passes(
-    config: CurateConfig,
-    files: list[InputFile],
-    owners: dict[str, SourceConfig],
-    shards: list[Shard],
-    work_hash: str,
-    work: Path,
+    config: CurateConfig, files: list[tuple[SourceConfig, InputFile]], tasks: int, work_hash: str, work: Path
 ) -> "list[Pass]":
-    from megatron_redone.curation.deduplication import MOST_TASKS
     from megatron_redone.curation.executors import Pass, quiet
     from megatron_redone.curation.outputs import Finish
     from megatron_redone.curation.passes import plan_passes
-    from megatron_redone.curation.reading import assign_sources
+    from megatron_redone.curation.reading import plan_shards
 
-    if len(shards) > MOST_TASKS:
-        raise UserError(f"tasks: {len(shards):,} are more than {MOST_TASKS:,}; set a lower number")
+    finish = Finish(config, [file for _, file in files], work_hash, work)
     with quiet():
-        passes = plan_passes(config, assign_sources(shards, owners), work)
-    return [*passes, Pass("check and finish", [Finish(config, files, work_hash, work)], 1)]
+        passes = plan_passes(config, plan_shards(files, tasks), work)
+    return [*passes, Pass("check and finish", [finish], 1)]
 
 
 def _submit(config: CurateConfig, passes: "list[Pass]", work: Path) -> None:

@@ -200,6 +200,7 @@ def test_a_killed_run_goes_on(source: Path, curated: Path, tmp_path: Path) -> No
         process.wait()
     finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
+    assert "datatrove" not in finished.stderr
     assert kills >= 2, "the run was hardly ever killed at work"
     assert result(tmp_path / "out") == result(curated)
     assert not (tmp_path / "out/work").exists()
@@ -406,6 +407,9 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="named twice, by 'a' and by 'b'"):
         twice = f"sources=[{{name: a, input: {tmp_path}/social.jsonl}},{{name: b, input: {tmp_path}/social.jsonl}}]"
         curate.run(load_config(CurateConfig, None, [twice, f"output_dir={tmp_path}/out"]))
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(UserError, match="the input is empty"):
+        curate.run(one_source(tmp_path / "empty.jsonl", tmp_path / "out"))
     with pytest.raises(UserError, match=r"held_out\.share: 2 is not a share"):
         config(tmp_path, tmp_path / "out", "held_out.share=2")
     with pytest.raises(UserError, match=r"sources\[0\]\.name: 'dropped' cannot be a file's name"):
