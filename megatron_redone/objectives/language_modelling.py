@@ -41,7 +41,7 @@ def trained_losses(chunk: torch.nn.Module, rows: Rows) -> torch.Tensor:
 
     Where many labels do not count, only those that do have a loss, [n] in the order of the rows; else [B, L].
     """
-    counts = rows.loss_mask > 0
+    counts = rows.loss_mask != 0
     selected = bool(counts.float().mean() < _WORTH_SELECTING)
     return model_losses(chunk, rows, counts if selected else None)
 
@@ -66,7 +66,7 @@ def model_losses(chunk: torch.nn.Module, rows: Rows, chosen: torch.Tensor | None
 
 def _sum_loss(loss_mask: torch.Tensor, losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Report]:
     selected = losses.dim() == 1
-    weights = loss_mask[loss_mask > 0] if selected else loss_mask
+    weights = loss_mask[loss_mask != 0] if selected else loss_mask
     total = (losses.float() * weights).sum()
     count = loss_mask.sum()
     report = torch.stack([total.detach(), count])

@@ -22,11 +22,11 @@ class Responses:
 
     def forward(self, chunk: torch.nn.Module) -> torch.Tensor:
         """One piece of the model: losses of the responses' tokens, [n], from the last stage; else hidden states."""
-        return model_losses(chunk, self._rows, self._rows.loss_mask > 0)
+        return model_losses(chunk, self._rows, self._rows.loss_mask != 0)
 
     def log_probabilities(self, losses: torch.Tensor) -> torch.Tensor:
         """Sums over the tokens of each of 2P responses in nats, float32 [2P], the same on all context ranks."""
-        owners = self._responses[self._rows.loss_mask > 0]
+        owners = self._responses[self._rows.loss_mask != 0]
         sums = losses.new_zeros(len(self.lengths), dtype=torch.float32)
         sums = sums.index_add(0, owners, -losses.float())
         return sum_over_differentiably(sums, self._context.groups.cp)
