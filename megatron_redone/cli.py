@@ -4,12 +4,13 @@ Nothing heavy is imported before a stage runs: `redone --help` answers at once.
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import select
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from megatron_redone import __version__
@@ -34,10 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     if "_ARGCOMPLETE" in os.environ:
         _complete(parser)
-    options, rest = parser.parse_known_args(argv)
-    if options.stage is None:
-        parser.print_help()
-        return 0
+    with _reader_may_leave():
+        options, rest = parser.parse_known_args(argv)
+        if options.stage is None:
+            parser.print_help()
+            return 0
     # Overrides may stand before, between and after the options.
     overrides = [*options.overrides, *rest]
     return guarded(f"redone {options.stage}", lambda: _run(STAGES[options.stage], options, overrides))
@@ -52,8 +54,8 @@ def guarded(program: str, body: Callable[[], None]) -> int:
     """
     _quiet_others()
     try:
-        body()
-        sys.stdout.flush()
+        with _reader_may_leave():
+            body()
     except UserError as error:
         if _speaks():
             print(f"{program}: {error}", file=sys.stderr)
@@ -61,11 +63,22 @@ def guarded(program: str, body: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    return 0
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Exits with 0 where nobody reads our output any more, as in `redone ... | head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_left():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        raise SystemExit(0) from None
 
 
 def _reader_left() -> bool:

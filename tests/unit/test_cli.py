@@ -81,3 +81,11 @@ def test_a_reader_that_leaves_is_no_error_but_another_broken_pipe_is() -> None:
     raising = code.format("(_ for _ in ()).throw(BrokenPipeError('inner'))")
     broken = subprocess.run([sys.executable, "-c", raising], capture_output=True, text=True, timeout=60)
     assert broken.returncode == 1 and "BrokenPipeError: inner" in broken.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--help", "sft --help", "sft --dry-run output_dir=x"])
+def test_a_page_that_nobody_reads_on_is_no_error(arguments: str) -> None:
+    redone = f"{sys.executable} -m megatron_redone {arguments}"
+    command = f"{redone} | true; exit ${{PIPESTATUS[0]}}"
+    left = subprocess.run(command, shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=60)
+    assert (left.returncode, left.stderr) == (0, "")
