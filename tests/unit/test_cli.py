@@ -83,7 +83,7 @@ def test_a_reader_that_leaves_is_no_error_but_another_broken_pipe_is() -> None:
     assert broken.returncode == 1 and "BrokenPipeError: inner" in broken.stderr
 
 
-@pytest.mark.parametrize("arguments", ["--help", "sft --help", "sft --dry-run output_dir=x"])
+@pytest.mark.parametrize("arguments", ["--help", "sft --help", "dpo --help", "doctor --dry-run"])
 def test_a_page_that_nobody_reads_on_is_no_error(arguments: str) -> None:
     redone = f"{sys.executable} -m megatron_redone {arguments}"
     command = f"{redone} | true; exit ${{PIPESTATUS[0]}}"
