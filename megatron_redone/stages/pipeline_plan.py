@@ -89,7 +89,7 @@ def make_plan(config: PipelineConfig) -> list[PlannedStage]:
 
 def _configured(config: PipelineConfig, number: int) -> _Configured:
     """An entry with its settings, which are checked."""
-    entry = config.stages[number]
+    entry = config.entry(number)
     if entry.stage not in STAGE_FILES:
         known = ", ".join(STAGE_FILES)
         raise UserError(f"stages[{number}].stage: '{entry.stage}' is no stage of a pipeline; there are {known}")

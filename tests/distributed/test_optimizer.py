@@ -9,6 +9,7 @@ import torch
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives.language_modelling import LanguageModelling
+from megatron_redone.training.model_state import full_state
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.train_step import train_step
 from tests.helpers import hf_models
@@ -17,11 +18,15 @@ from tests.helpers.runs import Run, micro_batches, random_rows, start
 
 pytestmark = pytest.mark.distributed
 
+# Well above the rounding of a gradient: where one is nearly zero, a smaller epsilon would have Adam take a full step
+# in the direction of its rounding error, which differs from processor to processor.
+EPS = 1e-6
+
 
 def six_steps(run: Run) -> tuple[list[float], dict[str, torch.Tensor]]:
     model = start(run)
     chunks = wrap_data_parallel(model)
-    optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-2, weight_decay=0.3, clip_grad=1.0))
+    optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-2, weight_decay=0.3, clip_grad=1.0, adam_eps=EPS))
     batches = [random_rows(2, 16, 500, seed) for seed in range(6)]
     results = [
         train_step(chunks, optimizer, LanguageModelling(model.context), [batch], model.context) for batch in batches
@@ -38,7 +43,7 @@ def test_steps_equal_transformers_with_torch_adamw(model: str) -> None:
     matrices = [parameter for parameter in oracle.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in oracle.parameters() if parameter.dim() == 1]
     groups = [{"params": matrices, "weight_decay": 0.3}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=EPS)
     for step, loss in enumerate(losses):
         batch = random_rows(2, 16, 500, step)
         scores = oracle(batch["tokens"]).logits.flatten(0, 1)
@@ -76,3 +81,21 @@ def test_gradients_that_are_not_finite_change_nothing(world_size: int) -> None:
     """Also where only one rank's micro-batch is bad."""
     for skipped, grad_norm, unchanged, skipped_after in run_on_ranks(world_size, step_over_nan, Run()):
         assert skipped and not math.isfinite(grad_norm) and unchanged and not skipped_after
+
+
+def state_outside_the_optimizer(run: Run) -> list[str]:
+    model = start(run)
+    chunks = wrap_data_parallel(model)
+    optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-2))
+    batches = micro_batches(random_rows(4, 16, 500, 0), model.context, rows=1)
+    train_step(chunks, optimizer, LanguageModelling(model.context), batches, model.context)
+    saved = full_state(model.chunks, optimizer, is_loading=False)["optimizer"]["param_state"]
+    states = [state for part in optimizer.chained_optimizers for state in part.optimizer.state.values()]
+    own = {value.data_ptr() for state in states for value in state.values() if isinstance(value, torch.Tensor)}
+    own |= {parameter.data_ptr() for group in optimizer.param_groups for parameter in group["params"]}
+    return [entry.key for entries in saved.values() for entry in entries.values() if entry.data.data_ptr() not in own]
+
+
+def test_nothing_is_copied_for_a_checkpoint_where_no_other_rank_has_a_part() -> None:
+    for copied in run_on_ranks(2, state_outside_the_optimizer, Run(parallel={"pipeline_model_parallel_size": 2})):
+        assert copied == []

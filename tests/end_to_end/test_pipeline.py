@@ -122,6 +122,18 @@ def test_a_changed_setting_reruns_its_stage_and_those_after_it(copy: Path) -> No
     assert begun(pipeline(copy).stderr) == []
 
 
+def test_the_command_line_overrides_keys_of_a_stage(finished: Path) -> None:
+    stale = plan(finished, "overrides=[second.optimizer.lr=2e-3, second.training.train_steps=9]")
+    assert stale["tokens"] == stale["first"] == "up to date" and "'second' is new" in stale["export"]
+    assert "optimizer.lr 0.001 -> 0.002" in stale["second"] and "train_steps 8 -> 9" in stale["second"]
+    for override, message in {
+        "third.optimizer.lr=1": "names no stage",
+        "second.optimizer.lrr=1": "did you mean",
+    }.items():
+        refused = pipeline(finished, "--dry-run", f"overrides=[{override}]")
+        assert refused.returncode == 2 and message in refused.stderr
+
+
 def test_changed_input_makes_everything_after_it_stale(copy: Path) -> None:
     with open(copy / "posts.jsonl", "a") as stream:
         stream.write('{"text": "one more"}\n')
