@@ -7,6 +7,7 @@ import argparse
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 
 def main() -> None:
@@ -16,6 +17,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=48, help="tokens of an answer at most")
     parser.add_argument("questions", nargs="+")
     options = parser.parse_args()
+    logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     for question in options.questions:

@@ -24,6 +24,13 @@ class ParallelConfig:
     virtual_pipeline_model_parallel_size: int | None = key(
         "pieces that each pipeline process holds (interleaved schedule); null holds one", None
     )
+    num_layers_in_first_pipeline_stage: int | None = key(
+        "layers that the first pipeline process holds, where not as many as the others; null shares evenly", None
+    )
+    num_layers_in_last_pipeline_stage: int | None = key(
+        "layers that the last one holds: fewer make up for the output layer, of a small model with a large vocabulary",
+        None,
+    )
     context_parallel_size: int = key("processes that share every sequence", 1)
     sequence_parallel: bool = key("share norms and residuals over the tensor-parallel processes too", False)
     use_distributed_optimizer: bool = key("share the optimizer's state over the data-parallel processes", True)
@@ -47,6 +54,7 @@ class ParallelConfig:
         if self.sequence_parallel and self.tensor_model_parallel_size == 1:
             raise UserError("sequence_parallel: needs tensor_model_parallel_size of 2 or more; leave it false")
         self._check_virtual_pipeline()
+        self._check_uneven_pipeline()
         self._check_overlap()
 
     def _check_overlap(self) -> None:
@@ -67,6 +75,14 @@ class ParallelConfig:
             raise UserError(
                 "virtual_pipeline_model_parallel_size: needs pipeline_model_parallel_size of 2 or more; leave it null"
             )
+
+    def _check_uneven_pipeline(self) -> None:
+        for name in ("num_layers_in_first_pipeline_stage", "num_layers_in_last_pipeline_stage"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UserError(f"{name}: {count} is less than one layer")
+            if count is not None and self.pipeline_model_parallel_size == 1:
+                raise UserError(f"{name}: needs pipeline_model_parallel_size of 2 or more; leave it null")
 
     @property
     def model_parallel_size(self) -> int:

@@ -21,14 +21,43 @@ def check_layout(architecture: Architecture, parallel: ParallelConfig, seq_lengt
     ):
         if count % tensor:
             raise UserError(f"tensor_model_parallel_size: {tensor} does not divide the model's {count} {what}")
-    chunks = parallel.pipeline_chunks
-    if architecture.num_hidden_layers % chunks:
-        raise UserError(
-            f"pipeline_model_parallel_size: the model's {architecture.num_hidden_layers} layers cannot be cut into "
-            f"{chunks} equal pieces (pipeline {parallel.pipeline_model_parallel_size} x virtual "
-            f"{parallel.virtual_pipeline_model_parallel_size or 1})"
-        )
+    layers_of_stages(architecture, parallel)
     _check_sequence(architecture, parallel, seq_length)
+
+
+def layers_of_stages(architecture: Architecture, parallel: ParallelConfig) -> list[int]:
+    """How many layers each pipeline stage holds, in all of its pieces.
+
+    Raises:
+        UserError: they cannot be shared out so.
+    """
+    layers, stages = architecture.num_hidden_layers, parallel.pipeline_model_parallel_size
+    ends = (parallel.num_layers_in_first_pipeline_stage, parallel.num_layers_in_last_pipeline_stage)
+    fixed = [count for count in ends if count is not None]
+    left, sharing = layers - sum(fixed), stages - len(fixed)
+    if left < sharing or (left % sharing if sharing else left):
+        raise UserError(_cannot_be_cut(layers, parallel))
+    each = left // sharing if sharing else 0
+    counts = [each if ends[0] is None else ends[0], *[each] * (stages - 2), each if ends[1] is None else ends[1]]
+    virtual = parallel.virtual_pipeline_model_parallel_size or 1
+    if any(count % virtual for count in counts[:stages]):
+        raise UserError(_cannot_be_cut(layers, parallel))
+    return counts[:stages]
+
+
+def _cannot_be_cut(layers: int, parallel: ParallelConfig) -> str:
+    stages, virtual = parallel.pipeline_model_parallel_size, parallel.virtual_pipeline_model_parallel_size or 1
+    first, last = parallel.num_layers_in_first_pipeline_stage, parallel.num_layers_in_last_pipeline_stage
+    if first is None and last is None:
+        return (
+            f"pipeline_model_parallel_size: the model's {layers} layers cannot be cut into {stages * virtual} equal "
+            f"pieces (pipeline {stages} x virtual {virtual})"
+        )
+    return (
+        f"num_layers_in_first_pipeline_stage, num_layers_in_last_pipeline_stage: with {first or 'an equal share'} in "
+        f"the first of {stages} stages and {last or 'an equal share'} in the last, the model's {layers} layers "
+        f"cannot be shared out in {virtual} pieces a stage"
+    )
 
 
 def _check_sequence(architecture: Architecture, parallel: ParallelConfig, seq_length: int) -> None:

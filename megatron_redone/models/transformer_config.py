@@ -10,6 +10,7 @@ from megatron_redone.config.model import Backend, CrossEntropy, ModelConfig, Pre
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.architecture import Architecture
+from megatron_redone.models.layout import layers_of_stages
 
 DTYPES = {
     Precision.fp32: torch.float32,
@@ -63,6 +64,8 @@ def transformer_config(
         tensor_model_parallel_size=parallel.tensor_model_parallel_size,
         pipeline_model_parallel_size=parallel.pipeline_model_parallel_size,
         virtual_pipeline_model_parallel_size=parallel.virtual_pipeline_model_parallel_size,
+        num_layers_in_first_pipeline_stage=parallel.num_layers_in_first_pipeline_stage,
+        num_layers_in_last_pipeline_stage=parallel.num_layers_in_last_pipeline_stage,
         context_parallel_size=parallel.context_parallel_size,
         sequence_parallel=parallel.sequence_parallel,
         # Frees a stage's output once it is sent; the graph keeps what the backward pass needs. CUDA orders the
@@ -137,7 +140,8 @@ def _recompute(
         raise UserError("recompute_modules: layernorm needs backend=transformer_engine")
     if model.recompute is Recompute.selective:
         return {"recompute_granularity": "selective", "recompute_modules": list(model.recompute_modules)}
-    held = architecture.num_hidden_layers // parallel.pipeline_chunks
+    virtual = parallel.virtual_pipeline_model_parallel_size or 1
+    held = max(layers_of_stages(architecture, parallel)) // virtual
     count = model.recompute_num_layers
     if count is not None and count > held:
         raise UserError(f"recompute_num_layers: {count} is more than the {held} layers of a pipeline piece")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -25,6 +26,8 @@ class LanguageModelling:
         cu_seqlens: int32 [n + 1], optional, only with B = 1: the row holds n segments that must not see each
             other, whose positions restart; 0 first, S last.
     """
+
+    loss_is_per_token: ClassVar[bool] = True
 
     context: ParallelContext
     packed_by_kernel: bool = False

@@ -1,7 +1,7 @@
 """What the training loop asks of a task."""
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 
@@ -19,7 +19,13 @@ LossFunction = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, Report
 
 
 class Objective(Protocol):
-    """One way of making a loss from a model and a micro-batch."""
+    """One way of making a loss from a model and a micro-batch.
+
+    Attributes:
+        loss_is_per_token: Whether the loss is in nats a token, so that its exponential is a perplexity.
+    """
+
+    loss_is_per_token: ClassVar[bool]
 
     def forward_step(self, batches: Iterator[Batch], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
         """Takes the next micro-batch through one piece of the model.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -16,6 +17,8 @@ from megatron_redone.objectives.responses import Responses
 @dataclass(frozen=True)
 class PreferenceObjective:
     """Micro-batches are those of `datasets.preference_batches.pair_rows`."""
+
+    loss_is_per_token: ClassVar[bool] = False
 
     loss: PreferenceLossConfig
     context: ParallelContext

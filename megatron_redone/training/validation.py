@@ -81,6 +81,6 @@ class Validator:
         with errors_stop_all_ranks():
             batches = list(source.micro_batches(self._layout, multiple_of=stages))
         measures, _ = evaluate_step(self._chunks, self._objective, batches, self._context)
-        if "loss" in measures:
+        if self._objective.loss_is_per_token:
             measures["perplexity"] = math.exp(min(measures["loss"], 50.0))  # a larger one says nothing
         return measures

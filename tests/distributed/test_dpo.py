@@ -198,6 +198,7 @@ def test_score_and_optimise(recipe: tuple[Path, list[str], list[str]], tmp_path:
     assert [four[step] for step in range(1, 9)] == pytest.approx([one[step] for step in range(1, 9)], rel=1e-4)
     for name in ("margin", "accuracy", "kl_estimate", "log_prob_chosen", "loss"):
         assert set(figures(tmp_path / "one", f"validation/held_out/{name}")) == {0, 4, 8}
+    assert figures(tmp_path / "one", "validation/held_out/perplexity") == {}, "of a loss that is not per token"
 
 
 def test_scores_of_something_else_are_refused(recipe: tuple[Path, list[str], list[str]], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from megatron.core.optimizer import ChainedOptimizer
 
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.models.wrapping import wrap_data_parallel
@@ -90,6 +91,7 @@ def state_outside_the_optimizer(run: Run) -> list[str]:
     batches = micro_batches(random_rows(4, 16, 500, 0), model.context, rows=1)
     train_step(chunks, optimizer, LanguageModelling(model.context), batches, model.context)
     saved = full_state(model.chunks, optimizer, is_loading=False)["optimizer"]["param_state"]
+    assert isinstance(optimizer, ChainedOptimizer)
     states = [state for part in optimizer.chained_optimizers for state in part.optimizer.state.values()]
     own = {value.data_ptr() for state in states for value in state.values() if isinstance(value, torch.Tensor)}
     own |= {parameter.data_ptr() for group in optimizer.param_groups for parameter in group["params"]}

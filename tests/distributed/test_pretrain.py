@@ -28,6 +28,7 @@ OTHER_LAYOUTS = {
     "DP=4": (4, []),
     "PP=2 virtual": (2, ["parallel.pipeline_model_parallel_size=2",
                          "parallel.virtual_pipeline_model_parallel_size=2"]),
+    "PP=2 uneven": (2, ["parallel.pipeline_model_parallel_size=2", "parallel.num_layers_in_last_pipeline_stage=1"]),
     "CP=2": (2, ["parallel.context_parallel_size=2"]),
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Two-step supervised fine-tuning of a real model on real conversations, through the real command line.
 
-    python tools/benchmarks/sft_real_run.py --data DIR --model DIR [--steps 16]
+    python tools/benchmarks/sft_real_run.py --data DIR --model DIR [--steps 24]
 
 DIR of --data holds the public data sets that examples/quickstart/lay_out_shared_data.py reads, DIR of --model
 SmolLM2-135M-Instruct. Step 1 mixes social and general conversations evenly, step 2 begins with its weights and
@@ -30,9 +30,10 @@ SOURCES = {"social": CAPABILITIES, "general": ("general",)}
 SOCIAL_SHARE = {"step1": 0.5, "step2": 0.8}
 CONVERSATIONS = 900  # of each capability
 HELD_OUT = 48  # of each source: all of them are validated on
-SEQ_LENGTH, ROWS = 1024, 2
+SEQ_LENGTH, ROWS = 1024, 4
 VALIDATION_ROWS = 64  # more than they fill
-LR = 1e-4
+# Step 2 begins where the rate of step 1 has run out: as high a rate again would first undo some of it.
+LR = {"step1": 5e-5, "step2": 3e-5}
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of public data sets")
     parser.add_argument("--model", type=Path, required=True, help="SmolLM2-135M-Instruct")
-    parser.add_argument("--steps", type=int, default=16, help="optimizer steps of each of the two steps")
+    parser.add_argument("--steps", type=int, default=24, help="optimizer steps of each of the two steps")
     parser.add_argument("--notes", default="", help="added to the result, for example that the machine was busy")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +104,7 @@ def fine_tune(step: str, init_from: Path, tokenizer: Path, steps: int, folder: P
         f"data.validation_rows={VALIDATION_ROWS}",
         f"training.global_batch_size={ROWS}",
         f"training.train_steps={steps}",
-        f"optimizer.lr={LR}",
+        f"optimizer.lr={LR[step]}",
         "optimizer.warmup_share=0.1",
         "optimizer.weight_decay=0.01",
         "metrics.log_interval=4",

@@ -9,7 +9,7 @@ import pytest
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.architecture import parse_architecture, read_architecture
-from megatron_redone.models.layout import check_layout, padded_vocab_size
+from megatron_redone.models.layout import check_layout, layers_of_stages, padded_vocab_size
 from tests.helpers import hf_models
 
 
@@ -74,6 +74,21 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
             64,
             r"4 layers cannot be cut into 8 equal pieces \(pipeline 2 x virtual 4\)",
         ),
+        (
+            {"pipeline_model_parallel_size": 3, "num_layers_in_first_pipeline_stage": 1},
+            64,
+            "with 1 in the first of 3 stages and an equal share in the last, the model's 4 layers cannot be shared out",
+        ),
+        ({"pipeline_model_parallel_size": 2, "num_layers_in_last_pipeline_stage": 4}, 64, "4 in the last"),
+        (
+            {
+                "pipeline_model_parallel_size": 2,
+                "num_layers_in_first_pipeline_stage": 1,
+                "num_layers_in_last_pipeline_stage": 2,
+            },
+            64,
+            "with 1 in the first of 2 stages and 2 in the last",
+        ),
         ({"context_parallel_size": 2}, 66, "66 is not a multiple of 4"),
         ({"tensor_model_parallel_size": 2, "sequence_parallel": True}, 65, "65 does not divide into 2 parts"),
     ],
@@ -86,6 +101,19 @@ def test_a_layout_that_does_not_fit_is_refused(parallel: dict[str, Any], seq_len
 def test_a_layout_that_fits_is_accepted() -> None:
     sizes = {"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 2, "context_parallel_size": 2}
     check_layout(parse_architecture(qwen2()), ParallelConfig(**sizes, sequence_parallel=True), 64)
+
+
+@pytest.mark.parametrize(
+    ("stages", "first", "last", "counts"),
+    [(1, None, None, [4]), (2, None, None, [2, 2]), (2, None, 1, [3, 1]), (2, 1, 3, [1, 3]), (3, 2, None, [2, 1, 1])],
+)
+def test_layers_of_pipeline_stages(stages: int, first: int | None, last: int | None, counts: list[int]) -> None:
+    parallel = ParallelConfig(
+        pipeline_model_parallel_size=stages,
+        num_layers_in_first_pipeline_stage=first,
+        num_layers_in_last_pipeline_stage=last,
+    )
+    assert layers_of_stages(parse_architecture(qwen2()), parallel) == counts
 
 
 def test_a_sliding_window_counts_only_where_it_is_switched_on() -> None:
