@@ -69,6 +69,6 @@ class _SwiGLU(torch.autograd.Function):
         gate, up = gate_and_up.chunk(2, dim=-1)
         grad = torch.empty_like(gate_and_up)
         grad_gate, grad_up = grad.chunk(2, dim=-1)
-        torch.mul(grads[0], torch.nn.functional.silu(gate), out=grad_up)
-        grad_gate.copy_(torch.ops.aten.silu_backward(grads[0] * up, gate))
+        torch.ops.aten.silu.out(gate, out=grad_up).mul_(grads[0])
+        torch.ops.aten.silu_backward.grad_input(grads[0] * up, gate, grad_input=grad_gate)
         return grad

@@ -1,6 +1,6 @@
 """Two-step supervised fine-tuning of a real model on real conversations, through the real command line.
 
-    python tools/benchmarks/sft_real_run.py --data DIR --model DIR [--steps 24]
+    python tools/benchmarks/sft_real_run.py --data DIR --model DIR [--steps 16]
 
 DIR of --data holds the public data sets that examples/quickstart/lay_out_shared_data.py reads, DIR of --model
 SmolLM2-135M-Instruct. Step 1 mixes social and general conversations evenly, step 2 begins with its weights and
@@ -30,7 +30,7 @@ SOURCES = {"social": CAPABILITIES, "general": ("general",)}
 SOCIAL_SHARE = {"step1": 0.5, "step2": 0.8}
 CONVERSATIONS = 900  # of each capability
 HELD_OUT = 48  # of each source: all of them are validated on
-SEQ_LENGTH, ROWS = 1024, 4
+SEQ_LENGTH, ROWS = 1024, 2
 VALIDATION_ROWS = 64  # more than they fill
 # Step 2 begins where the rate of step 1 has run out: as high a rate again would first undo some of it.
 LR = {"step1": 5e-5, "step2": 3e-5}
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of public data sets")
     parser.add_argument("--model", type=Path, required=True, help="SmolLM2-135M-Instruct")
-    parser.add_argument("--steps", type=int, default=24, help="optimizer steps of each of the two steps")
+    parser.add_argument("--steps", type=int, default=16, help="optimizer steps of each of the two steps")
     parser.add_argument("--notes", default="", help="added to the result, for example that the machine was busy")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
