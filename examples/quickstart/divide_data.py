@@ -5,7 +5,7 @@
 Writes train/ and held_out/, each with conversations/<name>.jsonl and preferences/pairs.jsonl as in the data folder,
 and train/questions.jsonl: some of the conversations to learn from whose question has a closed set of answers, with
 that set. (`redone curate` holds posts out itself.) Records with the same question stay on the same side; a hash of the
-question decides which.
+question decides which. Of a large set of pairs some are left out, which is printed.
 """
 
 import argparse
@@ -25,6 +25,8 @@ HELD_OUT_SHARE = 0.2
 MOST_ANSWERS = 12
 LEAST_QUESTIONS = 6
 MOST_QUESTIONS = 60
+# Every pair is read by the reference model, those held out by every model that is evaluated: a second or two each.
+MOST_PAIRS = {"train": 64, "held_out": 40}
 
 
 def main() -> None:
@@ -39,11 +41,16 @@ def main() -> None:
     questions: list[Record] = []
     for file in files:
         name = file.relative_to(options.data)
-        train, held_out = divide(read(file))
+        records = read(file)
+        train, held_out = divide(records)
+        if name.parts[0] == "preferences":
+            train, held_out = train[: MOST_PAIRS["train"]], held_out[: MOST_PAIRS["held_out"]]
         write(options.to / "train" / name, train)
         write(options.to / "held_out" / name, held_out)
         questions += closed_questions(train)
-        print(f"{name}: {len(train):,} to learn from, {len(held_out):,} held out")
+        left_out = len(records) - len(train) - len(held_out)
+        told = f", {left_out:,} left out: the quickstart is to be quick" if left_out else ""
+        print(f"{name}: {len(train):,} to learn from, {len(held_out):,} held out{told}")
     chosen = sorted(questions, key=digest)[:MOST_QUESTIONS]
     write(options.to / "train" / "questions.jsonl", chosen)
     print(f"questions.jsonl: {len(chosen):,} of {len(questions):,} to learn from with a closed set of answers")

@@ -57,7 +57,7 @@ ITEM_F1 = Measure(name="item_f1", title="F1 of items", top=lambda result: result
 
 _MEASURES = {
     Kind.held_out: [BITS_PER_BYTE],
-    Kind.preferences: [PREFERENCE_ACCURACY, PREFERENCE_ACCURACY_PER_TOKEN],
+    Kind.preferences: [PREFERENCE_ACCURACY_PER_TOKEN, PREFERENCE_ACCURACY],
     Kind.conversations: [EXACT_MATCH, ITEM_F1],
 }
 MEASURES = {measure.name: measure for measures in _MEASURES.values() for measure in measures}

@@ -37,8 +37,6 @@ REPOSITORY = Path(__file__).parents[2]
 QUICKSTART = Path("examples", "quickstart")
 TRAINING = {"pretrain", "sft", "dpo"}
 SAMPLING_S = 0.25
-# More steps than on the sample data, of which there is less.
-SHARED_DATA_OVERRIDES = "overrides=[]"
 
 
 def main() -> None:
@@ -82,7 +80,7 @@ def from_clean_clone(clone: Path) -> dict[str, float]:
 def on_other_data(clone: Path, data: Path) -> dict[str, float]:
     """What the stages bring on a larger corpus."""
     work = clone.parent / "other_data"
-    seconds, peak, _ = watch(start(clone, "--data", str(data), "--work", str(work), SHARED_DATA_OVERRIDES))
+    seconds, peak, _ = watch(start(clone, "--data", str(data), "--work", str(work)))
     return {
         "shared_data_seconds": seconds,
         "shared_data_peak_rss_mb": peak,
