@@ -1,4 +1,4 @@
-"""Runs an objective over the micro-batches of a step."""
+"""Runs a forward step over the micro-batches of a step."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,12 +6,12 @@ from itertools import pairwise
 import torch
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
-from megatron_redone.objectives.objective import Batch, Objective, Report
+from megatron_redone.objectives.objective import Batch, ForwardStep, Report
 
 
 def run_micro_batches(
     chunks: Sequence[torch.nn.Module],
-    objective: Objective,
+    forward_step: ForwardStep,
     batches: Sequence[Batch],
     forward_only: bool,
 ) -> list[Report]:
@@ -19,12 +19,12 @@ def run_micro_batches(
 
     Args:
         chunks: This rank's pieces.
-        objective: Makes the loss.
+        forward_step: Of an objective.
         batches: This data-parallel rank's micro-batches, all of one shape, as many as on the other ranks.
         forward_only: Leaves out the backward pass.
 
     Returns:
-        What the objective reported of each, in order; on the last stage only.
+        What its loss function reported of each, in order; on the last stage only.
     """
     rows, length = batches[0]["tokens"].shape
     assert all(a["tokens"].shape == b["tokens"].shape for a, b in pairwise(batches)), "micro-batches differ in shape"
@@ -32,7 +32,7 @@ def run_micro_batches(
     iterators = [iter(batches) for _ in chunks]
     alone = len(chunks) == 1
     return get_forward_backward_func()(
-        forward_step_func=objective.forward_step,
+        forward_step_func=forward_step,
         data_iterator=iterators[0] if alone else iterators,
         model=chunks[0] if alone else list(chunks),
         num_microbatches=len(batches),

@@ -18,6 +18,10 @@ LossFunction = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, Report
 """Output of the last stage to (sum to be minimised, int32 number of terms that it is divided by, report)."""
 
 
+ForwardStep = Callable[[Iterator[Batch], torch.nn.Module], tuple[torch.Tensor, LossFunction]]
+"""Takes the next micro-batch through one piece of the model."""
+
+
 class Objective(Protocol):
     """One way of making a loss from a model and a micro-batch.
 

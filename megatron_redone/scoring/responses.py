@@ -57,7 +57,7 @@ def score_pairs(
         Sums in nats, float32 [count, 2], and tokens, int32 [count, 2], of chosen and rejected, the same on all
         ranks; NaN and 0 for a pair that no micro-batch holds.
     """
-    reports = run_micro_batches(chunks, _Scores(context, packed_by_kernel), batches, forward_only=True)
+    reports = run_micro_batches(chunks, _Scores(context, packed_by_kernel).forward_step, batches, forward_only=True)
     # Sums, tokens, and whether a rank has scored the pair.
     table = torch.zeros(count, 5, dtype=torch.float64)
     for report in reports if context.is_last_stage and context.context_rank == 0 else []:

@@ -55,7 +55,7 @@ def train_step(
     for chunk in chunks:
         chunk.zero_grad_buffer()
     optimizer.zero_grad()
-    reports = run_micro_batches(chunks, objective, batches, forward_only=False)
+    reports = run_micro_batches(chunks, objective.forward_step, batches, forward_only=False)
     grad_norm, skipped = _apply_gradients(optimizer)
     measures, terms = _reduce(reports, context)
     return StepResult(measures=measures, terms=terms, grad_norm=grad_norm, skipped=skipped)
@@ -72,7 +72,7 @@ def evaluate_step(
 
     The pieces are to be in evaluation mode; averages over several calls weigh by the second result.
     """
-    return _reduce(run_micro_batches(chunks, objective, batches, forward_only=True), context)
+    return _reduce(run_micro_batches(chunks, objective.forward_step, batches, forward_only=True), context)
 
 
 def _apply_gradients(optimizer: MegatronOptimizer) -> tuple[float, bool]:
