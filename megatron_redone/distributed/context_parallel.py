@@ -2,14 +2,18 @@
 
 A row of S tokens is cut into 2C chunks for C ranks; rank r holds chunks r and 2C-1-r. Under causal
 attention every rank then has the same amount of work: an early chunk and a late one.
+Transformer Engine's kernel for packed rows wants every segment cut so by itself, which is first padded for it.
 
 Shapes: B batch, S tokens of the whole row, L = S/C tokens of this rank, G heads, D head size.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+PADDING = -1
 
 
 def chunks_of(rank: int, size: int) -> tuple[int, int]:
@@ -33,6 +37,53 @@ def split_sequence(tensor_BS: torch.Tensor, rank: int, size: int) -> torch.Tenso
     pieces = tensor_BS.chunk(2 * size, dim=1)
     assert len(pieces) == 2 * size and tensor_BS.shape[1] % (2 * size) == 0
     return torch.cat([pieces[chunk] for chunk in chunks_of(rank, size)], dim=1)
+
+
+def share_of_row(length: int, rank: int, size: int) -> torch.Tensor:
+    """The places of a row that a rank holds, int64 [L]."""
+    return split_sequence(torch.arange(length)[None], rank, size)[0]
+
+
+def share_of_segments(
+    borders: list[int], rank: int, size: int, total_multiple: int = 1
+) -> tuple[torch.Tensor, list[int]]:
+    """The places of a packed row that a rank holds where each segment is padded and shared by itself.
+
+    Args:
+        borders: Where segments begin and end, n + 1 numbers from 0 to the row's length.
+        rank: The context-parallel rank.
+        size: The number of ranks.
+        total_multiple: What the padded row's length is to be a multiple of, besides `2 * size`.
+
+    Returns:
+        Places in the row, int64 [L], with `PADDING` where a segment is padded; and the borders of the padded
+        segments, of all ranks together. Padding lies behind a segment's tokens, which therefore do not see it; a
+        segment of padding alone may come last.
+    """
+    unit, shares, padded = 2 * size, [], [0]
+    for begin, end in pairwise(borders):
+        if begin < end:
+            shares.append(_padded_share(begin, end, _up(end - begin, unit), rank, size))
+            padded.append(padded[-1] + _up(end - begin, unit))
+    rest = _up(padded[-1], unit * total_multiple) - padded[-1]
+    if rest:
+        shares.append(torch.full((rest // size,), PADDING))
+        padded.append(padded[-1] + rest)
+    return torch.cat(shares), padded
+
+
+def _up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _padded_share(begin: int, end: int, length: int, rank: int, size: int) -> torch.Tensor:
+    places = begin + share_of_row(length, rank, size)
+    return places.masked_fill(places >= end, PADDING)
+
+
+def take_places(tensor_BS: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """What stands at given places of rows: [B, S] and int64 [L] to [B, L], zero for `PADDING`."""
+    return tensor_BS[:, places.clamp(min=0)] * (places != PADDING)
 
 
 def gather_sequence(tensor_LBGD: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:

@@ -2,6 +2,21 @@
 
 from megatron.core.transformer.transformer_config import TransformerConfig
 
+from megatron_redone.errors import UserError
+
+
+def refuse_tensor_overlap(config: TransformerConfig) -> None:
+    """Stops a run whose micro-batches differ in length: the buffers have one.
+
+    Raises:
+        UserError: `tp_comm_overlap` is on.
+    """
+    if config.tp_comm_overlap:
+        raise UserError(
+            "parallel.tp_comm_overlap: needs micro-batches of one length, which rows of pairs are not, nor packed rows "
+            "under context parallelism; leave it false"
+        )
+
 
 def start_tensor_overlap(config: TransformerConfig, tokens: int) -> None:
     """Makes them, where `tp_comm_overlap` is on; before the first forward pass, on all ranks.

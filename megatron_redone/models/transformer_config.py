@@ -74,6 +74,12 @@ def transformer_config(
         # With two stages both neighbours are one process, and batched messages to it get mixed up in silence.
         overlap_p2p_comm=parallel.virtual_pipeline_model_parallel_size is not None,
         batch_p2p_comm=parallel.virtual_pipeline_model_parallel_size is None,
+        # Transformer Engine's packed rows are padded for context parallelism, each to a length of its own.
+        variable_seq_lengths=(
+            backend is Backend.transformer_engine
+            and parallel.context_parallel_size > 1
+            and parallel.pipeline_model_parallel_size > 1
+        ),
         # Adds weight gradients within the matrix product, where a kernel for it is there.
         gradient_accumulation_fusion=layers._grad_accum_fusion_available,
         tp_comm_overlap=parallel.tp_comm_overlap,

@@ -4,7 +4,7 @@ import torch
 
 from megatron_redone.distributed.collectives import sum_over_differentiably
 from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.distributed.context_parallel import split_sequence
+from megatron_redone.distributed.context_parallel import take_places
 from megatron_redone.objectives.language_modelling import model_losses
 from megatron_redone.objectives.objective import Batch
 from megatron_redone.objectives.row_batch import place_rows
@@ -16,7 +16,7 @@ class Responses:
     def __init__(self, batch: Batch, context: ParallelContext, packed_by_kernel: bool) -> None:
         """Takes the micro-batch, whole and on the CPU."""
         self._rows = place_rows(batch, context, packed_by_kernel)
-        mine = split_sequence(batch["responses"], context.context_rank, context.config.context_parallel_size)
+        mine = take_places(batch["responses"], self._rows.places)
         self._responses, self._context = mine.to(context.device), context
         self.lengths = batch["response_lengths"].to(context.device)
 

@@ -7,17 +7,17 @@ import torch
 from megatron.core.packed_seq_params import PackedSeqParams
 
 from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.distributed.context_parallel import split_sequence
+from megatron_redone.distributed.context_parallel import share_of_row, share_of_segments, take_places
 from megatron_redone.distributed.row_layout import RowLayout
-from megatron_redone.errors import UserError
 from megatron_redone.objectives.objective import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """A micro-batch on this rank: L = S / context ranks tokens of each of B rows.
+    """A micro-batch on this rank: L = S / context ranks tokens of each of B rows, more where segments are padded.
 
     Attributes:
+        places: int64 [L], which places of the whole row these are; `PADDING` for none.
         tokens: int64 [B, L].
         labels: int64 [B, L].
         loss_mask: float32 [B, L], 0 or 1.
@@ -25,6 +25,7 @@ class Rows:
         layout: What attention must know beyond that.
     """
 
+    places: torch.Tensor
     tokens: torch.Tensor
     labels: torch.Tensor
     loss_mask: torch.Tensor
@@ -40,13 +41,15 @@ def place_rows(batch: Batch, context: ParallelContext, kernel: bool = False) -> 
         context: This rank's place.
         kernel: Whether attention is Transformer Engine's; then rows are packed in its format.
     """
-    layout = _kernel_layout(batch, context) if kernel else _layout(batch, context)
+    places, layout = _kernel_layout(batch, context) if kernel else _layout(batch, context)
 
     def place(name: str) -> torch.Tensor:
-        mine = split_sequence(batch[name], context.context_rank, context.config.context_parallel_size)
+        whole = batch[name]
+        mine = whole if context.config.context_parallel_size == 1 else take_places(whole, places)
         return mine.to(context.device, non_blocking=True)
 
     return Rows(
+        places=places,
         tokens=place("tokens"),
         labels=place("labels"),
         loss_mask=place("loss_mask"),
@@ -55,22 +58,14 @@ def place_rows(batch: Batch, context: ParallelContext, kernel: bool = False) -> 
     )
 
 
-def check_isolation(context: ParallelContext, kernel: bool) -> None:
-    """Refuses packed rows where segments could see each other."""
-    if kernel and context.config.context_parallel_size > 1:
-        raise UserError(
-            "packed rows under context_parallel_size > 1 need backend=torch: Transformer Engine's kernel wants every "
-            "segment padded for it"
-        )
-
-
-def _layout(batch: Batch, context: ParallelContext) -> RowLayout | None:
+def _layout(batch: Batch, context: ParallelContext) -> tuple[torch.Tensor, RowLayout | None]:
     size = context.config.context_parallel_size
+    places = share_of_row(batch["tokens"].shape[1], context.context_rank, size)
     borders = _borders(batch) if "cu_seqlens" in batch else None
     if borders is None and size == 1:
-        return None
+        return places, None
     prefixes = [(a, b) for a, b in batch["prefixes"].tolist()] if "prefixes" in batch else []
-    return RowLayout(
+    return places, RowLayout(
         borders=borders,
         prefixes=prefixes if any(a < b for a, b in prefixes) else None,
         context_rank=context.context_rank,
@@ -86,16 +81,28 @@ def _borders(batch: Batch) -> list[int]:
     return borders
 
 
-def _kernel_layout(batch: Batch, context: ParallelContext) -> PackedSeqParams | None:
+def _kernel_layout(batch: Batch, context: ParallelContext) -> tuple[torch.Tensor, PackedSeqParams | None]:
+    size, length = context.config.context_parallel_size, batch["tokens"].shape[1]
     if "cu_seqlens" not in batch:
-        expected = torch.arange(batch["tokens"].shape[1])
+        expected = torch.arange(length)
         assert (batch["position_ids"] == expected).all(), "this backend counts positions from 0 in every row"
-        return None
-    check_isolation(context, kernel=True)
+        return share_of_row(length, context.context_rank, size), None
     assert "prefixes" not in batch or not batch["prefixes"].any(), "Transformer Engine's kernel knows no prefixes"
-    borders = _borders(batch)
+    places, borders = share_of_row(length, 0, 1), _borders(batch)
+    if size > 1:
+        # Sequence parallelism shares what a rank holds among the tensor-parallel ones.
+        sharing = context.config.tensor_model_parallel_size if context.config.sequence_parallel else 1
+        places, borders = share_of_segments(borders, context.context_rank, size, sharing)
     longest = max(b - a for a, b in pairwise(borders))
-    edges = batch["cu_seqlens"].to(context.device, torch.int32)
-    return PackedSeqParams(
-        qkv_format="thd", cu_seqlens_q=edges, cu_seqlens_kv=edges, max_seqlen_q=longest, max_seqlen_kv=longest
+    edges = torch.tensor(borders, dtype=torch.int32, device=context.device)
+    # Under context parallelism the kernel asks where segments begin in the padded row, and takes no for an error.
+    padded = edges if size > 1 else None
+    return places, PackedSeqParams(
+        qkv_format="thd",
+        cu_seqlens_q=edges,
+        cu_seqlens_kv=edges,
+        max_seqlen_q=longest,
+        max_seqlen_kv=longest,
+        cu_seqlens_q_padded=padded,  # type: ignore[arg-type]
+        cu_seqlens_kv_padded=padded,  # type: ignore[arg-type]
     )

@@ -31,7 +31,6 @@ from megatron_redone.formats.reference_scores import (
 from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.layout import check_layout
-from megatron_redone.objectives.row_batch import check_isolation
 from megatron_redone.scoring.responses import score_pairs
 from megatron_redone.stages.initial_weights import InitialWeights, find_initial_weights
 from megatron_redone.stages.model_vocabulary import find_tokenizer, model_vocabulary
@@ -144,7 +143,6 @@ def _begun(path: Path, stream: PairStream, model: str) -> ReferenceScores:
 def _build(config: ScoreReferenceConfig, context: ParallelContext, inputs: _Inputs) -> Model:
     model = build_model(inputs.architecture, config.model, context)
     with errors_stop_all_ranks():
-        check_isolation(context, model.backend is Backend.transformer_engine)
         if config.share_prompt and model.backend is Backend.transformer_engine:
             raise UserError("share_prompt: needs model.backend=torch")
     inputs.initial.fill(model)

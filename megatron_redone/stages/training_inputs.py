@@ -41,7 +41,7 @@ class Task:
         objective: Makes the objective of a context; the flag says whether attention is Transformer Engine's.
         identity: What decides which tokens sample number n holds; paths are left out, as data may be moved.
         train_steps: Steps of the run.
-        segments: Whether rows hold segments that must not see each other.
+        lengths_vary: Whether Transformer Engine gets micro-batches of different lengths.
         description: Lines that tell a person about the data.
     """
 
@@ -51,7 +51,7 @@ class Task:
     objective: Callable[[ParallelContext, bool], Objective]
     identity: dict[str, Any]
     train_steps: int
-    segments: bool
+    lengths_vary: bool
     description: Sequence[str]
 
 

@@ -8,6 +8,7 @@ Prints what the stand-ins were called with in each case, as JSON.
 import json
 import sys
 from enum import Enum
+from types import SimpleNamespace
 from typing import Any
 
 from tests.helpers import te_stand_ins
@@ -24,7 +25,6 @@ from megatron_redone.distributed import cpu_platform  # noqa: E402
 cpu_platform.install()
 
 from megatron.core import parallel_state  # noqa: E402
-from megatron.core.packed_seq_params import PackedSeqParams  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
 from megatron_redone.distributed.random import seed_all  # noqa: E402
@@ -33,6 +33,7 @@ from megatron_redone.models.backends import block_spec  # noqa: E402
 from megatron_redone.models.gpt import make_chunk  # noqa: E402
 from megatron_redone.models.tensor_overlap import start_tensor_overlap  # noqa: E402
 from megatron_redone.models.transformer_config import transformer_config  # noqa: E402
+from megatron_redone.objectives.row_batch import place_rows  # noqa: E402
 
 SHAPE = {
     **{"model_type": "qwen2", "hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4},
@@ -81,12 +82,13 @@ def _model(keys: dict[str, Any]) -> ModelConfig:
 
 
 def _forward(chunk: Any, parallel: ParallelConfig, packed: bool) -> None:
-    tokens = torch.zeros(1, LENGTH // parallel.context_parallel_size, dtype=torch.long)
-    edges = torch.tensor([0, LENGTH // 2, LENGTH], dtype=torch.int32)
-    layout = PackedSeqParams(
-        qkv_format="thd", cu_seqlens_q=edges, cu_seqlens_kv=edges, max_seqlen_q=LENGTH, max_seqlen_kv=LENGTH
-    )
-    chunk(tokens, tokens, None, packed_seq_params=layout if packed else None)
+    batch = {name: torch.zeros(1, LENGTH, dtype=torch.long) for name in ("tokens", "labels", "loss_mask")}
+    batch["position_ids"] = torch.arange(LENGTH)[None]
+    if packed:
+        batch["cu_seqlens"] = torch.tensor([0, LENGTH // 2 - 1, LENGTH], dtype=torch.int32)
+    context: Any = SimpleNamespace(config=parallel, context_rank=0, device=torch.device("cpu"))
+    rows = place_rows(batch, context, kernel=True)
+    chunk(rows.tokens, rows.position_ids, None, packed_seq_params=rows.layout)
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bf16": {"parallel": {}, "model": {}},
     "packed": {"parallel": {}, "model": {}, "packed": True},
     "context": {"parallel": {"context_parallel_size": 2}, "model": {}},
+    "packed_context": {"parallel": {"context_parallel_size": 2}, "model": {}, "packed": True},
     "overlap": {"parallel": {**TP_SP, "tp_comm_overlap": True}, "model": {"precision": "fp8"}},
     "pipeline": {"parallel": {"pipeline_model_parallel_size": 2}, "model": {"precision": "fp8"}},
     "delayed": {
@@ -82,6 +83,17 @@ def test_context_parallel(built: dict[str, dict[str, Any]]) -> None:
         assert given["cp_comm_type"] == "p2p"
         assert len(given["cp_global_ranks"]) == 2
     assert all("cp_group" not in given for given in _calls(built["bf16"], "DotProductAttention"))
+
+
+def test_packed_rows_under_context_parallelism(built: dict[str, dict[str, Any]]) -> None:
+    """Segments of 31 and 33 places are padded to 32 and 36, of which a rank holds half."""
+    attention = _calls(built["packed_context"], "DotProductAttention.forward")
+    assert len(attention) == 4
+    for given in attention:
+        assert given["qkv_format"] == "thd" and given["query_layer"][0] == 34 and given["max_seqlen_q"] == 36
+        assert given["cu_seqlens_q_padded"] == given["cu_seqlens_kv_padded"] == [3]
+    rope = _calls(built["packed_context"], "apply_rotary_pos_emb")
+    assert rope and all(given["cp_size"] == 2 for given in rope)
 
 
 def test_tensor_parallel_and_its_overlap(built: dict[str, dict[str, Any]]) -> None:

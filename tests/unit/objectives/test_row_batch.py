@@ -1,26 +1,65 @@
-"""What is refused before rows reach a model."""
+"""What rows become on their way to a model, and what is refused there."""
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
-from megatron_redone.errors import UserError
-from megatron_redone.objectives.row_batch import check_isolation, place_rows
+from megatron_redone.distributed.context_parallel import PADDING
+from megatron_redone.objectives.row_batch import place_rows
 from tests.helpers.runs import packed_row, random_rows
 
 
-def context(size: int = 1, rank: int = 0) -> Any:
-    config = SimpleNamespace(context_parallel_size=size)
+def context(size: int = 1, rank: int = 0, tensor: int = 1) -> Any:
+    config = SimpleNamespace(
+        context_parallel_size=size, tensor_model_parallel_size=tensor, sequence_parallel=tensor > 1
+    )
     return SimpleNamespace(context_rank=rank, device=torch.device("cpu"), config=config)
 
 
-def test_transformer_engine_refuses_packed_rows_under_context_parallelism() -> None:
-    check_isolation(context(1), kernel=True)
-    check_isolation(context(2), kernel=False)
-    with pytest.raises(UserError, match="need backend=torch"):
-        place_rows(packed_row([3, 5], 100, 0), context(2), kernel=True)
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: list[int]) -> torch.Tensor:
+    """Causal attention [S, D] of each segment by itself."""
+    parts = [[side[a:b][None] for side in (query, key, value)] for a, b in itertools.pairwise(borders)]
+    return torch.cat([torch.nn.functional.scaled_dot_product_attention(*part, is_causal=True)[0] for part in parts])
+
+
+@pytest.mark.parametrize(("size", "tensor"), [(2, 1), (4, 1), (2, 4)])
+def test_segments_are_padded_and_shared_for_transformer_engines_kernel(size: int, tensor: int) -> None:
+    """Ranks together hold every place once, and attention over the padded segments is what it was at those places."""
+    lengths = [3, 16, 1, 9]
+    batch = packed_row(lengths, 100, 0)
+    ranks = [place_rows(batch, context(size, rank, tensor), kernel=True) for rank in range(size)]
+    layout = ranks[0].layout
+    assert layout is not None and layout.qkv_format == "thd"
+    borders = layout.cu_seqlens_q.tolist()
+    assert borders == layout.cu_seqlens_kv_padded.tolist() and layout.max_seqlen_q == max(numpy.diff(borders))
+    assert all(edge % (2 * size) == 0 for edge in borders) and borders[-1] % (2 * size * tensor) == 0
+    assert {rows.tokens.shape for rows in ranks} == {(1, borders[-1] // size)}
+
+    # Back together as the kernel's ranks exchange them: of each segment, chunk r and chunk 2C-1-r of rank r.
+    whole = torch.full((borders[-1],), PADDING)
+    for rank, rows in enumerate(ranks):
+        begin = 0
+        for first, last in itertools.pairwise(borders):
+            chunk = (last - first) // (2 * size)
+            for number in (rank, 2 * size - 1 - rank):
+                at = first + number * chunk
+                whole[at : at + chunk] = rows.places[begin : begin + chunk]
+                begin += chunk
+    real = whole != PADDING
+    assert whole[real].tolist() == list(range(sum(lengths)))
+    query, key, value = torch.randn(3, sum(lengths), 8)
+    expected = attend(query, key, value, batch["cu_seqlens"].tolist())
+    padded = [torch.where(real[:, None], side[whole.clamp(min=0)], 7.0) for side in (query, key, value)]
+    torch.testing.assert_close(attend(*padded, borders)[real], expected, rtol=0, atol=1e-6)
+
+    for name in ("tokens", "labels", "loss_mask", "position_ids"):
+        for rows in ranks:
+            mine, held = getattr(rows, name)[0], rows.places != PADDING
+            assert torch.equal(mine[held], batch[name][0, rows.places[held]]) and not mine[~held].any()
 
 
 def test_transformer_engine_gets_its_own_packed_format() -> None:
