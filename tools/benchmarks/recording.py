@@ -37,7 +37,7 @@ def record(name: str, metrics: Mapping[str, float], packages: Sequence[str], not
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
         "command": " ".join(["python", *(_from_repository(word) for word in sys.argv)]),
-        "metrics": {key: round(value, 4) for key, value in metrics.items()},
+        "metrics": {key: float(f"{value:.5g}") for key, value in metrics.items()},
         "notes": notes,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
