@@ -9,9 +9,9 @@
 # --ipc=host: NCCL and data workers share memory beyond Docker's 64 MB. On several machines add --network=host and
 # --device=/dev/infiniband --ulimit memlock=-1.
 
-# Python 3.12, PyTorch 2.9, Transformer Engine 2.7 by NVIDIA's release notes; any tag of the last years will do:
-# docker build --build-arg BASE=nvcr.io/nvidia/pytorch:...
-ARG BASE=nvcr.io/nvidia/pytorch:25.09-py3
+# Another tag: docker build --build-arg BASE=nvcr.io/nvidia/pytorch:... megatron-core 0.16 was made for Transformer Engine
+# 2.9 to 2.11; `redone doctor` tells which one an image has.
+ARG BASE=nvcr.io/nvidia/pytorch:25.12-py3
 FROM ${BASE}
 
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -43,7 +43,7 @@ RUN python -m pip install \
       "tensorboard==2.21.0" \
       "tiktoken==0.14.0" \
       "tokenizers==0.23.3" \
-      "transformers==5.23.0" \
+      "transformers==5.24.0" \
       "xxhash==4.1.0" \
       "zstandard==0.25.0"
 

@@ -4,10 +4,12 @@
 #   use_environment EXTRAS        such as dev; the names are in setup.py
 #
 # in the repository's root. It makes the environment, or adds what it lacks, and puts it first on the PATH.
-# PYTHON chooses the interpreter (3.10 or later), REDONE_VENV the environment's folder (default: .venv).
+# PYTHON chooses the interpreter (3.10 or later), REDONE_VENV the environment's folder (default: .venv; `none` takes the
+# environment that is active as it is, as in a container).
 
 use_environment() {
   local extras=$1 python=${PYTHON:-python3} venv=${REDONE_VENV:-.venv} stamp
+  [ "$venv" != none ] || return 0
   case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
     echo "$0: Python 3.10 or later is needed, $("$python" --version) was found; set PYTHON=/path/to/python3" >&2

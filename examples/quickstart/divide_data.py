@@ -20,6 +20,9 @@ from typing import Any
 
 Record = dict[str, Any]
 
+SAMPLE = Path(__file__).parent / "data"
+# What the quickstart's stages read.
+FILES = sorted(str(path.relative_to(SAMPLE)) for path in SAMPLE.glob("*/*.jsonl"))
 HELD_OUT_SHARE = 0.2
 # A task whose questions all begin with the same line has a closed set of answers if it has few for many questions.
 MOST_ANSWERS = 12
@@ -35,9 +38,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with conversations/ and preferences/")
     parser.add_argument("--to", type=Path, required=True, help="the folder to write")
     options = parser.parse_args()
+    if missing := [name for name in FILES if not (options.data / name).is_file()]:
+        sys.exit(f"divide_data.py: {options.data} lacks {', '.join(missing)}; it is to be laid out as {SAMPLE} is")
     files = sorted([*options.data.glob("conversations/*.jsonl"), *options.data.glob("preferences/*.jsonl")])
-    if not files:
-        sys.exit(f"divide_data.py: {options.data} has no conversations/*.jsonl and no preferences/*.jsonl")
     questions: list[Record] = []
     for file in files:
         name = file.relative_to(options.data)
@@ -51,6 +54,11 @@ def main() -> None:
         left_out = len(records) - len(train) - len(held_out)
         told = f", {left_out:,} left out: the quickstart is to be quick" if left_out else ""
         print(f"{name}: {len(train):,} to learn from, {len(held_out):,} held out{told}")
+    if not questions:
+        sys.exit(
+            "divide_data.py: no task of conversations/ has a closed set of answers, of which wrong ones are taken: "
+            f"{LEAST_QUESTIONS} or more questions with the same first line, and 2 to {MOST_ANSWERS} different answers"
+        )
     chosen = sorted(questions, key=digest)[:MOST_QUESTIONS]
     write(options.to / "train" / "questions.jsonl", chosen)
     print(f"questions.jsonl: {len(chosen):,} of {len(questions):,} to learn from with a closed set of answers")

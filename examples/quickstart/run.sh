@@ -4,12 +4,15 @@
 # with 8 GB, of which a few minutes are downloads. Run it again: what is done is not done twice.
 #
 #   bash examples/quickstart/run.sh                  SmolLM2-135M and the sample data of this folder
-#   bash examples/quickstart/run.sh --model DIR      another Hugging Face directory, such as Qwen2.5-0.5B
+#   bash examples/quickstart/run.sh --model DIR      another Hugging Face directory, such as Qwen2.5-0.5B: of 14 layers or
+#                                                    more, with <|im_end|> in its vocabulary and a chat template (else
+#                                                    change `parallel` in the files of this folder, and export.yaml)
 #   bash examples/quickstart/run.sh --data DIR       another corpus, laid out as data/ is (lay_out_shared_data.py)
 #   bash examples/quickstart/run.sh --work DIR       where everything is written (default: work/ beside this file)
 #   bash examples/quickstart/run.sh --dry-run        what would run, and why; other arguments go to redone pipeline too
 #
-# PYTHON chooses the interpreter (3.10 or later), REDONE_VENV the environment's folder (default: .venv).
+# PYTHON chooses the interpreter (3.10 or later), REDONE_VENV the environment's folder (default: .venv; `none` takes the
+# environment that is active as it is, as in a container).
 set -euo pipefail
 begin=$(date +%s)
 

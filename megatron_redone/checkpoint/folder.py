@@ -101,9 +101,13 @@ class CheckpointFolder:
 
     def best_value(self, metric: str) -> float | None:
         """The value of the best checkpoint by a metric, or None where there is none."""
+        return None if self.best() is None else self._read_best().get(metric)
+
+    def best(self) -> Path | None:
+        """The best checkpoint, or None where there is none."""
         best = self._read_best()
-        there = "step" in best and self.of_step(best["step"]).is_dir()
-        return best.get(metric) if there else None
+        found = self.of_step(best["step"]) if "step" in best else None
+        return found if found is not None and found.is_dir() else None
 
     def _read_best(self) -> dict[str, Any]:
         file = self.path / _BEST

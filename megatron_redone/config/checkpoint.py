@@ -16,7 +16,9 @@ class CheckpointConfig:
     keep_every: int | None = key("checkpoints at multiples of this step stay as well; null for none", None)
     resume: bool = key("go on from the newest checkpoint where there is one; false refuses such a folder", True)
     best_metric: str | None = key(
-        "the checkpoint that is best by this figure stays as well, for example validation/social/loss", None
+        "the checkpoint that is best by this figure stays as well, for example validation/social/loss; init_from and "
+        "export-hf take it as RUN/best",
+        None,
     )
     accept_changed_data: bool = key("resume although the blend, its seed or its files are not those of before", False)
 

@@ -5,32 +5,36 @@ from pathlib import Path
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.errors import UserError
 
+_BEST = "best"
 _MEGATRON_LATEST = "latest_checkpointed_iteration.txt"
 
 
 def find_checkpoint(path: Path) -> Path:
-    """A distributed checkpoint: the folder itself, or the newest one of a run's folder or of Megatron-LM's.
+    """A distributed checkpoint: the folder itself, or what a run's folder or Megatron-LM's stands for.
 
     Raises:
         UserError: there is none.
     """
     if (path / ".metadata").is_file():
         return path
-    latest = newest_of_run(path) or _megatron_latest(path)
-    if latest is None:
+    found = checkpoint_of_run(path) or _megatron_latest(path)
+    if found is None:
         raise UserError(
             f"checkpoint: {path} is no distributed checkpoint, and no run's folder with one (it has no .metadata)"
         )
-    return latest
+    return found
 
 
-def newest_of_run(path: Path) -> Path | None:
-    """The newest complete checkpoint in the folder of a run, or of its checkpoints; None where there is none."""
-    for folder in (path, path / "checkpoints"):
-        latest = CheckpointFolder(folder).latest()
-        if latest is not None:
-            return latest
-    return None
+def checkpoint_of_run(path: Path) -> Path | None:
+    """The newest complete checkpoint of a run's folder, or of its checkpoints'; None where there is none.
+
+    `RUN/best` stands for the one that `checkpoint.best_metric` has kept.
+    """
+    wants_best = path.name == _BEST and not path.exists()
+    run = path.parent if wants_best else path
+    folders = [CheckpointFolder(folder) for folder in (run, run / "checkpoints")]
+    found = (folder.best() if wants_best else folder.latest() for folder in folders)
+    return next((checkpoint for checkpoint in found if checkpoint is not None), None)
 
 
 def _megatron_latest(path: Path) -> Path | None:

@@ -51,6 +51,7 @@ class _Known:
         brings: What it is for.
         required: Whether nothing runs without it.
         get: How to install it.
+        wanted: Its versions, where this project's own requirements do not name them.
         imported: A module whose import shows that it works, where being installed says too little and nothing else
             here would show it.
     """
@@ -59,6 +60,7 @@ class _Known:
     brings: str
     required: bool = False
     get: str = ""
+    wanted: str = ""
     imported: str | None = None
 
 
@@ -73,6 +75,7 @@ _KNOWN = [
     _Known(
         package="transformer-engine", brings="FP8, fused layers and fast attention on CUDA",
         get=f"{_NGC}pip install 'transformer-engine[pytorch]'", imported="transformer_engine.pytorch",
+        wanted=">=2.9,<2.12",  # as megatron-core 0.16's own extra says
     ),
     _Known(
         package="apex", brings="fused optimizer and gradient accumulation on CUDA, where Transformer Engine is not",
@@ -113,7 +116,7 @@ def _inspect(known: _Known) -> Part:
     state, remedy = State.fine, ""
     if found is None:
         state, remedy = State.missing, known.get
-    elif (wanted := _range_of(known.package)) is not None and not wanted.contains(found, prereleases=True):
+    elif (wanted := _range_of(known)) is not None and not wanted.contains(found, prereleases=True):
         state, remedy = (
             State.broken,
             f"this project needs {known.package}{wanted}: pip install '{known.package}{wanted}'",
@@ -152,8 +155,13 @@ def _requirements() -> Iterator[Any]:
             yield requirement
 
 
-def _range_of(package: str) -> Any:
-    return next((requirement.specifier for requirement in _requirements() if requirement.name == package), None)
+def _range_of(known: _Known) -> Any:
+    own = next((requirement.specifier for requirement in _requirements() if requirement.name == known.package), None)
+    if own is not None or not known.wanted:
+        return own
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(known.wanted)
 
 
 def _unmet_requirements() -> Iterator[Part]:

@@ -50,6 +50,10 @@ def _open_task(config: DpoConfig, layout: BatchLayout, vocabulary: Vocabulary) -
 
 
 def _objective(config: DpoConfig, context: ParallelContext, packed_by_kernel: bool) -> PreferenceObjective:
+    if packed_by_kernel and config.data.share_prompt:
+        raise UserError(
+            "data.share_prompt: needs model.backend=torch; Transformer Engine's attention knows no prefixes"
+        )
     return PreferenceObjective(config.loss, context, packed_by_kernel)
 
 

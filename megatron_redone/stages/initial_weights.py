@@ -7,7 +7,7 @@ from megatron_redone.checkpoint.record import hf_folder, is_checkpoint
 from megatron_redone.conversion.hf_load import load_hf_weights
 from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.conversion.hub import find_hf_folder
-from megatron_redone.conversion.locate import newest_of_run
+from megatron_redone.conversion.locate import checkpoint_of_run
 from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.errors import UserError
 from megatron_redone.models.build import Model
@@ -41,12 +41,12 @@ class InitialWeights:
 
 
 def find_initial_weights(name: str) -> InitialWeights:
-    """What a directory, or a name on the Hugging Face hub, is. The folder of a run stands for its newest checkpoint.
+    """What a directory, or a hub name, is. A run stands for its newest checkpoint, RUN/best for its best.
 
     Raises:
         UserError: it is neither a run's checkpoint nor a model's directory.
     """
-    checkpoint = Path(name) if is_checkpoint(Path(name)) else newest_of_run(Path(name))
+    checkpoint = Path(name) if is_checkpoint(Path(name)) else checkpoint_of_run(Path(name))
     if checkpoint is not None:
         return InitialWeights(folder=checkpoint, of_run=True)
     neither = f"init_from: {name} is not the checkpoint of a run, nor a run that has one, and no Hugging Face directory"

@@ -38,7 +38,8 @@ class Task:
         reader: This rank's part of every global batch.
         progress: What the first so many samples took of each source.
         validation: What is validated, source by source.
-        objective: Makes the objective of a context; the flag says whether attention is Transformer Engine's.
+        objective: Makes the objective of a context; the flag says whether attention is Transformer Engine's. Raises a
+            UserError where that cannot do what is asked.
         identity: What decides which tokens sample number n holds; paths are left out, as data may be moved.
         train_steps: Steps of the run.
         lengths_vary: Whether Transformer Engine gets micro-batches of different lengths.

@@ -109,7 +109,8 @@ def _prepare(config: TrainingStageConfig, context: ParallelContext, inputs: Inpu
 
 
 def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, trainee: Trainee) -> None:
-    objective = inputs.task.objective(context, trainee.model.backend is Backend.transformer_engine)
+    with errors_stop_all_ranks():
+        objective = inputs.task.objective(context, trainee.model.backend is Backend.transformer_engine)
     throughput = Throughput(
         flops_per_token=training_flops_per_token(inputs.shape, config.data.seq_length),
         devices=context.world_size,

@@ -144,7 +144,7 @@ def test_two_steps_with_the_best_kept_and_the_second_resumed_on_another_layout(
     assert {path.name for path in (tmp_path / "step1" / "checkpoints").glob("step-*")} == {
         f"step-{step:08d}" for step in steps
     }
-    second = [*keys, blend(folder, 1, 3), f"init_from={tmp_path}/step1/checkpoints/{best['checkpoint']}",
+    second = [*keys, blend(folder, 1, 3), f"init_from={tmp_path}/step1/best",
               "training.train_steps=6", "checkpoint.save_every=3", "checkpoint.keep_last=null"]  # fmt: skip
     sft(2, [*second, f"output_dir={tmp_path}/whole", "parallel.tensor_model_parallel_size=2"])
     resumed = tmp_path / "resumed"

@@ -45,11 +45,11 @@ def test_software_of_this_environment_is_found() -> None:
 def test_a_package_whose_import_fails_is_broken_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The way Transformer Engine fails when it was built for another torch."""
     body = "raise ImportError('undefined symbol: _ZN3c10')"
-    _install(tmp_path, "transformer-engine", "2.4.0", "transformer_engine.pytorch", body)
+    _install(tmp_path, "transformer-engine", "2.11.0", "transformer_engine.pytorch", body)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     part = next(part for part in inspect_software() if part.name == "transformer-engine")
-    assert (part.version, part.state, part.required) == ("2.4.0", State.broken, False)
+    assert (part.version, part.state, part.required) == ("2.11.0", State.broken, False)
     assert part.remedy == "its import fails: ImportError: undefined symbol: _ZN3c10"
 
 

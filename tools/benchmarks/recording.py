@@ -37,7 +37,7 @@ def record(name: str, metrics: Mapping[str, float], packages: Sequence[str], not
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
         "command": " ".join(["python", *(_from_repository(word) for word in sys.argv)]),
-        "metrics": {key: float(f"{value:.5g}") for key, value in metrics.items()},
+        "metrics": {key: _rounded(value) for key, value in metrics.items()},
         "notes": notes,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -71,6 +71,11 @@ def measure(command: Sequence[str]) -> Measured:
     if status:
         raise SystemExit(f"failed with status {status}: {' '.join(command)}")
     return Measured(seconds, usage.ru_maxrss / 1024)
+
+
+def _rounded(value: float) -> float:
+    """Four decimals, or four digits of what is small."""
+    return round(value, 4) if abs(value) >= 0.1 else float(f"{value:.4g}")
 
 
 def _from_repository(word: str) -> str:

@@ -221,7 +221,9 @@ def test_weights_of_the_sum_equal_nemo_aligner(dpo_model: type, mean: bool) -> N
     preference, _ = model.loss_func(*rewards, average_log_probs=mean)
     sft = model.sft_loss_func(responses.policy, labels, average_log_probs=mean)
     actual = ours(settings, responses)
-    assert_same(actual.total.mean(), 0.7 * preference + 0.3 * sft)
+    expected = 0.7 * preference + 0.3 * sft
+    assert_same(actual.total.mean(), expected)
+    assert_same(responses.gradient(actual.total.mean()), responses.gradient(expected))
     assert_same(actual.preference.mean(), preference.detach())
     assert_same(actual.sft.mean(), sft.detach())
 

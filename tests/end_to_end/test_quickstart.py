@@ -1,0 +1,59 @@
+"""examples/quickstart/run.sh, from posts to a report, with a tiny model in the place of the real one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.helpers import hf_folders
+
+RUN = Path(__file__).parents[2] / "examples" / "quickstart" / "run.sh"
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# A tiny model has fewer layers, and a tiny tokenizer makes more tokens of a text.
+CHANGES = {
+    "cpt": {"training.train_steps": 2},
+    "sft1": {"training.train_steps": 2, "data.seq_length": 512},
+    "sft2": {"training.train_steps": 2, "data.seq_length": 512},
+    "reference": {},
+    "dpo": {"training.train_steps": 2, "data.seq_length": 1024},
+}
+UNEVEN = {"parallel.num_layers_in_last_pipeline_stage": "null"}
+
+
+def quickstart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    changes = [f"{stage}.{key}={value}" for stage, keys in CHANGES.items() for key, value in {**keys, **UNEVEN}.items()]
+    options = ["--model", str(folder / "model"), "--work", str(folder / "work"), f"overrides=[{', '.join(changes)}]"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "REDONE_VENV": "none"}
+    return subprocess.run(
+        ["bash", str(RUN), *options, *arguments], capture_output=True, text=True, timeout=600, env=environment
+    )
+
+
+def test_from_posts_to_a_report_and_a_second_call_does_nothing(tmp_path: Path) -> None:
+    model = hf_folders.write(tmp_path / "model", "qwen2_tied")
+    (model / "chat_template.jinja").write_text(TEMPLATE)
+    shown = quickstart(tmp_path)
+    assert shown.returncode == 0, shown.stdout[-2000:] + shown.stderr[-3000:]
+    work = tmp_path / "work"
+    assert "19 of 19 stages run" in shown.stderr and str(work / "report" / "report.html") in shown.stdout
+    assert "Is the post relevant to the query?" in shown.stdout and "Bits per byte" in shown.stdout
+    assert (work / "exports" / "dpo" / "model.safetensors").is_file()
+    evaluated = {
+        figure["model"] for figure in json.loads((work / "evaluation" / "evaluation.json").read_text())["figures"]
+    }
+    assert evaluated == {"base", "cpt", "sft1", "sft2", "dpo"}
+    again = quickstart(tmp_path)
+    assert again.returncode == 0 and "nothing to do: all 19 stages are up to date" in again.stderr
+
+
+def test_a_corpus_that_is_not_laid_out_is_told_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "data").mkdir()
+    shown = quickstart(tmp_path, "--data", str(tmp_path / "data"))
+    assert shown.returncode != 0 and "lacks conversations/content_understanding.jsonl" in shown.stderr
