@@ -5,7 +5,7 @@
 Writes train/ and held_out/, each with conversations/<name>.jsonl and preferences/pairs.jsonl as in the data folder,
 and train/questions.jsonl: some of the conversations to learn from whose question has a closed set of answers, with
 that set. (`redone curate` holds posts out itself.) Records with the same question stay on the same side; a hash of the
-question decides which. Of a large set of pairs some are left out, which is printed.
+question decides which. Of a large set of pairs some are left out, and long ones, which is printed.
 """
 
 import argparse
@@ -30,6 +30,7 @@ LEAST_QUESTIONS = 6
 MOST_QUESTIONS = 60
 # Every pair is read by the reference model, those held out by every model that is evaluated: a second or two each.
 MOST_PAIRS = {"train": 64, "held_out": 40}
+LONGEST_PAIR = 1000  # characters
 
 
 def main() -> None:
@@ -47,6 +48,9 @@ def main() -> None:
         records = read(file)
         train, held_out = divide(records)
         if name.parts[0] == "preferences":
+            train, held_out = (
+                [pair for pair in side if characters(pair) <= LONGEST_PAIR] for side in (train, held_out)
+            )
             train, held_out = train[: MOST_PAIRS["train"]], held_out[: MOST_PAIRS["held_out"]]
         write(options.to / "train" / name, train)
         write(options.to / "held_out" / name, held_out)
@@ -72,6 +76,11 @@ def divide(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     ordered = [by_question[key] for key in sorted(by_question)]
     border = round(HELD_OUT_SHARE * len(ordered))
     return list(chain.from_iterable(ordered[border:])), list(chain.from_iterable(ordered[:border]))
+
+
+def characters(pair: Record) -> int:
+    """Of a pair's prompt and both responses."""
+    return sum(len(turn["content"]) for part in ("prompt", "chosen", "rejected") for turn in pair[part])
 
 
 def digest(content: Any) -> str:
