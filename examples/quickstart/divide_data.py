@@ -48,10 +48,7 @@ def main() -> None:
         records = read(file)
         train, held_out = divide(records)
         if name.parts[0] == "preferences":
-            train, held_out = (
-                [pair for pair in side if characters(pair) <= LONGEST_PAIR] for side in (train, held_out)
-            )
-            train, held_out = train[: MOST_PAIRS["train"]], held_out[: MOST_PAIRS["held_out"]]
+            train, held_out = short(train)[: MOST_PAIRS["train"]], short(held_out)[: MOST_PAIRS["held_out"]]
         write(options.to / "train" / name, train)
         write(options.to / "held_out" / name, held_out)
         questions += closed_questions(train)
@@ -78,9 +75,13 @@ def divide(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     return list(chain.from_iterable(ordered[border:])), list(chain.from_iterable(ordered[:border]))
 
 
-def characters(pair: Record) -> int:
-    """Of a pair's prompt and both responses."""
-    return sum(len(turn["content"]) for part in ("prompt", "chosen", "rejected") for turn in pair[part])
+def short(pairs: Iterable[Record]) -> list[Record]:
+    """Those whose prompt and responses together are not too long."""
+
+    def characters(pair: Record) -> int:
+        return sum(len(turn["content"]) for part in ("prompt", "chosen", "rejected") for turn in pair[part])
+
+    return [pair for pair in pairs if characters(pair) <= LONGEST_PAIR]
 
 
 def digest(content: Any) -> str:

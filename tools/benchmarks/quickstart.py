@@ -81,8 +81,8 @@ def kept() -> dict[str, float]:
 
 def from_clean_clone(clone: Path, _: Path | None) -> dict[str, float]:
     """The sample data, twice."""
-    seconds, peak, _ = watch(start(clone))
-    again, _, output = watch(start(clone))
+    seconds, peak, _first = watch(start(clone))
+    again, _peak, output = watch(start(clone))
     if "nothing to do" not in output:
         raise SystemExit(f"the second call did something:\n{output}")
     return {"seconds": seconds, "peak_rss_mb": peak, "second_call_seconds": again}
