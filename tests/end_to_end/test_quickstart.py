@@ -15,18 +15,25 @@ TEMPLATE = (
 )
 # A tiny model has fewer layers, and a tiny tokenizer makes more tokens of a text.
 CHANGES = {
-    "cpt": {"training.train_steps": 2},
-    "sft1": {"training.train_steps": 2, "data.seq_length": 512},
+    "cpt": {"training.train_steps": 4},
+    "sft1": {"training.train_steps": 3, "data.seq_length": 512},
     "sft2": {"training.train_steps": 2, "data.seq_length": 512},
     "reference": {},
     "dpo": {"training.train_steps": 2, "data.seq_length": 1024},
 }
-UNEVEN = {"parallel.num_layers_in_last_pipeline_stage": "null"}
+EVEN = {"parallel.num_layers_in_last_pipeline_stage": "null"}
+EVALUATED = {
+    "held_out": "{path: curated/held_out/social.jsonl, name: social, group: social, max_records: 3}",
+    "preferences": "{path: divided/held_out/preferences/pairs.jsonl, name: pairs, max_records: 3}",
+    "conversations": "{path: divided/held_out/conversations/content_understanding.jsonl, "
+    "capability: content_understanding, max_records: 2, max_new_tokens: 2}",
+}
 
 
 def quickstart(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    changes = [f"{stage}.{key}={value}" for stage, keys in CHANGES.items() for key, value in {**keys, **UNEVEN}.items()]
-    options = ["--model", str(folder / "model"), "--work", str(folder / "work"), f"overrides=[{', '.join(changes)}]"]
+    changes = [f"{stage}.{key}={value}" for stage, keys in CHANGES.items() for key, value in {**keys, **EVEN}.items()]
+    changes += [f"evaluate.{key}=[{source}]" for key, source in EVALUATED.items()]
+    options = ["--model", str(folder / "model"), "--work", str(folder / "work"), f"overrides={json.dumps(changes)}"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "REDONE_VENV": "none"}
     return subprocess.run(
