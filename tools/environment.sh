@@ -15,6 +15,8 @@ use_environment() {
     echo "$0: Python 3.10 or later is needed, $("$python" --version) was found; set PYTHON=/path/to/python3" >&2
     exit 1
   }
+  # Where the environment is active already, its interpreter would go with the old folder: the one below it stays.
+  python=$("$python" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))')
 
   # It is made anew when the interpreter or the requirements change, and only then.
   stamp=$({ "$python" --version; cat setup.py tools/environment.sh; } | cksum)

@@ -73,6 +73,9 @@ class ModelConfig:
         "kernels of the loss: plain, native (fused, CUDA) or te (Transformer Engine); not yet measured",
         CrossEntropy.plain,
     )
+    cuda_graphs: bool = key(
+        "launch every layer as one CUDA graph: for small models, on rows that are not packed (not yet measured)", False
+    )
     recompute: Recompute = key("activations computed again in the backward pass", Recompute.none)
     recompute_modules: list[str] = key("what recompute=selective covers: core_attn, mlp, layernorm", ["mlp"])
     recompute_num_layers: int | None = key(

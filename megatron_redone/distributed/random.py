@@ -22,3 +22,8 @@ def seed_all(seed: int, pipeline_rank: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed, force_reset_rng=True)
+
+
+def seed_for_cuda_graphs(seed: int) -> None:
+    """Takes Transformer Engine's trackers, whose states a CUDA graph can hold; before layers are built."""
+    tensor_parallel.model_parallel_cuda_manual_seed(seed, te_rng_tracker=True, force_reset_rng=True)

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.distributed.context import ParallelContext
+from megatron_redone.distributed.random import seed_for_cuda_graphs
 from megatron_redone.models.architecture import Architecture
 from megatron_redone.models.backends import Fp8Emulation, block_spec, choose_backend
 from megatron_redone.models.fp8_machine import check_fp8
@@ -33,21 +35,30 @@ class Model:
     chunks: list[GPTModel]
 
 
-def build_model(architecture: Architecture, model: ModelConfig, context: ParallelContext, seed: int = 1234) -> Model:
+def build_model(
+    architecture: Architecture, model: ModelConfig, context: ParallelContext, seed: int | None = 1234
+) -> Model:
     """Builds this rank's pieces with random weights that do not depend on the layout.
 
     The layout is to be checked before (`check_layout`): here a mistake is somebody else's exception.
+
+    Args:
+        seed: Of the weights; None leaves them undrawn, whatever the memory held, for a caller who fills them all
+            (drawing seven billion takes one core minutes).
     """
     choice = Backend.torch if model.precision is Precision.fp8_emulated else model.backend
     backend = choose_backend(choice, context.device, architecture.rotary)
     check_fp8(model, backend, architecture, context.config, context.device)
     config = transformer_config(architecture, model, context.config, backend, context.device)
+    if model.cuda_graphs:
+        seed_for_cuda_graphs(torch.initial_seed())
     emulation = None
     if model.precision is Precision.fp8_emulated:
         emulation = Fp8Emulation(fp8=model.fp8, amax_group=context.groups.tp_dp_cp)
     stages = context.config.virtual_pipeline_model_parallel_size or 1
     chunks = [_build_chunk(architecture, config, backend, context, stage, stages, emulation) for stage in range(stages)]
-    draw_weights(chunks, architecture, context, seed)
+    if seed is not None:
+        draw_weights(chunks, architecture, context, seed)
     return Model(architecture=architecture, context=context, config=config, backend=backend, chunks=chunks)
 
 

@@ -10,6 +10,7 @@ from megatron_redone.config.model import Backend, CrossEntropy, ModelConfig, Pre
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.architecture import Architecture
+from megatron_redone.models.cuda_graphs import cuda_graph_keys
 from megatron_redone.models.layout import layers_of_stages
 
 DTYPES = {
@@ -86,6 +87,7 @@ def transformer_config(
         **_fusions(backend),
         **_cross_entropy(model, backend, device),
         **_fp8(model),
+        **cuda_graph_keys(model, parallel, backend),
         **_recompute(model, architecture, parallel, backend),
     )
 

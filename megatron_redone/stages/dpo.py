@@ -44,6 +44,7 @@ def _open_task(config: DpoConfig, layout: BatchLayout, vocabulary: Vocabulary) -
         objective=partial(_objective, config),
         identity=_identity(config, blend, model),
         train_steps=config.training.steps(config.data.seq_length, blend.samples_per_epoch),
+        packed=True,
         lengths_vary=True,
         description=[f"{name}: {stream.describe()}" for name, stream in zip(blend.names, streams, strict=True)],
     )

@@ -32,6 +32,7 @@ def _open_task(config: PretrainConfig, layout: BatchLayout, vocabulary: Vocabula
         objective=LanguageModelling,
         identity=_identity(config, blend),
         train_steps=config.training.steps(config.data.seq_length, blend.samples_per_epoch),
+        packed=config.data.isolate_documents,
         lengths_vary=config.data.isolate_documents and config.parallel.context_parallel_size > 1,
         description=[
             f"{name}: {scaled(stream.token_count)} tokens"

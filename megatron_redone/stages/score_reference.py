@@ -141,7 +141,7 @@ def _begun(path: Path, stream: PairStream, model: str) -> ReferenceScores:
 
 
 def _build(config: ScoreReferenceConfig, context: ParallelContext, inputs: _Inputs) -> Model:
-    model = build_model(inputs.architecture, config.model, context)
+    model = build_model(inputs.architecture, config.model, context, seed=None)
     with errors_stop_all_ranks():
         if config.share_prompt and model.backend is Backend.transformer_engine:
             raise UserError("share_prompt: needs model.backend=torch")

@@ -36,6 +36,7 @@ def _open_task(config: SftConfig, layout: BatchLayout, vocabulary: Vocabulary) -
         objective=LanguageModelling,
         identity=_identity(config, blend),
         train_steps=config.training.steps(config.data.seq_length, blend.samples_per_epoch),
+        packed=True,
         lengths_vary=config.parallel.context_parallel_size > 1,  # segments are padded for it
         description=[f"{name}: {rows.describe()}" for name, rows in zip(blend.names, blend.streams, strict=True)],
     )

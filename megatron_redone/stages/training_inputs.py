@@ -42,6 +42,7 @@ class Task:
             UserError where that cannot do what is asked.
         identity: What decides which tokens sample number n holds; paths are left out, as data may be moved.
         train_steps: Steps of the run.
+        packed: Whether a row holds texts that cannot see each other.
         lengths_vary: Whether Transformer Engine gets micro-batches of different lengths.
         description: Lines that tell a person about the data.
     """
@@ -52,6 +53,7 @@ class Task:
     objective: Callable[[ParallelContext, bool], Objective]
     identity: dict[str, Any]
     train_steps: int
+    packed: bool
     lengths_vary: bool
     description: Sequence[str]
 

@@ -28,6 +28,7 @@ from megatron_redone.metrics.progress import ConsoleTracker, scaled
 from megatron_redone.metrics.throughput import Throughput
 from megatron_redone.metrics.trackers import Trackers, open_trackers
 from megatron_redone.models.build import Model, build_model
+from megatron_redone.models.cuda_graphs import refuse_cuda_graphs
 from megatron_redone.models.tensor_overlap import refuse_tensor_overlap, start_tensor_overlap
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.stages.training_inputs import (
@@ -86,10 +87,13 @@ def run_training(config: TrainingStageConfig, open_task: OpenTask) -> None:
 
 
 def _prepare(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs) -> Trainee:
-    model = build_model(inputs.architecture, config.model, context, config.training.seed)
+    is_new = inputs.checkpoint is None and inputs.initial is None
+    model = build_model(inputs.architecture, config.model, context, config.training.seed if is_new else None)
     with errors_stop_all_ranks():
         if inputs.task.lengths_vary:
             refuse_tensor_overlap(model.config)
+        if inputs.task.packed:
+            refuse_cuda_graphs(model.config)
         if inputs.checkpoint is not None:
             check_resumable(config, inputs, inputs.checkpoint)
         elif inputs.initial is not None:

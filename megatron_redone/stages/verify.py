@@ -88,6 +88,7 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
         inputs.architecture,
         ModelConfig(hf_config=str(inputs.hf), backend=config.backend, precision=config.precision),
         context,
+        seed=None,
     )
     inputs.source.fill(model)
     with errors_stop_all_ranks():

@@ -20,10 +20,12 @@ TRAIN = {"kind": "train", "device": "cuda", "shape": "0.5b", "layers": 4, "data"
 
 def job(**keys: Any) -> dict[str, Any]:
     """What a measurement of the benchmark gives, from a process of its own."""
-    command = [sys.executable, "-W", "ignore", str(ROOT / "tools/benchmarks/gpu.py"), "--job", json.dumps(keys)]
+    command = [sys.executable, "-W", "ignore", str(ROOT / "tools/benchmarks/gpu.py"), "--jobs", json.dumps([keys])]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert "problem" not in figures, figures
+    return figures
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,30 @@ def test_recipes_follow_bf16(plain: list[float], recipe: str) -> None:
     if recipe != "mxfp8":
         emulated = job(**keys, backend="torch", precision="fp8_emulated")["losses"]
         assert emulated == pytest.approx(exact, rel=1e-2)
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"model": {"cross_entropy": "native"}},
+        {"model": {"cross_entropy": "te"}},
+        {"model": {"recompute": "selective", "recompute_modules": "[core_attn,mlp,layernorm]"}},
+        {"model": {"recompute": "full"}},
+        {"model": {"cuda_graphs": True}},
+        {"optimizer": {"cpu_offload_share": 1.0}},
+    ],
+    ids=lambda switch: "-".join(str(value) for value in next(iter(switch.values())).values()),
+)
+def test_switches_change_nothing_but_the_way(switch: dict[str, Any]) -> None:
+    keys = {**TRAIN, "backend": "transformer_engine", "precision": "bf16", "steps": 20}
+    assert job(**keys, **switch)["losses"] == pytest.approx(job(**keys)["losses"], rel=5e-3)
+
+
+@needs_engine
+def test_weights_held_in_fp8(plain: list[float]) -> None:
+    keys = {**TRAIN, "backend": "transformer_engine", "precision": "fp8", "recipe": "tensorwise", "steps": 20}
+    assert job(**keys, fp8={"fp8_param_gather": True})["losses"] == pytest.approx(plain, rel=1.5e-2)
 
 
 @pytest.mark.parametrize("task", ["sft", "dpo"])

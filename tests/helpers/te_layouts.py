@@ -1,8 +1,8 @@
 """Builds a model of the transformer_engine backend over stand-ins, on one process that takes itself for many.
 
-    python -m tests.helpers.te_layouts '[{"parallel": {...}, "model": {...}, "packed": false}, ...]'
+    python -m tests.helpers.te_layouts '[{"parallel": {...}, "model": {...}, "packed": false, "shape": {...}}, ...]'
 
-Prints what the stand-ins were called with in each case, as JSON.
+Prints what the stand-ins were called with in each case, as JSON. Where "optimizer" is given, a training step is made.
 """
 
 import json
@@ -18,22 +18,26 @@ te_stand_ins.install()
 import torch  # noqa: E402
 
 from megatron_redone.config.fp8 import Fp8Config, Fp8Recipe  # noqa: E402
-from megatron_redone.config.model import Backend, ModelConfig, Precision, Recompute  # noqa: E402
+from megatron_redone.config.model import Backend, CrossEntropy, ModelConfig, Precision, Recompute  # noqa: E402
+from megatron_redone.config.optimizer import OptimizerConfig  # noqa: E402
 from megatron_redone.config.parallel import ParallelConfig  # noqa: E402
 from megatron_redone.distributed import cpu_platform  # noqa: E402
 
 cpu_platform.install()
 
 from megatron.core import parallel_state  # noqa: E402
+from megatron.core.transformer.cuda_graphs import _CudagraphGlobalRecord  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
-from megatron_redone.distributed.random import seed_all  # noqa: E402
+from megatron_redone.distributed.random import seed_all, seed_for_cuda_graphs  # noqa: E402
 from megatron_redone.models.architecture import parse_architecture  # noqa: E402
 from megatron_redone.models.backends import block_spec  # noqa: E402
 from megatron_redone.models.gpt import make_chunk  # noqa: E402
 from megatron_redone.models.tensor_overlap import start_tensor_overlap  # noqa: E402
 from megatron_redone.models.transformer_config import transformer_config  # noqa: E402
+from megatron_redone.models.wrapping import wrap_data_parallel  # noqa: E402
 from megatron_redone.objectives.row_batch import place_rows  # noqa: E402
+from megatron_redone.training.optimizer import build_optimizer  # noqa: E402
 
 SHAPE = {
     **{"model_type": "qwen2", "hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4},
@@ -46,29 +50,51 @@ LENGTH = 64
 def build(wanted: dict[str, Any]) -> dict[str, Any]:
     te_stand_ins.CALLS.clear()
     parallel = ParallelConfig(**wanted["parallel"])
-    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=parallel.model_parallel_size * 2)
+    trains = "optimizer" in wanted
+    if trains:  # megatron-core's optimizer wants groups that are there, so one process it is
+        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    else:
+        size = parallel.model_parallel_size * 2
+        torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=size)
     parallel_state.initialize_model_parallel(
         parallel.tensor_model_parallel_size,
         parallel.pipeline_model_parallel_size,
         context_parallel_size=parallel.context_parallel_size,
-        create_gloo_process_groups=False,
+        create_gloo_process_groups=trains,
     )
     seed_all(1, pipeline_rank=0)
-    model, shape, device = _model(wanted["model"]), parse_architecture(SHAPE), torch.device("cpu")
-    config = transformer_config(shape, model, parallel, Backend.transformer_engine, device)
-    spec = block_spec(Backend.transformer_engine, config, 0, None)
+    model, shape, device = (
+        _model(wanted["model"]),
+        parse_architecture({**SHAPE, **wanted.get("shape", {})}),
+        torch.device("cpu"),
+    )
+    # The configuration is that of a CUDA device; what it asks for by that name, cpu_platform.py makes on the CPU.
+    config = transformer_config(shape, model, parallel, Backend.transformer_engine, torch.device("cuda"))
+    if model.cuda_graphs:
+        _pretend_cuda_graphs()
+        seed_for_cuda_graphs(1)
     first = parallel.pipeline_model_parallel_size == 1
-    chunk = make_chunk(
-        shape, config, spec, Backend.transformer_engine, vocab_size=512, pre_process=True, post_process=first,
-        vp_stage=None, device=device,
-    )  # fmt: skip
+    pieces = parallel.virtual_pipeline_model_parallel_size or 1
+    chunks = [
+        make_chunk(
+            shape, config, block_spec(Backend.transformer_engine, config, 0, piece if pieces > 1 else None),
+            Backend.transformer_engine, vocab_size=512, pre_process=piece == 0, post_process=first,
+            vp_stage=piece if pieces > 1 else None, device=device,
+        )
+        for piece in range(pieces)
+    ]  # fmt: skip
     start_tensor_overlap(config, LENGTH // parallel.context_parallel_size)
-    if first:
-        _forward(chunk, parallel, wanted.get("packed", False))
-    names = sorted(name for name, _ in chunk.named_parameters())
+    if trains:
+        _step(chunks, config, parallel, OptimizerConfig(**wanted["optimizer"]))
+    elif first:
+        _loss(chunks[0], parallel, wanted.get("packed", False))
+    names = sorted(name for chunk in chunks for name, _ in chunk.named_parameters())
     parallel_state.destroy_model_parallel()
     torch.distributed.destroy_process_group()
-    return json.loads(json.dumps({"calls": te_stand_ins.CALLS, "parameters": names}, default=_plain))
+    graphs = [kind for _, kind, *_ in _CudagraphGlobalRecord.cudagraph_record]
+    _CudagraphGlobalRecord.cudagraph_record.clear()
+    found = {"calls": te_stand_ins.CALLS, "parameters": names, "graphs": graphs}
+    return json.loads(json.dumps(found, default=_plain))
 
 
 def _model(keys: dict[str, Any]) -> ModelConfig:
@@ -77,18 +103,36 @@ def _model(keys: dict[str, Any]) -> ModelConfig:
         fp8["recipe"] = Fp8Recipe(fp8["recipe"])
     if "recompute" in keys:
         keys["recompute"] = Recompute(keys["recompute"])
+    if "cross_entropy" in keys:
+        keys["cross_entropy"] = CrossEntropy(keys["cross_entropy"])
     precision = Precision(keys.pop("precision", "bf16"))
     return ModelConfig(precision=precision, backend=Backend.transformer_engine, fp8=Fp8Config(**fp8), **keys)
 
 
-def _forward(chunk: Any, parallel: ParallelConfig, packed: bool) -> None:
+def _pretend_cuda_graphs() -> None:
+    """What megatron-core asks the device for before it records calls; it captures them after a whole schedule only."""
+    torch.cuda.get_device_capability = lambda *_: (9, 0)  # type: ignore[assignment]
+    torch.cuda.graph_pool_handle = lambda: (0, 0)  # type: ignore[assignment]
+    torch.cuda.set_stream = lambda _: None  # type: ignore[assignment]
+
+
+def _step(chunks: list[Any], config: Any, parallel: ParallelConfig, optimizing: OptimizerConfig) -> None:
+    """Gradients into the buffers of data parallelism, and an update of the weights."""
+    context: Any = SimpleNamespace(config=parallel, device=torch.device("cuda"))
+    wrapped = wrap_data_parallel(SimpleNamespace(config=config, context=context, chunks=chunks))  # type: ignore[arg-type]
+    optimizer = build_optimizer(wrapped, optimizing)
+    _loss(wrapped[0], parallel, False).sum().backward()
+    optimizer.step()
+
+
+def _loss(chunk: Any, parallel: ParallelConfig, packed: bool) -> torch.Tensor:
     batch = {name: torch.zeros(1, LENGTH, dtype=torch.long) for name in ("tokens", "labels", "loss_mask")}
     batch["position_ids"] = torch.arange(LENGTH)[None]
     if packed:
         batch["cu_seqlens"] = torch.tensor([0, LENGTH // 2 - 1, LENGTH], dtype=torch.int32)
     context: Any = SimpleNamespace(config=parallel, context_rank=0, device=torch.device("cpu"))
     rows = place_rows(batch, context, kernel=True)
-    chunk(rows.tokens, rows.position_ids, None, packed_seq_params=rows.layout)
+    return chunk(rows.tokens, rows.position_ids, None, labels=rows.tokens, packed_seq_params=rows.layout)
 
 
 def _plain(value: Any) -> Any:

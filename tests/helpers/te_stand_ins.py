@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 
 VERSION = "2.11.0"
 CALLS: list[tuple[str, dict[str, Any]]] = []
@@ -157,6 +158,29 @@ def parallel_cross_entropy(inp, target, label_smoothing=0.0, reduce_loss=False, 
 
 
 @recorded
+def checkpoint(function, *args, use_reentrant=True, distribute_saved_activations=False, tp_group=None,
+               get_rng_state_tracker=None, context_fn=None, determinism_check=None, debug=False, **kwargs):
+    return torch.utils.checkpoint.checkpoint(function, *args, use_reentrant=False, **kwargs)
+
+
+def multi_tensor_applier(op, noop_flag_buffer, tensor_lists, *args):
+    return op(2048 * 32, noop_flag_buffer, tensor_lists, *args)
+
+
+def multi_tensor_scale(chunk_size, noop_flag, tensor_lists, scale):
+    for source, target in zip(*tensor_lists, strict=True):
+        target.copy_(source * scale)
+
+
+def multi_tensor_l2norm(chunk_size, noop_flag, tensor_lists, per_tensor):
+    return torch.stack([t.norm() for t in tensor_lists[0]]).norm()[None], None
+
+
+def get_dummy_wgrad(shape, dtype, zero=False):
+    return torch.zeros(shape, dtype=dtype)
+
+
+@recorded
 def initialize_ub(shape, tp_size, use_fp8=False, quantization_modes=None, dtype=torch.bfloat16, ub_cfgs=None,
                   bootstrap_backend=None):
     pass
@@ -209,7 +233,24 @@ class QuantizedTensor(torch.Tensor):
 
 
 class CudaRNGStatesTracker:
-    def reset(self) -> None: ...
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.states_: dict[str, int] = {}
+
+    def add(self, name: str, seed: int) -> None:
+        self.states_[name] = seed
+
+    def get_states(self) -> dict[str, int]:
+        return dict(self.states_)
+
+    def set_states(self, states: dict[str, int]) -> None:
+        self.states_ = states
+
+    @contextlib.contextmanager
+    def fork(self, name: str = "model-parallel-rng") -> Iterator[None]:
+        yield
 
 
 class FP8GlobalStateManager:
@@ -270,10 +311,10 @@ def install() -> None:
     _make(
         "transformer_engine.pytorch.distributed",
         CudaRNGStatesTracker=CudaRNGStatesTracker,
-        checkpoint=None,
+        checkpoint=checkpoint,
         activation_recompute_forward=None,
         get_all_rng_states=dict,
-        is_fp8_activation_recompute_enabled=None,
+        is_fp8_activation_recompute_enabled=lambda: False,
     )
     _make("transformer_engine.pytorch.cross_entropy", parallel_cross_entropy=parallel_cross_entropy)
     _make("transformer_engine.pytorch.attention")
@@ -285,14 +326,14 @@ def install() -> None:
     _make("transformer_engine.pytorch.module")
     _make(
         "transformer_engine.pytorch.module.base",
-        get_dummy_wgrad=None,
+        get_dummy_wgrad=get_dummy_wgrad,
         initialize_ub=initialize_ub,
         TransformerEngineBaseModule=TransformerEngineBaseModule,
         get_workspace=None,
     )
     _make("transformer_engine.pytorch.cpp_extensions", general_gemm=None)
-    names = ("FusedSGD", "multi_tensor_applier", "multi_tensor_scale", "multi_tensor_l2norm")
-    _make("transformer_engine.pytorch.optimizers", FusedAdam=FusedAdam, **dict.fromkeys(names))
+    multi = {f.__name__: f for f in (multi_tensor_applier, multi_tensor_scale, multi_tensor_l2norm)}
+    _make("transformer_engine.pytorch.optimizers", FusedAdam=FusedAdam, FusedSGD=None, **multi)
     _make("transformer_engine.pytorch.constants", TE_DType={})
     names = ("make_graphed_callables", "restore_fp8_tensors", "save_fp8_tensors", "set_capture_end")
     _make("transformer_engine.pytorch.graph", **dict.fromkeys((*names, "set_capture_start")))

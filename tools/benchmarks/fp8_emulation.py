@@ -55,10 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = text_rows(arguments.data, arguments.steps + HELD_OUT_STEPS)
     context = start_context(ParallelConfig(), Device.cpu)
-    losses = {"bf16": train("bf16", ModelConfig(precision=Precision.bf16, backend=Backend.torch), context, rows)}
-    for recipe in RECIPES:
-        compute = ModelConfig(precision=Precision.fp8_emulated, backend=Backend.torch, fp8=Fp8Config(recipe=recipe))
-        losses[recipe.value] = train(recipe.value, compute, context, rows)
+    shape = parse_architecture(ARCHITECTURE)
+    losses = {name: train(name, compute, shape, context, rows) for name, compute in sides().items()}
     metrics: dict[str, float] = {"steps": arguments.steps, "tokens": arguments.steps * ROWS * LENGTH}
     for name, (validation, last) in losses.items():
         metrics |= {f"validation_loss_{name}": validation, f"train_loss_last_{LAST}_{name}": last}
@@ -74,6 +72,15 @@ def main() -> None:
         + arguments.notes
     )
     record("fp8_emulation", metrics, ["torch", "megatron-core"], notes.strip())
+
+
+def sides() -> dict[str, ModelConfig]:
+    """What is compared: bf16, and each recipe."""
+    computes = {"bf16": ModelConfig(precision=Precision.bf16, backend=Backend.torch)}
+    for recipe in RECIPES:
+        fp8 = Fp8Config(recipe=recipe)
+        computes[recipe.value] = ModelConfig(precision=Precision.fp8_emulated, backend=Backend.torch, fp8=fp8)
+    return computes
 
 
 def text_rows(data: Path, steps: int) -> list[Batch]:
@@ -93,22 +100,29 @@ def text_rows(data: Path, steps: int) -> list[Batch]:
     numbers = {token: number for number, token in enumerate(frequent)}
     stream = torch.tensor([numbers.get(token, VOCABULARY - 1) for token in ids[:needed]])
     assert len(stream) == needed, "the text is too short for so many steps"
-    size = ROWS * LENGTH
-    return [_batch(stream[step * size : (step + 1) * size + 1]) for step in range(steps)]
+    return cut(stream, ROWS, LENGTH)
 
 
-def _batch(stream: torch.Tensor) -> Batch:
+def cut(stream: torch.Tensor, rows: int, length: int) -> list[Batch]:
+    """A stream of ids int64 [n] as batches of [rows, length], as many as it fills."""
+    starts = range(0, len(stream) - rows * length, rows * length)
+    return [_batch(stream[start : start + rows * length + 1], rows, length) for start in starts]
+
+
+def _batch(stream: torch.Tensor, rows: int, length: int) -> Batch:
     return {
-        "tokens": stream[:-1].view(ROWS, LENGTH),
-        "labels": stream[1:].view(ROWS, LENGTH),
-        "loss_mask": torch.ones(ROWS, LENGTH),
-        "position_ids": torch.arange(LENGTH).repeat(ROWS, 1),
+        "tokens": stream[:-1].view(rows, length),
+        "labels": stream[1:].view(rows, length),
+        "loss_mask": torch.ones(rows, length),
+        "position_ids": torch.arange(length).repeat(rows, 1),
     }
 
 
-def train(name: str, compute: ModelConfig, context: ParallelContext, rows: list[Batch]) -> tuple[float, float]:
+def train(
+    name: str, compute: ModelConfig, shape: Architecture, context: ParallelContext, rows: list[Batch]
+) -> tuple[float, float]:
     """Loss on the last rows, and the mean loss of the last training steps."""
-    begin, shape = time.monotonic(), _architecture()
+    begin = time.monotonic()
     chunks = wrap_data_parallel(build_model(shape, compute, context))
     config = OptimizerConfig(lr=2e-3, min_lr=2e-4, warmup_share=0.1)
     optimizer, objective = build_optimizer(chunks, config), LanguageModelling(context)
@@ -123,10 +137,6 @@ def train(name: str, compute: ModelConfig, context: ParallelContext, rows: list[
     print(f"{name}: {losses[0]:.4f} to {measures['loss']:.4f} in {time.monotonic() - begin:.0f} s", file=sys.stderr)
     last = losses[-LAST:]
     return measures["loss"], sum(last) / len(last)
-
-
-def _architecture() -> Architecture:
-    return parse_architecture(ARCHITECTURE)
 
 
 if __name__ == "__main__":

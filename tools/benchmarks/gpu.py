@@ -1,12 +1,13 @@
-"""What a CUDA device does with this project: parity, speed, packed rows and a profile, in under eight minutes.
+"""What a CUDA device does with this project: parity, speed, switches, packed rows, a profile; under eight minutes.
 
     python tools/benchmarks/gpu.py --data DIR            on the device; writes benchmarks/results/gpu_<card>.json
     python tools/benchmarks/gpu.py --rehearse            every part with tiny shapes on a CPU; writes nothing
 
---parts parity,fp8,speed,packed,profile and --shapes 0.5b,1.5b,3b,7b choose some. Every measurement has a process of
-its own, so that what runs out of memory, or a recipe that the card lacks, is noted and the rest goes on; each part has
-a share of the time, and what no longer fits in it is noted too. DIR holds real text and a `tokenizer` directory;
-without it the text is generated.
+--parts parity,fp8,speed,switches,packed,profile and --shapes 1.5b,3b,0.5b,7b choose some. The measurements of a part
+run one after the other in one process, as starting one takes longer than most of them; where one of them runs out of
+memory or dies, that is noted, and another process goes on with the rest. Each part has a share of the time, and what no
+longer fits in it is noted too. A result file that is there is added to, so that parts can be measured in several calls.
+DIR holds real text and a `tokenizer` directory; without it the text is generated.
 """
 
 import os
@@ -23,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tools.benchmarks.recording import record
+from tools.benchmarks.recording import RESULTS, record
 
 QWEN = {"model_type": "qwen2", "rms_norm_eps": 1e-6, "rope_theta": 1e6, "max_position_embeddings": 32768,
         "hidden_act": "silu", "initializer_range": 0.02}  # fmt: skip
@@ -35,18 +36,35 @@ SIZES = {
     "7b": (3584, 28, 28, 4, 18944, 152064, False, 1),
     "tiny": (64, 2, 4, 2, 128, 512, True, 2),
 }
-# Seconds of the whole run that may have passed when a part ends.
-ENDS = {"parity": 75, "fp8": 165, "speed": 370, "packed": 420, "profile": 460}
-RECIPES = ("delayed", "tensorwise", "blockwise", "mxfp8")
-SPEED_SIDES = ("transformer_engine-bf16", "torch-bf16", "transformers-bf16", *(f"fp8-{recipe}" for recipe in RECIPES))
+# Seconds that a part may take; what it leaves goes to those after it.
+SECONDS = {"parity": 50, "fp8": 75, "speed": 190, "switches": 75, "packed": 45, "profile": 30}
+RECIPES = ("tensorwise", "delayed", "blockwise", "mxfp8")
+ENGINE = {"backend": "transformer_engine", "precision": "bf16"}
+# The most wanted first: time may run out.
+SPEED_SIDES: dict[str, dict[str, Any]] = {
+    "transformer_engine-bf16": ENGINE,
+    "transformers-bf16": {"backend": "transformers", "precision": "bf16"},
+    **{f"fp8-{recipe}": {**ENGINE, "precision": "fp8", "recipe": recipe} for recipe in RECIPES},
+    "torch-bf16": {"backend": "torch", "precision": "bf16"},
+}
+OURS = ("transformer_engine-bf16", "torch-bf16")
+# Shape, side and keys of ModelConfig, Fp8Config and OptimizerConfig: each against the same without them.
+SWITCHES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "cross_entropy_native": ("1.5b", ENGINE, {"model": {"cross_entropy": "native"}}),
+    "cross_entropy_te": ("1.5b", ENGINE, {"model": {"cross_entropy": "te"}}),
+    "recompute_mlp": ("1.5b", ENGINE, {"model": {"recompute": "selective"}}),
+    "recompute_full": ("1.5b", ENGINE, {"model": {"recompute": "full"}}),
+    "fp8_param_gather": ("1.5b", SPEED_SIDES["fp8-tensorwise"], {"fp8": {"fp8_param_gather": True}}),
+    "cpu_offload": ("1.5b", ENGINE, {"optimizer": {"cpu_offload_share": 1.0}}),
+    "cuda_graphs": ("0.5b", {**ENGINE, "rows": 1}, {"model": {"cuda_graphs": True}}),
+}
 
 
 def main() -> None:
     options = parse_options()
-    if options.job is not None:
-        from tools.benchmarks.gpu_jobs import run_job
-
-        print(json.dumps(run_job(json.loads(options.job))), flush=True)
+    if options.jobs is not None:
+        for keys in json.loads(options.jobs):
+            print(json.dumps(_here(keys)), flush=True)
         return
     bench = Bench(options)
     for part in options.parts.split(","):
@@ -58,11 +76,11 @@ def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with real text and a tokenizer")
-    parser.add_argument("--parts", default=",".join(ENDS), help="which parts, comma-separated")
+    parser.add_argument("--parts", default=",".join(SECONDS), help="which parts, comma-separated")
     parser.add_argument("--shapes", default="1.5b,3b,0.5b,7b", help="which shapes, the first the most wanted")
     parser.add_argument("--rehearse", action="store_true", help="tiny shapes on a CPU, torch backend only")
     parser.add_argument("--notes", default="", help="added to the result")
-    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--jobs", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -71,6 +89,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.begin = options, time.monotonic()
+        self.end = self.begin
         self.metrics: dict[str, float] = {}
         self.problems: list[str] = []
         self.rehearse: bool = options.rehearse
@@ -80,53 +99,73 @@ class Bench:
 
     def run(self, part: str) -> None:
         """One part; nothing that fails in it ends the run."""
-        self.end = self.begin + ENDS[part] * (10 if self.rehearse else 1)
-        {"parity": self.parity, "fp8": self.fp8, "speed": self.speed, "packed": self.packed, "profile": self.profile}[
-            part
-        ]()
+        self.end += SECONDS[part] * (10 if self.rehearse else 1)
+        getattr(self, part)()
 
-    def job(self, name: str, **keys: Any) -> dict[str, Any] | None:
-        """Runs a measurement in a process of its own; None where it failed, which is noted."""
-        left = self.end - time.monotonic()
-        if left < 5:
-            self.problems.append(f"{name}: left out, the time of its part was up")
-            return None
-        keys |= {"device": "cpu" if self.rehearse else "cuda", "length": keys.get("length", self.length)}
-        if self.rehearse and keys["kind"] != "profile":
-            return _here(keys)  # starting processes is most of a rehearsal; one is started all the same
-        command = [sys.executable, "-W", "ignore", __file__, "--job", json.dumps(keys)]
+    def jobs(self, wanted: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """The figures of measurements by name; those that failed, or that no time was left for, are noted."""
+        shared = {"device": "cpu" if self.rehearse else "cuda", "length": self.length}
+        left = {name: {**shared, **keys} for name, keys in wanted.items()}
+        found: dict[str, dict[str, Any]] = {}
+        while left:
+            seconds = self.end - time.monotonic()
+            if seconds < 5:
+                self.problems.append(f"{', '.join(left)}: left out, the time of the part was up")
+                break
+            lines, problem = self._process(list(left.values()), seconds)
+            for name, line in zip(list(left), lines, strict=False):
+                del left[name]
+                if "problem" in line:
+                    self.problems.append(f"{name}: {line['problem']}")
+                else:
+                    found[name] = line
+                    print(f"{time.monotonic() - self.begin:5.0f} s  {name}: {str(line)[:300]}", file=sys.stderr)
+            if left:
+                # The first that has said nothing is the one that the process died of.
+                name = next(iter(left))
+                del left[name]
+                self.problems.append(f"{name}: {problem}")
+        return found
+
+    def _process(self, jobs: list[dict[str, Any]], seconds: float) -> tuple[list[dict[str, Any]], str]:
+        """Measurements in a process of their own: the figures of those that ended, and what it died of."""
+        if self.rehearse and jobs[0]["kind"] != "profile":
+            return [_here(keys) for keys in jobs], ""  # one is started all the same, for the profile
+        command = [sys.executable, "-W", "ignore", __file__, "--jobs", json.dumps(jobs)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=left, cwd=ROOT)
+            output, errors = process.communicate(timeout=seconds)
+            problem = _last_line(errors)
         except subprocess.TimeoutExpired:
-            self.problems.append(f"{name}: took longer than the {left:.0f} s that its part had left")
-            return None
-        if done.returncode:
-            self.problems.append(f"{name}: {_last_line(done.stderr)}")
-            return None
-        print(f"{time.monotonic() - self.begin:5.0f} s  {name}: {done.stdout.strip()[-300:]}", file=sys.stderr)
-        return json.loads(done.stdout.strip().splitlines()[-1])
+            process.kill()
+            output, _ = process.communicate()
+            problem = f"not done after the {seconds:.0f} s that its part had left"
+        return [
+            json.loads(line) for line in output.splitlines() if line.startswith("{") and line.endswith("}")
+        ], problem
 
     def parity(self) -> None:
         """Losses of 20 steps on both backends, from the same weights and rows, in bf16."""
-        keys = self._training_keys(steps=20)
-        torch_side = self.job("parity torch", backend="torch", precision="bf16", **keys)
-        other = {"backend": "torch", "precision": "fp32"} if self.rehearse else {"backend": "transformer_engine"}
-        te_side = self.job("parity transformer_engine", **{"precision": "bf16", **other}, **keys)
-        if torch_side and te_side:
-            pairs = zip(torch_side["losses"], te_side["losses"], strict=True)
-            self.metrics["parity_rel_diff"] = max(abs(theirs / ours - 1) for ours, theirs in pairs)
+        keys = {**self._training_keys(steps=20), "precision": "bf16"}
+        other = {"backend": "torch", "precision": "fp32"} if self.rehearse else ENGINE
+        found = self.jobs(
+            {"parity torch": {**keys, "backend": "torch"}, "parity transformer_engine": {**keys, **other}}
+        )
+        if len(found) == 2:
+            ours, theirs = (side["losses"] for side in found.values())
+            self.metrics["parity_rel_diff"] = max(abs(b / a - 1) for a, b in zip(ours, theirs, strict=True))
 
     def fp8(self) -> None:
         """Loss after 100 steps on text, each recipe against bf16."""
-        keys = self._training_keys(steps=8 if self.rehearse else 100)
-        backend = "torch" if self.rehearse else "transformer_engine"
-        plain = self.job("fp8 bf16", backend=backend, precision="bf16", **keys)
+        keys = {**self._training_keys(steps=8 if self.rehearse else 100), "precision": "bf16"}
+        keys["backend"] = "torch" if self.rehearse else "transformer_engine"
         precision = "fp8_emulated" if self.rehearse else "fp8"
-        for recipe in RECIPES[:3] if self.rehearse else RECIPES:
-            side = self.job(f"fp8 {recipe}", backend=backend, precision=precision, recipe=recipe, **keys)
-            if plain and side:
-                means = [sum(s["losses"][-10:]) / 10 for s in (side, plain)]
-                self.metrics[f"fp8_loss_rel_diff_{recipe}"] = abs(means[0] / means[1] - 1)
+        recipes = RECIPES[:3] if self.rehearse else RECIPES
+        sides = {f"fp8 {recipe}": {**keys, "precision": precision, "recipe": recipe} for recipe in recipes}
+        found = {name: sum(side["losses"][-10:]) / 10 for name, side in self.jobs({"fp8 bf16": keys, **sides}).items()}
+        for recipe in recipes:
+            if {"fp8 bf16", f"fp8 {recipe}"} <= set(found):
+                self.metrics[f"fp8_loss_rel_diff_{recipe}"] = abs(found[f"fp8 {recipe}"] / found["fp8 bf16"] - 1)
 
     def _training_keys(self, steps: int) -> dict[str, Any]:
         data = str(self.options.data.resolve()) if self.options.data else None
@@ -136,52 +175,70 @@ class Bench:
 
     def speed(self) -> None:
         """Tokens a second of every side at every shape."""
+        sides = ("torch-bf16", "transformers-bf16") if self.rehearse else tuple(SPEED_SIDES)
+        keys = {
+            (shape, side): {**self._speed_keys(shape), **SPEED_SIDES[side]} for shape in self.shapes for side in sides
+        }
+        found = self.jobs({f"speed {shape} {side}": of for (shape, side), of in keys.items()})
         for shape in self.shapes:
-            found: dict[str, dict[str, Any]] = {}
-            for side in ("torch-bf16", "transformers-bf16") if self.rehearse else SPEED_SIDES:
-                backend, _, precision = side.partition("-")
-                keys = {"kind": "speed", "shape": shape, "rows": SIZES[shape][-1], "steps": 2 if self.rehearse else 6}
-                if backend == "fp8":
-                    keys |= {"backend": "transformer_engine", "precision": "fp8", "recipe": precision}
-                else:
-                    keys |= {"backend": backend, "precision": precision}
-                figures = self.job(f"speed {shape} {side}", **keys)
-                if figures:
-                    found[side] = figures
-                    self._note(f"{side}_{shape}", figures)
-            self._ratios(shape, found)
+            figures = {side: found[f"speed {shape} {side}"] for side in sides if f"speed {shape} {side}" in found}
+            for side, of in figures.items():
+                self._note(f"{side}_{shape}", of)
+            self._ratios(shape, {side: of["tokens_per_second"] for side, of in figures.items()})
+            best = max((of["mfu"] for side, of in figures.items() if side in OURS and "mfu" in of), default=None)
+            if best is not None:
+                self.metrics[f"mfu_bf16_{shape}"] = best
 
-    def _ratios(self, shape: str, found: dict[str, dict[str, Any]]) -> None:
-        speed = {side: figures["tokens_per_second"] for side, figures in found.items()}
-        ours = [s for s in ("transformer_engine-bf16", "torch-bf16") if s in found]
-        if not ours:
+    def _speed_keys(self, shape: str, kind: str = "speed") -> dict[str, Any]:
+        return {"kind": kind, "shape": shape, "rows": SIZES[shape][-1], "steps": 2 if self.rehearse else 6}
+
+    def _ratios(self, shape: str, speed: dict[str, float]) -> None:
+        best = max((speed[side] for side in OURS if side in speed), default=None)
+        if best is None:
             return
-        best = max(ours, key=lambda side: speed[side])
-        if "mfu" in found[best]:
-            self.metrics[f"mfu_bf16_{shape}"] = found[best]["mfu"]
-        if "transformers-bf16" in found:
-            self.metrics[f"ratio_vs_transformers_{shape}"] = speed[best] / speed["transformers-bf16"]
+        if "transformers-bf16" in speed:
+            self.metrics[f"ratio_vs_transformers_{shape}"] = best / speed["transformers-bf16"]
         eight = [value for side, value in speed.items() if side.startswith("fp8-")]
         if eight:
-            self.metrics[f"fp8_speedup_{shape}"] = max(eight) / speed[best]
+            self.metrics[f"fp8_speedup_{shape}"] = max(eight) / best
+
+    def switches(self) -> None:
+        """What each option brings: its speed and its memory, over those of the same without it."""
+        wanted: dict[str, dict[str, Any]] = {}
+        switches = SWITCHES
+        if self.rehearse:  # those that a CPU has
+            side = {"backend": "torch", "precision": "bf16"}
+            switches = {name: ("tiny", side, SWITCHES[name][2]) for name in ("recompute_mlp", "recompute_full")}
+        for name, (shape, side, keys) in switches.items():
+            base = {**self._speed_keys(shape), **side}
+            wanted.setdefault(f"without {json.dumps(base)}", base)
+            wanted[name] = {**base, **keys}
+        found = self.jobs(wanted)
+        for name, (shape, side, _) in switches.items():
+            base = f"without {json.dumps({**self._speed_keys(shape), **side})}"
+            if {name, base} <= set(found):
+                for figure, key in (("speed", "tokens_per_second"), ("memory", "memory_gb")):
+                    self.metrics[f"switch_{figure}_{name}"] = found[name][key] / found[base][key]
 
     def packed(self) -> None:
         """Speed on rows of many conversations, and of pairs of responses."""
         shape = "tiny" if self.rehearse else "1.5b"
-        for task in ("sft", "dpo"):
-            for backend in ("torch",) if self.rehearse else ("transformer_engine", "torch"):
-                keys = {"kind": "speed", "task": task, "shape": shape, "rows": 1, "steps": 2 if self.rehearse else 6}
-                figures = self.job(f"packed {task} {backend}", backend=backend, precision="bf16", **keys)
-                if figures:
-                    self._note(f"{task}_{backend}_{shape}", figures)
+        backends = ("torch",) if self.rehearse else ("transformer_engine", "torch")
+        keys = {**self._speed_keys(shape), "rows": 1, "precision": "bf16"}
+        wanted = {
+            f"{task}_{backend}_{shape}": {**keys, "task": task, "backend": backend}
+            for backend in backends
+            for task in ("sft", "dpo")
+        }
+        for name, figures in self.jobs(wanted).items():
+            self._note(name, figures)
 
     def profile(self) -> None:
         """The ten costliest kernels of a step, and the share of it in which the device did nothing."""
         shape = "tiny" if self.rehearse else "1.5b"
         backend = "torch" if self.rehearse else "transformer_engine"
-        keys = {"kind": "profile", "shape": shape, "rows": SIZES[shape][-1], "steps": 2}
-        figures = self.job("profile", backend=backend, precision="bf16", **keys)
-        if figures:
+        keys = {**self._speed_keys(shape, kind="profile"), "steps": 2, "backend": backend, "precision": "bf16"}
+        for figures in self.jobs({"profile": keys}).values():
             self.metrics[f"idle_share_{shape}"] = figures["idle_share"]
             self.kernels = figures["kernels"]
 
@@ -209,18 +266,25 @@ class Bench:
         card = next((word.lower() for word in name.split() if any(c.isdigit() for c in word)), "none")
         if card == "none":
             raise SystemExit("no CUDA device here: nothing was measured; try --rehearse")
+        earlier = RESULTS / f"gpu_{card}.json"
+        kept = json.loads(earlier.read_text())["metrics"] if earlier.is_file() else {}
         packages = ["torch", "megatron-core", "transformer-engine", "transformers"]
-        record(f"gpu_{card}", self.metrics, packages, f"{name}. {notes}".strip())
+        record(f"gpu_{card}", {**kept, **self.metrics}, packages, f"{name}. {notes}".strip())
 
 
 def _here(keys: dict[str, Any]) -> dict[str, Any]:
-    """A measurement in this process."""
+    """A measurement in this process, or the reason why there is none."""
     from megatron_redone.distributed import destroy_context
-    from tools.benchmarks.gpu_jobs import run_job
+    from megatron_redone.errors import UserError
+    from tools.benchmarks.gpu_jobs import free_memory, run_job
 
-    figures = run_job(json.loads(json.dumps(keys)))
-    destroy_context()
-    return figures
+    try:
+        return run_job(json.loads(json.dumps(keys)))
+    except UserError as error:  # such as a recipe that the card lacks: nothing is broken
+        return {"problem": str(error)}
+    finally:
+        destroy_context()
+        free_memory()
 
 
 def _last_line(text: str) -> str:

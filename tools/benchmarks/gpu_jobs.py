@@ -1,5 +1,7 @@
-"""The measurements of gpu.py, each run in a process of its own."""
+"""The measurements of gpu.py."""
 
+import gc
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -7,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from megatron.core.models.gpt.gpt_model import GPTModel
 
-from megatron_redone.config.fp8 import Fp8Config, Fp8Recipe
-from megatron_redone.config.model import Backend, ModelConfig, Precision
+from megatron_redone.config import load_config
+from megatron_redone.config.model import Backend, ModelConfig
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.config.preference import PreferenceLossConfig
 from megatron_redone.distributed import start_context
 from megatron_redone.distributed.device import peak_memory_gb
+from megatron_redone.errors import UserError
 from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
-from megatron_redone.metrics.flops import ModelShape, training_flops_per_token
+from megatron_redone.metrics.flops import ModelShape, parameter_count, training_flops_per_token
 from megatron_redone.models.architecture import parse_architecture
 from megatron_redone.models.build import build_model
 from megatron_redone.models.wrapping import wrap_data_parallel
@@ -25,20 +29,50 @@ from megatron_redone.objectives.language_modelling import LanguageModelling
 from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.train_step import train_step
+from tools.benchmarks.gpu import QWEN, SIZES
 
 WARM_UP, LR = 2, 1e-4
 
 
 def run_job(keys: dict[str, Any]) -> dict[str, Any]:
-    """One measurement; see gpu.py for the keys."""
+    """One measurement; see gpu.py for the keys.
+
+    Raises:
+        UserError: this machine cannot do it.
+    """
     torch.manual_seed(0)
+    _refuse_what_does_not_fit(keys)
     return {"train": train, "speed": measure, "profile": profile}[keys["kind"]](keys)
+
+
+def free_memory() -> None:
+    """Gives back what a measurement held, and counts the peak of memory anew."""
+    gc.collect()
+    if importlib.util.find_spec("transformer_engine") is not None:
+        from transformer_engine.pytorch.fp8 import FP8GlobalStateManager  # type: ignore[import-not-found]
+
+        FP8GlobalStateManager.reset()  # it holds the scales of models that are gone
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _refuse_what_does_not_fit(keys: dict[str, Any]) -> None:
+    """Saves the time of building what cannot hold its weights, gradients and optimizer state."""
+    if keys["device"] != "cuda" or keys.get("optimizer", {}).get("cpu_offload_share"):
+        return
+    parameters = parameter_count(ModelShape.from_hf_config(shape_keys(keys)))
+    # Weights in two bytes; gradients, main weights and both moments in four; transformers keeps all in two.
+    needed = parameters * (8 if keys["backend"] == "transformers" else 18)
+    present = torch.cuda.get_device_properties(0).total_memory
+    if needed > present:
+        raise UserError(
+            f"{needed / 1e9:.0f} GB of weights and optimizer do not fit the device's {present / 1e9:.0f} GB"
+        )
 
 
 def shape_keys(keys: dict[str, Any]) -> dict[str, Any]:
     """Hugging Face's configuration of a shape."""
-    from tools.benchmarks.gpu import QWEN, SIZES
-
     hidden, layers, heads, kv_heads, inner, vocabulary, tied, _ = SIZES[keys["shape"]]
     return {
         **QWEN,
@@ -110,19 +144,42 @@ def profile(keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def our_step(keys: dict[str, Any]) -> Callable[[Batch], float]:
-    """This project's training step, in a run of one process, from random weights that depend on the seed alone."""
+    """This project's training step, in a run of one process.
+
+    Weights are random, and depend on the seed alone but where only the time counts: drawing those takes longer.
+    """
+    fast = keys["kind"] != "train"
     context = start_context(ParallelConfig(), Device(keys["device"]))
-    fp8 = Fp8Config(recipe=Fp8Recipe(keys["recipe"])) if "recipe" in keys else Fp8Config()
-    compute = ModelConfig(backend=Backend(keys["backend"]), precision=Precision(keys["precision"]), fp8=fp8)
-    model = build_model(parse_architecture(shape_keys(keys)), compute, context)
+    model = build_model(parse_architecture(shape_keys(keys)), compute(keys), context, seed=None if fast else 1234)
+    if fast:
+        draw_on_device(model.chunks)
     chunks = wrap_data_parallel(model)
-    optimizer = build_optimizer(chunks, OptimizerConfig(lr=LR))
+    optimizer = build_optimizer(chunks, OptimizerConfig(lr=LR, **keys.get("optimizer", {})))
     set_learning_rate(optimizer, LR)
     kernel = model.backend is Backend.transformer_engine
     objective: Any = LanguageModelling(context, kernel)
     if keys.get("task") == "dpo":
         objective = PreferenceObjective(PreferenceLossConfig(), context, kernel)
     return lambda batch: train_step(chunks, optimizer, objective, [batch], context).loss
+
+
+def compute(keys: dict[str, Any]) -> ModelConfig:
+    """How the model is computed, from keys in words, as on a command line."""
+    fp8 = {"recipe": keys["recipe"]} if "recipe" in keys else {}
+    section = {"backend": keys["backend"], "precision": keys["precision"], **keys.get("model", {})}
+    section |= {f"fp8.{key}": value for key, value in (fp8 | keys.get("fp8", {})).items()}
+    return load_config(ModelConfig, None, [f"{key}={value}" for key, value in section.items()])
+
+
+@torch.no_grad()
+def draw_on_device(chunks: list[GPTModel]) -> None:
+    """Matrices of normal numbers, norms of one, biases of zero."""
+    for chunk in chunks:
+        for name, parameter in chunk.named_parameters():
+            if parameter.dim() > 1:
+                parameter.data.normal_(0.0, QWEN["initializer_range"])
+            else:
+                parameter.data.fill_(0.0 if name.endswith("bias") else 1.0)
 
 
 def transformers_step(keys: dict[str, Any]) -> Callable[[Batch], float]:

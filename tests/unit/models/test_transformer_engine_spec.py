@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
+LENGTH = 64  # of the rows in te_layouts.py
 TP_SP = {"tensor_model_parallel_size": 2, "sequence_parallel": True}
 CASES: dict[str, dict[str, Any]] = {
     "bf16": {"parallel": {}, "model": {}},
@@ -35,6 +36,25 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "blockwise": {"parallel": {}, "model": {"precision": "fp8", "fp8": {"recipe": "blockwise"}}},
     "mxfp8": {"parallel": {}, "model": {"precision": "fp8", "fp8": {"recipe": "mxfp8"}}},
+    "cross_entropy": {"parallel": {}, "model": {"cross_entropy": "te"}},
+    "recompute": {"parallel": {}, "model": {"recompute": "full"}, "optimizer": {}},
+    "recompute_fp8": {"parallel": {}, "model": {"precision": "fp8", "recompute": "full"}, "optimizer": {}},
+    "recompute_modules": {
+        "parallel": {},
+        "model": {
+            "precision": "fp8",
+            "recompute": "selective",
+            "recompute_modules": ["core_attn", "mlp", "layernorm"],
+        },
+        "optimizer": {},
+    },
+    "head_norms": {"parallel": {}, "model": {}, "shape": {"model_type": "qwen3", "head_dim": 32}},
+    "interleaved": {
+        "parallel": {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 2},
+        "model": {},
+    },
+    "graphs": {"parallel": {}, "model": {"cuda_graphs": True}, "optimizer": {}},
+    "adam": {"parallel": {"overlap_param_gather": True}, "model": {}, "optimizer": {}},
 }
 
 
@@ -130,3 +150,45 @@ def test_fp8_regions(built: dict[str, dict[str, Any]]) -> None:
     [weights] = _calls(built["tensorwise"], "fp8_model_init")
     assert weights["enabled"]
     assert all(given["fp8_group"] == "ProcessGroup" for given in _calls(built["delayed"], "fp8_autocast"))
+
+
+def test_cross_entropy(built: dict[str, dict[str, Any]]) -> None:
+    [given] = _calls(built["cross_entropy"], "parallel_cross_entropy")
+    assert given["inp"] == [LENGTH, 1, 512] and given["target"] == [LENGTH, 1]
+    assert given["dist_process_group"] == "ProcessGroup" and not given["is_cg_capturable"]
+
+
+def test_recomputed_activations(built: dict[str, dict[str, Any]]) -> None:
+    """Layers run twice; under FP8 by Transformer Engine's own function, which keeps the scales of the first pass."""
+    for case in ("recompute", "recompute_fp8"):
+        assert len(_calls(built[case], "DotProductAttention.forward")) == 2 * 4
+        assert len(_calls(built[case], "Linear.forward")) == 2 * 2 * 4
+    assert len(_calls(built["recompute_fp8"], "checkpoint")) == 4
+    assert not _calls(built["recompute"], "checkpoint")
+    modules = built["recompute_modules"]
+    assert {given["function"] for given in _calls(modules, "checkpoint")} == {"MLP"}
+    assert len(_calls(modules, "DotProductAttention.forward")) == 2 * 4
+    assert len(_calls(modules, "Linear.forward")) == 3 * 4  # the attention's own once, the feed-forward's twice
+
+
+def test_norms_of_queries_and_keys(built: dict[str, dict[str, Any]]) -> None:
+    widths = [given["hidden_size"] for given in _calls(built["head_norms"], "RMSNorm")]
+    assert sorted(widths) == [32] * 8 + [128]
+    assert "decoder.layers.0.self_attention.q_layernorm.weight" in built["head_norms"]["parameters"]
+
+
+def test_pieces_of_an_interleaved_pipeline(built: dict[str, dict[str, Any]]) -> None:
+    attention = _calls(built["interleaved"], "DotProductAttention")
+    assert [given["layer_number"] for given in attention] == [1, 3]  # of four, on the first of two ranks
+
+
+def test_layers_as_cuda_graphs(built: dict[str, dict[str, Any]]) -> None:
+    """megatron-core has recorded every layer's two passes, in the order in which it will capture them."""
+    assert built["graphs"]["graphs"] == ["fwd"] * 4 + ["bwd"] * 4
+    assert not built["bf16"]["graphs"]
+
+
+def test_optimizer(built: dict[str, dict[str, Any]]) -> None:
+    [given] = _calls(built["adam"], "FusedAdam")
+    assert {group["wd_mult"] for group in given["params"]} == {0.0, 1.0}  # norms and biases do not decay
+    assert given["lr"] == 1e-5 and given["betas"] == [0.9, 0.95] and given["weight_decay"] == 0.1

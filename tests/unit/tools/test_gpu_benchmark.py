@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -24,3 +26,19 @@ def test_rehearsal_runs_every_part() -> None:
     for name in ("tokens_per_second_sft_torch_tiny", "tokens_per_second_dpo_torch_tiny"):
         assert metrics[name] > 0
     assert len(found["kernels"]) == 10 and 0 <= metrics["idle_share_tiny"] < 1
+
+
+def test_a_measurement_that_dies_does_not_take_the_others_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process dies of the second of four, refuses the third in words, and another one makes the fourth."""
+    from tools.benchmarks.gpu import Bench, parse_options
+
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--rehearse"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    bench = Bench(parse_options())
+    bench.end += 300
+    good = {"kind": "profile", "shape": "tiny", "rows": 1, "steps": 1, "backend": "torch", "precision": "bf16"}
+    bad = {"dies": {**good, "shape": "unheard-of"}, "refused": {**good, "backend": "transformer_engine"}}
+    found = bench.jobs({"first": good, **bad, "last": good})
+    assert set(found) == {"first", "last"}
+    died, refused = bench.problems
+    assert "KeyError" in died and "needs a CUDA device" in refused

@@ -1,0 +1,48 @@
+"""Layers as CUDA graphs: each is launched as one, which pays where its kernels end before Python starts the next.
+
+megatron-core records the layers' calls in the first training step and captures them at its end
+(megatron/core/transformer/cuda_graphs.py, 0.16.1); from then on they are replayed, in validation too.
+"""
+
+import os
+from typing import Any
+
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from megatron_redone.config.model import Backend, ModelConfig, Recompute
+from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.errors import UserError
+
+
+def cuda_graph_keys(model: ModelConfig, parallel: ParallelConfig, backend: Backend) -> dict[str, Any]:
+    """The part of megatron-core's configuration that asks for them.
+
+    Raises:
+        UserError: they are asked for where they cannot be, or would go wrong.
+    """
+    if not model.cuda_graphs:
+        return {}
+    if backend is not Backend.transformer_engine:
+        raise UserError("cuda_graphs: needs backend=transformer_engine; leave it false")
+    if parallel.pipeline_model_parallel_size > 1:
+        # Graphs then stand for micro-batches by their order, which a validation of another length would shift.
+        raise UserError("cuda_graphs: needs pipeline_model_parallel_size of 1; leave it false")
+    if model.recompute is Recompute.full:
+        raise UserError("cuda_graphs: holds whole layers, which recompute=full runs again; take selective or none")
+    growing = "expandable_segments:True" in os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
+    if growing and os.environ.get("NCCL_GRAPH_REGISTER") != "0":  # megatron-core: an illegal memory access otherwise
+        raise UserError("cuda_graphs: with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True set NCCL_GRAPH_REGISTER=0")
+    return {"cuda_graph_impl": "local"}
+
+
+def refuse_cuda_graphs(config: TransformerConfig) -> None:
+    """Stops a run of packed rows: a graph has one shape, and every row has other borders.
+
+    Raises:
+        UserError: `cuda_graphs` is on.
+    """
+    if config.cuda_graph_impl != "none":
+        raise UserError(
+            "model.cuda_graphs: needs rows that are not packed (redone pretrain, data.isolate_documents=false); "
+            "leave it false"
+        )
