@@ -16,6 +16,7 @@ from megatron.core.dist_checkpointing.strategies.torch import (
     _replace_state_dict_keys_with_sharded_keys,
     mcore_to_pyt_state_dict,
 )
+from megatron.core.dist_checkpointing.utils import force_all_tensors_to_non_fp8
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
@@ -48,6 +49,7 @@ def save_sharded(state: dict[str, Any], path: Path) -> None:
     Raises:
         UserError: writing failed on some rank; raised on all of them.
     """
+    force_all_tensors_to_non_fp8(state)  # as it does itself when it loads: another layout may hold them in bf16
     try:
         dist_checkpointing.save(state, str(path), _SaveInThisProcess())
     except CheckpointException as error:

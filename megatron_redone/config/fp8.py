@@ -53,7 +53,9 @@ class Fp8Config:
     first_layers_bf16: int = key("layers at the start that stay in bf16; not with recipe=delayed", 0)
     last_layers_bf16: int = key("layers at the end that stay in bf16; not with recipe=delayed", 0)
     fp8_param_gather: bool = key(
-        "precision=fp8: keep weights in FP8, and gather them so from the distributed optimizer", False
+        "precision=fp8: keep weights in FP8, and gather them so from the distributed optimizer; a checkpoint then has "
+        "the rounded weights (not yet measured)",
+        False,
     )
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.models.architecture import Architecture
 from megatron_redone.models.backends import CHECKPOINT_KEYS
+from megatron_redone.models.set_weight import set_weight
 
 EMBEDDING = "embedding.word_embeddings.weight"
 OUTPUT = "output_layer.weight"
@@ -59,6 +60,9 @@ class Shard:
     def fill(self, part: torch.Tensor) -> None:
         """Copies the part that belongs here into the parameter, and zero into padding."""
         rows = part.shape[0]
+        if rows == self.parameter.shape[0]:
+            set_weight(self.parameter, part)  # an FP8 parameter cannot be written in parts
+            return
         self.parameter[:rows].copy_(part)
         self.parameter[rows:].zero_()
 

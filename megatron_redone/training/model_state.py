@@ -7,6 +7,8 @@ import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.optimizer import MegatronOptimizer
 
+from megatron_redone.models.set_weight import set_weight
+
 
 def _metadata() -> dict[str, Any]:
     """What megatron-core is told of the form. Made anew for each call: it writes process groups into it.
@@ -54,8 +56,12 @@ def gather_weights(optimizer: MegatronOptimizer) -> None:
 def load_weights(chunks: Sequence[GPTModel], loaded: dict[str, Any]) -> None:
     """Puts loaded weights into the pieces."""
     for number, chunk in enumerate(chunks):
-        _drop_emulated_scales(chunk, loaded[f"model{number}"])
-        chunk.load_state_dict(loaded[f"model{number}"])
+        state = loaded[f"model{number}"]
+        _drop_emulated_scales(chunk, state)
+        chunk.load_state_dict(state)
+        for name, parameter in chunk.named_parameters():
+            if hasattr(parameter, "get_high_precision_init_val"):
+                set_weight(parameter, state[name])  # of FP8 parameters load_state_dict sets the rounded values alone
 
 
 def _drop_emulated_scales(chunk: GPTModel, state: dict[str, Any]) -> None:

@@ -90,10 +90,16 @@ def _clip(optimizer: MegatronOptimizer, grad_norm: float) -> None:
     limit = optimizer.config.clip_grad
     if limit <= 0 or grad_norm <= limit:
         return
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    found = [_gradient(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    grads = [grad for grad in found if grad is not None]
     if grads:
         torch._foreach_mul_(grads, limit / (grad_norm + 1e-6))  # type: ignore[attr-defined]
+
+
+def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
+    """Where megatron-core has put it: under another name where its type is not the parameter's (cpu_offload_share)."""
+    decoupled = getattr(parameter, "decoupled_grad", None)
+    return parameter.grad if decoupled is None else decoupled
 
 
 def _reduce(reports: Sequence[Report], context: ParallelContext) -> tuple[dict[str, float], dict[str, float]]:

@@ -23,6 +23,7 @@ from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
 from megatron_redone.metrics.flops import ModelShape, parameter_count, training_flops_per_token
 from megatron_redone.models.architecture import parse_architecture
 from megatron_redone.models.build import build_model
+from megatron_redone.models.set_weight import set_weight
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Batch
 from megatron_redone.objectives.language_modelling import LanguageModelling
@@ -176,10 +177,12 @@ def draw_on_device(chunks: list[GPTModel]) -> None:
     """Matrices of normal numbers, norms of one, biases of zero."""
     for chunk in chunks:
         for name, parameter in chunk.named_parameters():
+            values = torch.empty(parameter.shape, dtype=torch.bfloat16, device=parameter.device)
             if parameter.dim() > 1:
-                parameter.data.normal_(0.0, QWEN["initializer_range"])
+                values.normal_(0.0, QWEN["initializer_range"])
             else:
-                parameter.data.fill_(0.0 if name.endswith("bias") else 1.0)
+                values.fill_(0.0 if name.endswith("bias") else 1.0)
+            set_weight(parameter, values)
 
 
 def transformers_step(keys: dict[str, Any]) -> Callable[[Batch], float]:

@@ -1,7 +1,7 @@
 """The page: one HTML file that needs nothing beside it."""
 
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -9,6 +9,9 @@ from megatron_redone.evaluation.report import views
 from megatron_redone.evaluation.report.content import ReportContent
 from megatron_redone.evaluation.tables import model_names, reading_note, sections
 from megatron_redone.metrics.progress import scaled
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 def render_page(content: ReportContent, written: str) -> str:
@@ -22,6 +25,7 @@ def render_page(content: ReportContent, written: str) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["scaled"] = scaled
+    environment.filters["breakable"] = _breakable
     template = environment.from_string(_asset("page.html"))
     evaluation = content.evaluation
     return template.render(
@@ -39,6 +43,13 @@ def render_page(content: ReportContent, written: str) -> str:
         bars=views.bars,
         colours=views.COLOURS,
     )
+
+
+def _breakable(name: str) -> "Markup":
+    """A name that may be broken after its underscores, rather than in mid-word."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
 
 
 def _asset(name: str) -> str:
