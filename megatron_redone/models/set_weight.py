@@ -12,7 +12,6 @@ def set_weight(parameter: torch.nn.Parameter, values: torch.Tensor) -> None:
     transformer_engine/pytorch/module/base.py and megatron/core/optimizer/distrib_optimizer.py): those follow.
     """
     parameter.copy_(values)
-    if hasattr(parameter, "get_high_precision_init_val"):
-        unrounded = parameter.get_high_precision_init_val()
-        if unrounded is not None:  # None: an optimizer has taken it
-            unrounded.copy_(values)
+    unrounded = getattr(parameter, "get_high_precision_init_val", lambda: None)()
+    if unrounded is not None:  # None too where an optimizer has taken it
+        unrounded.copy_(values)
