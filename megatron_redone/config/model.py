@@ -56,7 +56,7 @@ class Recompute(enum.Enum):
     full = "full"
 
 
-RECOMPUTE_MODULES = ("core_attn", "mlp", "layernorm")
+RECOMPUTE_MODULES = ("core_attn", "mlp")  # norms are part of Transformer Engine's products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class ModelConfig:
         "launch every layer as one CUDA graph: for small models, on rows that are not packed (not yet measured)", False
     )
     recompute: Recompute = key("activations computed again in the backward pass", Recompute.none)
-    recompute_modules: list[str] = key("what recompute=selective covers: core_attn, mlp, layernorm", ["mlp"])
+    recompute_modules: list[str] = key("what recompute=selective covers: core_attn, mlp", ["mlp"])
     recompute_num_layers: int | None = key(
         "layers of each pipeline piece that recompute=full covers; null covers all", None
     )

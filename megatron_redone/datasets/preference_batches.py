@@ -30,7 +30,8 @@ class RowPlan:
         self.seq_length, self.layout = seq_length, layout
         pipeline = parallel.pipeline_model_parallel_size if parallel.virtual_pipeline_model_parallel_size else 1
         self._row_unit = layout.micro_batch_size * layout.data_parallel_size * pipeline
-        self._length_unit = 2 * parallel.context_parallel_size * parallel.tensor_model_parallel_size
+        # FP8's products take a rank's tokens by 32 at most (mxfp8).
+        self._length_unit = 32 * parallel.context_parallel_size * parallel.tensor_model_parallel_size
 
     def rows(self, lengths: list[int]) -> tuple[list[list[int]], int]:
         """The items of each row, and the length of all."""

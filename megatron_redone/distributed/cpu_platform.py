@@ -43,6 +43,7 @@ def install() -> None:
     _replace_random_state()
     _provide_gradient_accumulation()
     _skip_collectives_of_one()
+    _take_plain_tensor_lists()
     _speed_up_cross_entropy()
     _state["installed"] = True
 
@@ -126,6 +127,20 @@ def _skip_collectives_of_one() -> None:
         setattr(param_and_grad_buffer, name, _unless_in_place(getattr(param_and_grad_buffer, name)))
     # Of a loss, a norm, a count: a thread of gloo's is woken up for each.
     torch.distributed.all_reduce = _unless_alone(torch.distributed.all_reduce)
+
+
+def _take_plain_tensor_lists() -> None:
+    # Where Transformer Engine or Apex is installed, norms and scaling of gradients are its CUDA kernels.
+    from megatron.core import utils
+    from megatron.core.optimizer import clip_grads, optimizer
+
+    for module in (clip_grads, optimizer):
+        for name, plain in (
+            ("multi_tensor_applier", utils.local_multi_tensor_applier),
+            ("multi_tensor_scale_impl", utils.local_multi_tensor_scale),
+        ):
+            setattr(module, name, plain)
+    clip_grads.l2_norm_impl = utils.local_multi_tensor_l2_norm
 
 
 def _unless_in_place(collective: Callable[..., Any]) -> Callable[..., Any]:

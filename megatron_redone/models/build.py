@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.distributed.random import seed_for_cuda_graphs
 from megatron_redone.models.architecture import Architecture
 from megatron_redone.models.backends import Fp8Emulation, block_spec, choose_backend
+from megatron_redone.models.cuda_graphs import prepare_cuda_graphs
 from megatron_redone.models.fp8_machine import check_fp8
 from megatron_redone.models.gpt import make_chunk
 from megatron_redone.models.initialization import draw_weights
@@ -51,7 +50,7 @@ def build_model(
     check_fp8(model, backend, architecture, context.config, context.device)
     config = transformer_config(architecture, model, context.config, backend, context.device)
     if model.cuda_graphs:
-        seed_for_cuda_graphs(torch.initial_seed())
+        prepare_cuda_graphs()
     emulation = None
     if model.precision is Precision.fp8_emulated:
         emulation = Fp8Emulation(fp8=model.fp8, amax_group=context.groups.tp_dp_cp)

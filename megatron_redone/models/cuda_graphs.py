@@ -7,10 +7,13 @@ megatron-core records the layers' calls in the first training step and captures 
 import os
 from typing import Any
 
+import torch
+from megatron.core.transformer.cuda_graphs import _CudagraphGlobalRecord
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_redone.config.model import Backend, ModelConfig, Recompute
 from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.distributed.random import seed_for_cuda_graphs
 from megatron_redone.errors import UserError
 
 
@@ -27,12 +30,23 @@ def cuda_graph_keys(model: ModelConfig, parallel: ParallelConfig, backend: Backe
     if parallel.pipeline_model_parallel_size > 1:
         # Graphs then stand for micro-batches by their order, which a validation of another length would shift.
         raise UserError("cuda_graphs: needs pipeline_model_parallel_size of 1; leave it false")
-    if model.recompute is Recompute.full:
-        raise UserError("cuda_graphs: holds whole layers, which recompute=full runs again; take selective or none")
+    if model.recompute is not Recompute.none:
+        raise UserError("cuda_graphs: a layer that is captured cannot recompute; set recompute=none, or leave it false")
+    if parallel.overlap_param_gather:
+        # A replayed validation would not wait for the weights of the step before it.
+        raise UserError("cuda_graphs: not with parallel.overlap_param_gather; leave one of them out")
     growing = "expandable_segments:True" in os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
     if growing and os.environ.get("NCCL_GRAPH_REGISTER") != "0":  # megatron-core: an illegal memory access otherwise
         raise UserError("cuda_graphs: with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True set NCCL_GRAPH_REGISTER=0")
     return {"cuda_graph_impl": "local"}
+
+
+def prepare_cuda_graphs() -> None:
+    """What is to be done once, before layers are built."""
+    seed_for_cuda_graphs(torch.initial_seed())
+    # megatron-core gives the buffer of a layer's input on as soon as the layer has run, though its backward pass reads
+    # it: for the first layer, a graph in between then writes there. Kept, it costs little.
+    _CudagraphGlobalRecord.tensor_reuse_pool.insert = lambda tensor: None  # type: ignore[method-assign]
 
 
 def refuse_cuda_graphs(config: TransformerConfig) -> None:

@@ -31,6 +31,25 @@ def check_fp8(
     _check_param_gather(model.fp8, parallel)
 
 
+def check_fp8_rows(model: ModelConfig, parallel: ParallelConfig, rows: int, length: int) -> None:
+    """Refuses micro-batches whose share of a rank FP8's products cannot take (assert_dim_for_fp8_exec as above).
+
+    Args:
+        rows: Of a micro-batch.
+        length: Tokens of a row.
+    """
+    if model.precision is not Precision.fp8:
+        return
+    multiple = 32 if model.fp8.recipe is Fp8Recipe.mxfp8 else 16
+    ranks = parallel.context_parallel_size
+    ranks *= parallel.tensor_model_parallel_size if parallel.sequence_parallel else 1
+    if rows * length % (ranks * multiple):
+        raise UserError(
+            f"data.seq_length: precision=fp8 wants a multiple of {multiple} tokens on each of the {ranks} ranks that "
+            f"share a micro-batch; {rows} x {length} is none"
+        )
+
+
 def read_machine(device: torch.device) -> Fp8Machine:
     """What this process runs on; Transformer Engine must import."""
     from megatron.core.utils import get_te_version

@@ -129,8 +129,9 @@ def _silence_padding(chunk: GPTModel, vocab_size: int) -> None:
         logits = output[0]
         gathered = logits.shape[-1] > layer.output_size_per_partition
         first = max(vocab_size - (0 if gathered else start), 0)
-        # Autograd need not know: the softmax's gradient is exactly zero there.
-        logits.detach()[..., first:].fill_(-torch.inf)
+        # Autograd need not know: the softmax's gradient is exactly zero there. Not minus infinity: a rank that holds
+        # nothing but padding would subtract its own largest from it, itself infinite.
+        logits.detach()[..., first:].fill_(torch.finfo(logits.dtype).min)
 
     if layer.output_size > vocab_size:
         layer.register_forward_hook(silence)

@@ -29,11 +29,14 @@ def start_tensor_overlap(config: TransformerConfig, tokens: int) -> None:
     """
     if not config.tp_comm_overlap:
         return
-    from transformer_engine.pytorch.module.base import initialize_ub
+    from transformer_engine.pytorch.module.base import UserBufferQuantizationMode, initialize_ub
 
+    modes = [UserBufferQuantizationMode.NONE if config.fp8 is None else UserBufferQuantizationMode.FP8]
+    if config.fp8 is not None and config.first_last_layers_bf16:
+        modes.append(UserBufferQuantizationMode.NONE)
     initialize_ub(
         shape=[tokens, config.hidden_size],
         tp_size=config.tensor_model_parallel_size,
-        use_fp8=config.fp8 is not None,
+        quantization_modes=modes,
         bootstrap_backend=config.tp_comm_bootstrap_backend,
     )

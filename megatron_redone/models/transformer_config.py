@@ -54,8 +54,8 @@ def transformer_config(
         attention_dropout=0.0,
         # Weights are drawn by initialization.py, the same on any layout. Initialization stays switched on
         # because megatron-core marks there which weights tensor parallelism splits.
-        init_method=_leave,
-        output_layer_init_method=_leave,
+        init_method=_leave if not model.fp8.fp8_param_gather else torch.nn.init.zeros_,
+        output_layer_init_method=_leave if not model.fp8.fp8_param_gather else torch.nn.init.zeros_,
         embedding_init_method=_leave,
         use_cpu_initialization=device.type == "cpu",
         params_dtype=dtype,
@@ -88,7 +88,7 @@ def transformer_config(
         **_cross_entropy(model, backend, device),
         **_fp8(model),
         **cuda_graph_keys(model, parallel, backend),
-        **_recompute(model, architecture, parallel, backend),
+        **_recompute(model, architecture, parallel),
     )
 
 
@@ -115,6 +115,8 @@ def _cross_entropy(model: ModelConfig, backend: Backend, device: torch.device) -
         return {}
     if device.type != "cuda":
         raise UserError(f"cross_entropy: {model.cross_entropy.value} needs a CUDA device; take plain")
+    if model.cross_entropy is CrossEntropy.native and DTYPES[model.precision] is torch.float32:
+        raise UserError("cross_entropy: native rounds gradients to bf16; under precision=fp32 take plain or te")
     if model.cross_entropy is CrossEntropy.te and backend is not Backend.transformer_engine:
         raise UserError("cross_entropy: te needs backend=transformer_engine; take native or plain")
     return {"cross_entropy_loss_fusion": True, "cross_entropy_fusion_impl": model.cross_entropy.value}
@@ -138,14 +140,9 @@ def _fp8(model: ModelConfig) -> dict[str, Any]:
     }
 
 
-def _recompute(
-    model: ModelConfig, architecture: Architecture, parallel: ParallelConfig, backend: Backend
-) -> dict[str, Any]:
+def _recompute(model: ModelConfig, architecture: Architecture, parallel: ParallelConfig) -> dict[str, Any]:
     if model.recompute is Recompute.none:
         return {}
-    if "layernorm" in model.recompute_modules and backend is Backend.torch:
-        # megatron-core asks Transformer Engine for its state there.
-        raise UserError("recompute_modules: layernorm needs backend=transformer_engine")
     if model.recompute is Recompute.selective:
         return {"recompute_granularity": "selective", "recompute_modules": list(model.recompute_modules)}
     virtual = parallel.virtual_pipeline_model_parallel_size or 1

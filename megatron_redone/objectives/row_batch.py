@@ -90,8 +90,9 @@ def _kernel_layout(batch: Batch, context: ParallelContext) -> tuple[torch.Tensor
     assert "prefixes" not in batch or not batch["prefixes"].any(), "Transformer Engine's kernel knows no prefixes"
     places, borders = share_of_row(length, 0, 1), _borders(batch)
     if size > 1:
-        # Sequence parallelism shares what a rank holds among the tensor-parallel ones.
-        sharing = context.config.tensor_model_parallel_size if context.config.sequence_parallel else 1
+        # Sequence parallelism shares what a rank holds among the tensor-parallel ones; FP8's products take tokens by
+        # 16, and by 32 under mxfp8: an even number of sixteens is a rank's.
+        sharing = 16 * (context.config.tensor_model_parallel_size if context.config.sequence_parallel else 1)
         places, borders = share_of_segments(borders, context.context_rank, size, sharing)
     longest = max(b - a for a, b in pairwise(borders))
     edges = torch.tensor(borders, dtype=torch.int32, device=context.device)

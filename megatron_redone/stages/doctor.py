@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ def _advice(machine: Machine, parts: list[Part], torch: dict[str, Any] | None) -
         yield f"{part.name} ({part.brings}): {part.remedy}"
     if torch is not None and not on_cuda and machine.driver is None:
         yield "no GPU: everything runs on the CPU, small models only; Transformer Engine and Apex need CUDA"
+    if on_cuda and not any(shutil.which(compiler) for compiler in ("cc", "gcc", "clang")):
+        yield "no C compiler: fused kernels are built at the first step by Triton, which needs one and Python's headers"
     if machine.free_disk_gb < _LEAST_DISK_GB:
         yield f"only {machine.free_disk_gb:g} GB of disk are free at {machine.disk}; checkpoints need room"
     if on_cuda and machine.shared_memory_gb is not None and machine.shared_memory_gb < _LEAST_SHARED_GB:

@@ -29,6 +29,7 @@ from megatron_redone.metrics.throughput import Throughput
 from megatron_redone.metrics.trackers import Trackers, open_trackers
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.cuda_graphs import refuse_cuda_graphs
+from megatron_redone.models.fp8_machine import check_fp8_rows
 from megatron_redone.models.tensor_overlap import refuse_tensor_overlap, start_tensor_overlap
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.stages.training_inputs import (
@@ -90,6 +91,7 @@ def _prepare(config: TrainingStageConfig, context: ParallelContext, inputs: Inpu
     is_new = inputs.checkpoint is None and inputs.initial is None
     model = build_model(inputs.architecture, config.model, context, config.training.seed if is_new else None)
     with errors_stop_all_ranks():
+        check_fp8_rows(config.model, config.parallel, config.training.micro_batch_size, config.data.seq_length)
         if inputs.task.lengths_vary:
             refuse_tensor_overlap(model.config)
         if inputs.task.packed:

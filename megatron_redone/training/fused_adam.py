@@ -12,6 +12,8 @@ import torch
 from megatron.core import optimizer as megatron_optimizer
 from megatron.core.optimizer import distrib_optimizer
 
+from megatron_redone.distributed import cpu_platform
+
 
 class FusedAdam(torch.optim.Optimizer):
     """AdamW over torch's fused kernel, on CPU and CUDA."""
@@ -70,11 +72,16 @@ class FusedAdam(torch.optim.Optimizer):
 
 
 def use_fused_adam() -> None:
-    """Puts it in the place of torch's AdamW, which megatron-core falls back to without Apex."""
-    if not (megatron_optimizer.USING_PYTORCH_OPTIMIZER or megatron_optimizer.Adam is FusedAdam):
+    """Puts it in the place of torch's AdamW, which megatron-core falls back to without Apex.
+
+    On a CPU also in that of Transformer Engine's, which is a CUDA kernel.
+    """
+    falls_back = megatron_optimizer.USING_PYTORCH_OPTIMIZER or megatron_optimizer.Adam is FusedAdam
+    if not (falls_back or cpu_platform.installed()):
         return
     megatron_optimizer.Adam = FusedAdam
     megatron_optimizer.USING_PYTORCH_OPTIMIZER = False
     distrib_optimizer.Adam = FusedAdam
     distrib_optimizer.HAVE_APEX_OR_TE = True
     distrib_optimizer.USING_APEX_OPTIMIZER = True
+    distrib_optimizer.USING_TE_OPTIMIZER = False

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer, get_megatron_optimizer
 from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
@@ -57,6 +58,10 @@ def _check_offload(chunk: DistributedDataParallel) -> None:
         raise UserError("cpu_offload_share: everything lies in main memory already on a CPU; leave it 0")
     if not chunk.ddp_config.use_distributed_optimizer:
         raise UserError("cpu_offload_share: needs parallel.use_distributed_optimizer; leave it 0")
+    if chunk.config.params_dtype is torch.float32:
+        raise UserError(
+            "cpu_offload_share: not with model.precision=fp32, which megatron-core could not resume; leave it 0"
+        )
     if chunk.config.fp8_param:
         raise UserError("cpu_offload_share: not with model.fp8.fp8_param_gather; leave one of them out")
 

@@ -10,6 +10,7 @@ import sys
 from enum import Enum
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from tests.helpers import te_stand_ins
 
@@ -29,14 +30,16 @@ from megatron.core import parallel_state  # noqa: E402
 from megatron.core.transformer.cuda_graphs import _CudagraphGlobalRecord  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
-from megatron_redone.distributed.random import seed_all, seed_for_cuda_graphs  # noqa: E402
+from megatron_redone.distributed.random import seed_all  # noqa: E402
 from megatron_redone.models.architecture import parse_architecture  # noqa: E402
 from megatron_redone.models.backends import block_spec  # noqa: E402
+from megatron_redone.models.cuda_graphs import prepare_cuda_graphs  # noqa: E402
 from megatron_redone.models.gpt import make_chunk  # noqa: E402
 from megatron_redone.models.tensor_overlap import start_tensor_overlap  # noqa: E402
 from megatron_redone.models.transformer_config import transformer_config  # noqa: E402
 from megatron_redone.models.wrapping import wrap_data_parallel  # noqa: E402
 from megatron_redone.objectives.row_batch import place_rows  # noqa: E402
+from megatron_redone.training.model_state import load_weights, weights_state  # noqa: E402
 from megatron_redone.training.optimizer import build_optimizer  # noqa: E402
 
 SHAPE = {
@@ -72,7 +75,7 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     config = transformer_config(shape, model, parallel, Backend.transformer_engine, torch.device("cuda"))
     if model.cuda_graphs:
         _pretend_cuda_graphs()
-        seed_for_cuda_graphs(1)
+        prepare_cuda_graphs()
     first = parallel.pipeline_model_parallel_size == 1
     pieces = parallel.virtual_pipeline_model_parallel_size or 1
     chunks = [
@@ -89,12 +92,26 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     elif first:
         _loss(chunks[0], parallel, wanted.get("packed", False))
     names = sorted(name for chunk in chunks for name, _ in chunk.named_parameters())
+    saved = _saved(chunks)
     parallel_state.destroy_model_parallel()
     torch.distributed.destroy_process_group()
     graphs = [kind for _, kind, *_ in _CudagraphGlobalRecord.cudagraph_record]
     _CudagraphGlobalRecord.cudagraph_record.clear()
-    found = {"calls": te_stand_ins.CALLS, "parameters": names, "graphs": graphs}
+    found = {"calls": te_stand_ins.CALLS, "parameters": names, "graphs": graphs, "saved": saved}
     return json.loads(json.dumps(found, default=_plain))
+
+
+def _saved(chunks: list[Any]) -> list[str]:
+    """What a checkpoint holds of the model; and it can be loaded back."""
+    saved = weights_state(chunks)
+    load_weights(
+        chunks,
+        {
+            name: {key: value for key, value in chunk.state_dict().items() if key in saved[name]}
+            for name, chunk in zip(saved, chunks, strict=True)
+        },
+    )
+    return sorted(key for state in saved.values() for key in state)
 
 
 def _model(keys: dict[str, Any]) -> ModelConfig:
@@ -120,7 +137,10 @@ def _step(chunks: list[Any], config: Any, parallel: ParallelConfig, optimizing: 
     """Gradients into the buffers of data parallelism, and an update of the weights."""
     context: Any = SimpleNamespace(config=parallel, device=torch.device("cuda"))
     wrapped = wrap_data_parallel(SimpleNamespace(config=config, context=context, chunks=chunks))  # type: ignore[arg-type]
-    optimizer = build_optimizer(wrapped, optimizing)
+    with mock.patch.object(
+        cpu_platform, "installed", return_value=False
+    ):  # on a CPU it would not be Transformer Engine's
+        optimizer = build_optimizer(wrapped, optimizing)
     _loss(wrapped[0], parallel, False).sum().backward()
     optimizer.step()
 

@@ -88,6 +88,12 @@ class RMSNorm(torch.nn.Module):
     def forward(self, inp):
         return inp * self.weight
 
+    def get_extra_state(self):
+        return torch.empty(0, dtype=torch.uint8)
+
+    def set_extra_state(self, state):
+        assert state is None or not state.numel()
+
 
 class LayerNorm(RMSNorm):
     pass
@@ -185,6 +191,11 @@ def initialize_ub(shape, tp_size, use_fp8=False, quantization_modes=None, dtype=
                   bootstrap_backend=None):
     pass
 # fmt: on
+
+
+class UserBufferQuantizationMode(enum.Enum):
+    NONE = "none"
+    FP8 = "fp8"
 
 
 class Format(enum.Enum):
@@ -328,6 +339,7 @@ def install() -> None:
         "transformer_engine.pytorch.module.base",
         get_dummy_wgrad=get_dummy_wgrad,
         initialize_ub=initialize_ub,
+        UserBufferQuantizationMode=UserBufferQuantizationMode,
         TransformerEngineBaseModule=TransformerEngineBaseModule,
         get_workspace=None,
     )

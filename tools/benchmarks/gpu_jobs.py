@@ -16,7 +16,7 @@ from megatron_redone.config.model import Backend, ModelConfig
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.config.preference import PreferenceLossConfig
-from megatron_redone.distributed import start_context
+from megatron_redone.distributed import cpu_platform, start_context
 from megatron_redone.distributed.device import peak_memory_gb
 from megatron_redone.errors import UserError
 from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
@@ -42,6 +42,8 @@ def run_job(keys: dict[str, Any]) -> dict[str, Any]:
         UserError: this machine cannot do it.
     """
     torch.manual_seed(0)
+    if keys["kind"] != "train" and keys["device"] == "cuda":
+        keys["rows"] = rows_of_card(keys["rows"])
     _refuse_what_does_not_fit(keys)
     return {"train": train, "speed": measure, "profile": profile}[keys["kind"]](keys)
 
@@ -53,22 +55,30 @@ def free_memory() -> None:
         from transformer_engine.pytorch.fp8 import FP8GlobalStateManager  # type: ignore[import-not-found]
 
         FP8GlobalStateManager.reset()  # it holds the scales of models that are gone
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not cpu_platform.installed():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+
+
+def rows_of_card(rows: int) -> int:
+    """Rows of a micro-batch: those of gpu.py are for an H200, half of them for a card with less memory."""
+    return rows if torch.cuda.get_device_properties(0).total_memory > 100e9 else max(rows // 2, 1)
 
 
 def _refuse_what_does_not_fit(keys: dict[str, Any]) -> None:
     """Saves the time of building what cannot hold its weights, gradients and optimizer state."""
     if keys["device"] != "cuda" or keys.get("optimizer", {}).get("cpu_offload_share"):
         return
-    parameters = parameter_count(ModelShape.from_hf_config(shape_keys(keys)))
+    shape = ModelShape.from_hf_config(shape_keys(keys))
     # Weights in two bytes; gradients, main weights and both moments in four; transformers keeps all in two.
-    needed = parameters * (8 if keys["backend"] == "transformers" else 18)
+    needed = parameter_count(shape) * (8 if keys["backend"] == "transformers" else 18)
+    # 34 bytes a layer and value of the residual stream (Korthikanti et al. 2022, without the attention's scores), and
+    # logits in two and in four bytes with a gradient in four.
+    needed += keys["rows"] * keys["length"] * (34 * shape.num_hidden_layers * shape.hidden_size + 10 * shape.vocab_size)
     present = torch.cuda.get_device_properties(0).total_memory
     if needed > present:
         raise UserError(
-            f"{needed / 1e9:.0f} GB of weights and optimizer do not fit the device's {present / 1e9:.0f} GB"
+            f"weights, optimizer and activations, {needed / 1e9:.0f} GB, do not fit the device's {present / 1e9:.0f} GB"
         )
 
 
@@ -114,6 +124,7 @@ def _figures(keys: dict[str, Any], batch: Batch, seconds: list[float], device: t
     flops = speed * training_flops_per_token(ModelShape.from_hf_config(shape_keys(keys)), keys["length"])
     figures = {
         "tokens_per_second": speed,
+        "rows": keys["rows"],
         "tflops": flops / 1e12,
         "memory_gb": peak_memory_gb(device),
         "seconds_per_step": median,

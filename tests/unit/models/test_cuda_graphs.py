@@ -19,8 +19,7 @@ def test_off_unless_asked_for() -> None:
 
 
 def test_on() -> None:
-    keys = ModelConfig(cuda_graphs=True, recompute=Recompute.selective)
-    assert cuda_graph_keys(keys, ParallelConfig(), ENGINE) == {"cuda_graph_impl": "local"}
+    assert cuda_graph_keys(ModelConfig(cuda_graphs=True), ParallelConfig(), ENGINE) == {"cuda_graph_impl": "local"}
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,9 @@ def test_on() -> None:
     [
         ({}, {}, Backend.torch, "needs backend=transformer_engine"),
         ({}, {"pipeline_model_parallel_size": 2}, ENGINE, "needs pipeline_model_parallel_size of 1"),
-        ({"recompute": Recompute.full}, {}, ENGINE, "recompute=full"),
+        ({"recompute": Recompute.full}, {}, ENGINE, "set recompute=none"),
+        ({"recompute": Recompute.selective}, {}, ENGINE, "set recompute=none"),
+        ({}, {"overlap_param_gather": True}, ENGINE, "not with parallel.overlap_param_gather"),
     ],
 )
 def test_where_they_cannot_be(model: dict[str, Any], parallel: dict[str, Any], backend: Backend, message: str) -> None:

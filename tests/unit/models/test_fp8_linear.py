@@ -148,6 +148,7 @@ def test_weights_are_gathered_before_they_are_saved() -> None:
     chunks = [
         SimpleNamespace(
             ddp_config=SimpleNamespace(overlap_param_gather=overlap),
+            parameters=list,
             start_param_sync=lambda force_sync, overlap=overlap: calls.append((overlap, force_sync)),
         )
         for overlap in (True, False)

@@ -1,11 +1,14 @@
 """Which recipes a machine can do, and what is said where it cannot."""
 
+from typing import Any
+
 import pytest
 
 from megatron_redone.config.fp8 import Fp8Config, Fp8Machine, Fp8Recipe, check_recipe, supported_recipes
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
+from megatron_redone.models.fp8_machine import check_fp8_rows
 
 DELAYED, TENSORWISE, BLOCKWISE, MXFP8 = Fp8Recipe
 
@@ -72,3 +75,24 @@ def test_delayed_keeps_no_layer() -> None:
 def test_overlap_that_cannot_be(keys: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
         ParallelConfig(**keys)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "rows", "length", "fits"),
+    [
+        ({}, 1, 4096, True),
+        ({}, 1, 4100, False),
+        ({}, 4, 4100, True),
+        ({"context_parallel_size": 2}, 1, 4112, False),
+        ({"tensor_model_parallel_size": 2}, 1, 4112, True),
+        ({"tensor_model_parallel_size": 2, "sequence_parallel": True}, 1, 4112, False),
+    ],
+)
+def test_tokens_that_products_take(parallel: dict[str, Any], rows: int, length: int, fits: bool) -> None:
+    layout = ParallelConfig(**parallel)
+    check_fp8_rows(ModelConfig(), layout, rows, length)
+    if fits:
+        check_fp8_rows(ModelConfig(precision=Precision.fp8), layout, rows, length)
+    else:
+        with pytest.raises(UserError, match="multiple of 16 tokens"):
+            check_fp8_rows(ModelConfig(precision=Precision.fp8), layout, rows, length)

@@ -47,6 +47,8 @@ def test_every_way_that_weights_come_in() -> None:
     assert kept[0] is not None and torch.equal(kept[0], VALUES)
 
     parameter, kept = rounded()
-    chunk: Any = SimpleNamespace(named_parameters=lambda: [("w", parameter)], load_state_dict=lambda state: None)
+    chunk: Any = SimpleNamespace(
+        named_parameters=lambda: [("w", parameter)], named_modules=list, load_state_dict=lambda state: None
+    )
     load_weights([chunk], {"model0": {"w": VALUES}})
     assert kept[0] is not None and torch.equal(kept[0], VALUES)

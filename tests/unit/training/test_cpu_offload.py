@@ -8,23 +8,25 @@ import torch
 
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.errors import UserError
+from megatron_redone.training.model_state import _without_classes
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.train_step import _clip
 
 
 @pytest.mark.parametrize(
-    ("device", "distributed", "fp8_param", "message"),
+    ("device", "distributed", "dtype", "fp8_param", "message"),
     [
-        ("cpu", True, False, "leave it 0"),
-        ("cuda", False, False, "needs parallel.use_distributed_optimizer"),
-        ("cuda", True, True, "not with model.fp8.fp8_param_gather"),
+        ("cpu", True, torch.bfloat16, False, "leave it 0"),
+        ("cuda", False, torch.bfloat16, False, "needs parallel.use_distributed_optimizer"),
+        ("cuda", True, torch.float32, False, "not with model.precision=fp32"),
+        ("cuda", True, torch.bfloat16, True, "not with model.fp8.fp8_param_gather"),
     ],
 )
-def test_refusals(device: str, distributed: bool, fp8_param: bool, message: str) -> None:
+def test_refusals(device: str, distributed: bool, dtype: torch.dtype, fp8_param: bool, message: str) -> None:
     chunk: Any = SimpleNamespace(
         parameters=lambda: iter([SimpleNamespace(device=torch.device(device))]),
         ddp_config=SimpleNamespace(use_distributed_optimizer=distributed),
-        config=SimpleNamespace(fp8_param=fp8_param),
+        config=SimpleNamespace(params_dtype=dtype, fp8_param=fp8_param),
     )
     with pytest.raises(UserError, match=message):
         build_optimizer([chunk], OptimizerConfig(cpu_offload_share=0.5))
@@ -39,3 +41,10 @@ def test_gradients_of_another_type_are_clipped() -> None:
     _clip(SimpleNamespace(config=SimpleNamespace(clip_grad=1.0), param_groups=groups), 10.0)  # type: ignore[arg-type]
     assert apart.decoupled_grad.tolist() == pytest.approx([0.4, 0.4], rel=1e-5)  # type: ignore[attr-defined]
     assert own.grad.tolist() == pytest.approx([0.2, 0.2], rel=1e-5) and none.grad is None
+
+
+def test_a_checkpoint_names_no_classes() -> None:
+    """What megatron-core's optimizer puts into every group could not be read back."""
+    group = {"lr": 1.0, "cpu_optimizer_cls": torch.optim.AdamW, "betas": (0.9, 0.95)}
+    kept = _without_classes({"optimizer": {"param_groups": [group]}, "dtype": torch.float32})
+    assert kept == {"optimizer": {"param_groups": [{"lr": 1.0, "betas": (0.9, 0.95)}]}, "dtype": torch.float32}
