@@ -1,6 +1,6 @@
 """The quickstart from a clean clone to its report: how long it takes, how much memory, what comes out of it.
 
-    python tools/benchmarks/quickstart.py [--data LAID_OUT] [--parts sample data kill]
+    python tools/benchmarks/quickstart.py [--data LAID_OUT] [--parts sample data kill] [--clone CLONE]
 
 Clones the last commit, and runs examples/quickstart/run.sh in it as a newcomer would:
 
@@ -9,7 +9,8 @@ Clones the last commit, and runs examples/quickstart/run.sh in it as a newcomer 
 - data: on the folder of --data (examples/quickstart/lay_out_shared_data.py makes one of public data sets);
 - kill: on the sample data in a new folder, killed in each stage in turn; it must end with the same weights.
 
-Each part is recorded as soon as it is done; figures of parts that are left out stay as they were.
+Each part is recorded as soon as it is done; figures of parts that are left out stay as they were. `data` and `kill` make
+the environment first, and `kill` the unbroken run, but in a --clone where `sample` was run before.
 """
 
 import os
@@ -55,6 +56,7 @@ def main() -> None:
     """Runs the parts and writes the result file after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="another corpus, laid out as examples/quickstart/data is")
+    parser.add_argument("--clone", type=Path, help="where to run; by default a new clone, deleted in the end")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=["sample"], help="what to run, in this order")
     parser.add_argument("--notes", default="", help="added to the result, for example that the machine was busy")
     options = parser.parse_args()
@@ -63,8 +65,9 @@ def main() -> None:
     data: Path | None = options.data.resolve() if options.data is not None else None
     metrics = kept()
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder, "clone")
-        subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
+        clone: Path = options.clone or Path(folder, "clone")
+        if not clone.exists():
+            subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
         for part in options.parts:
             metrics.update(PARTS[part](clone, data))
             record("quickstart", metrics, PACKAGES, f"{NOTES} {options.notes}".strip())
