@@ -9,8 +9,8 @@ Clones the last commit, and runs examples/quickstart/run.sh in it as a newcomer 
 - data: on the folder of --data (examples/quickstart/lay_out_shared_data.py makes one of public data sets);
 - kill: on the sample data in a new folder, killed in each stage in turn; it must end with the same weights.
 
-Each part is recorded as soon as it is done; figures of parts that are left out stay as they were. `data` and `kill` make
-the environment first, and `kill` the unbroken run, but in a --clone where `sample` was run before.
+Each part is recorded as soon as it is done; figures of parts that are left out stay as they were. `data` and `kill`
+make the environment first, and `kill` the unbroken run, but in a --clone where `sample` was run before.
 """
 
 import os
