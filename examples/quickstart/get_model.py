@@ -64,4 +64,7 @@ def convert(source: Path, output: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("get_model.py: interrupted; nothing was left half-written")
