@@ -5,7 +5,7 @@
 Writes train/ and held_out/, each with conversations/<name>.jsonl and preferences/pairs.jsonl as in the data folder,
 and train/questions.jsonl: some of the conversations to learn from whose question has a closed set of answers, with
 that set. (`redone curate` holds posts out itself.) Records with the same question stay on the same side; a hash of the
-question decides which. Of a large set of pairs some are left out, and long ones, which is printed.
+question decides which. Of many pairs or questions some are left out, long ones first, which is printed.
 """
 
 import argparse
@@ -27,10 +27,10 @@ HELD_OUT_SHARE = 0.2
 # A task whose questions all begin with the same line has a closed set of answers if it has few for many questions.
 MOST_ANSWERS = 12
 LEAST_QUESTIONS = 6
-MOST_QUESTIONS = 32
-# Every pair is read by the reference model, those held out by every model that is evaluated: a second or two each.
+MOST_QUESTIONS = 24
+# Every pair is read by the reference model, those held out by every model that is evaluated: half a second each.
 MOST_PAIRS = {"train": 64, "held_out": 40}
-LONGEST_PAIR = 600  # characters
+LONG = 400  # bytes, of a pair or a question: a Chinese character is three, and about as many tokens
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
         records = read(file)
         train, held_out = divide(records)
         if name.parts[0] == "preferences":
-            train, held_out = short(train)[: MOST_PAIRS["train"]], short(held_out)[: MOST_PAIRS["held_out"]]
+            train, held_out = quick(train, MOST_PAIRS["train"]), quick(held_out, MOST_PAIRS["held_out"])
         write(options.to / "train" / name, train)
         write(options.to / "held_out" / name, held_out)
         questions += closed_questions(train)
@@ -60,7 +60,7 @@ def main() -> None:
             "divide_data.py: no task of conversations/ has a closed set of answers, of which wrong ones are taken: "
             f"{LEAST_QUESTIONS} or more questions with the same first line, and 2 to {MOST_ANSWERS} different answers"
         )
-    chosen = sorted(questions, key=digest)[:MOST_QUESTIONS]
+    chosen = quick(sorted(questions, key=digest), MOST_QUESTIONS)
     write(options.to / "train" / "questions.jsonl", chosen)
     print(f"questions.jsonl: {len(chosen):,} of {len(questions):,} to learn from with a closed set of answers")
 
@@ -75,13 +75,14 @@ def divide(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     return list(chain.from_iterable(ordered[border:])), list(chain.from_iterable(ordered[:border]))
 
 
-def short(pairs: Iterable[Record]) -> list[Record]:
-    """Those whose prompt and responses together are not too long."""
+def quick(records: Iterable[Record], most: int) -> list[Record]:
+    """The first of them, as many as `most`; long ones only where there are too few others."""
 
-    def characters(pair: Record) -> int:
-        return sum(len(turn["content"]) for part in ("prompt", "chosen", "rejected") for turn in pair[part])
+    def is_long(record: Record) -> bool:
+        parts = [record[part] for part in ("prompt", "chosen", "rejected") if part in record]
+        return sum(len(turn["content"].encode()) for turns in parts for turn in turns) > LONG
 
-    return [pair for pair in pairs if characters(pair) <= LONGEST_PAIR]
+    return sorted(records, key=is_long)[:most]
 
 
 def digest(content: Any) -> str:

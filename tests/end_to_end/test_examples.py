@@ -109,3 +109,27 @@ def test_dividing_leaves_no_question_on_both_sides(tmp_path: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
     subprocess.run(command, check=True, capture_output=True)
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
+
+
+def test_dividing_many_pairs_prefers_short_ones(tmp_path: Path) -> None:
+    """And takes long ones, rather than none, where there are no others."""
+    script, data = EXAMPLES / "quickstart" / "divide_data.py", tmp_path / "data"
+    shutil.copytree(EXAMPLES / "quickstart" / "data", data)
+
+    def pairs(short: int, long: int) -> tuple[list[dict], list[dict]]:
+        records = [{"id": f"{i}", "prompt": [{"role": "user", "content": f"{i}?"}],
+                    "chosen": [{"role": "assistant", "content": "海" * (100 if i < short else 200)}],
+                    "rejected": [{"role": "assistant", "content": "no"}]} for i in range(short + long)]  # fmt: skip
+        lines = [json.dumps(record, ensure_ascii=False) for record in records]
+        (data / "preferences" / "pairs.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        command = [sys.executable, str(script), "--data", str(data), "--to", str(tmp_path / "to")]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        sides = [[json.loads(line) for line in (tmp_path / "to" / side / "preferences" / "pairs.jsonl").open()]
+                 for side in ("train", "held_out")]  # fmt: skip
+        left_out = short + long - sum(map(len, sides))
+        assert f"preferences/pairs.jsonl: 64 to learn from, 40 held out, {left_out:,} left out" in said
+        return sides[0], sides[1]
+
+    for side in pairs(short=300, long=300):
+        assert all(int(record["id"]) < 300 for record in side)
+    assert any(int(record["id"]) >= 40 for record in pairs(short=40, long=400)[0])
