@@ -1,22 +1,17 @@
 """bf16 weights with fp32 main weights follow fp32 on real text."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from megatron_redone.config.model import Precision
 from tests.helpers.ranks import run_on_ranks
 from tests.helpers.runs import Run, train_on_text
+from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data
 
-DATA = Path(__file__).parents[3] / "shared/data"
-TEXT, TOKENIZER = DATA / "general/wikitext2_valid.txt", DATA / "tokenizer/tokenizer.json"
+TEXT = FOLDER / "general" / "wikitext2_valid.txt"
 STEPS, ROWS, LENGTH = 50, 8, 64
 
-pytestmark = [
-    pytest.mark.distributed,
-    pytest.mark.skipif(not (TEXT.is_file() and TOKENIZER.is_file()), reason=f"no real text under {DATA}"),
-]
+pytestmark = [pytest.mark.distributed, needs_shared_data]
 
 
 def text_ids() -> tuple[list[int], int]:
@@ -24,7 +19,7 @@ def text_ids() -> tuple[list[int], int]:
     from tokenizers import Tokenizer
 
     with open(TEXT, encoding="utf-8") as stream:
-        ids = Tokenizer.from_file(str(TOKENIZER)).encode(stream.read(400_000)).ids
+        ids = Tokenizer.from_file(str(TOKENIZER / "tokenizer.json")).encode(stream.read(400_000)).ids
     _, renumbered = np.unique(ids[: STEPS * ROWS * LENGTH + 1], return_inverse=True)
     return renumbered.tolist(), int(renumbered.max()) + 1
 
