@@ -124,7 +124,7 @@ def test_dividing_many_pairs_prefers_short_ones(tmp_path: Path) -> None:
         (data / "preferences" / "pairs.jsonl").write_text("\n".join(lines), encoding="utf-8")
         command = [sys.executable, str(script), "--data", str(data), "--to", str(tmp_path / "to")]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        sides = [[json.loads(line) for line in (tmp_path / "to" / side / "preferences" / "pairs.jsonl").open()]
+        sides = [[json.loads(line) for line in (tmp_path / "to" / side / "preferences" / "pairs.jsonl").open("rb")]
                  for side in ("train", "held_out")]  # fmt: skip
         left_out = short + long - sum(map(len, sides))
         assert f"preferences/pairs.jsonl: 64 to learn from, 40 held out, {left_out:,} left out" in said

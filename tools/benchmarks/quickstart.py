@@ -65,7 +65,7 @@ def main() -> None:
     data: Path | None = options.data.resolve() if options.data is not None else None
     metrics = kept()
     with tempfile.TemporaryDirectory() as folder:
-        clone: Path = options.clone or Path(folder, "clone")
+        clone: Path = options.clone.resolve() if options.clone is not None else Path(folder, "clone")
         if not clone.exists():
             subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
         for part in options.parts:
