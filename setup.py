@@ -54,7 +54,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["megatron_redone", "megatron_redone.*"]),
-    package_data={"megatron_redone.evaluation.report": ["page.*"]},
+    package_data={"megatron_redone.report": ["page.*"]},
     install_requires=[
         # 2.3 so that it can live beside nemo-toolkit, which caps it there.
         "omegaconf>=2.3,<2.5",

@@ -11,11 +11,12 @@ import select
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from megatron_redone import __version__
+from megatron_redone.config.stage_table import STAGES, Stage
 from megatron_redone.errors import UserError
-from megatron_redone.stages import STAGES, Stage
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
     # Overrides may stand before, between and after the options.
     overrides = [*options.overrides, *rest]
-    return guarded(f"redone {options.stage}", lambda: _run(STAGES[options.stage], options, overrides))
+    return guarded(f"redone {options.stage}", lambda: _run(options, overrides))
 
 
 def guarded(program: str, body: Callable[[], None]) -> int:
@@ -135,19 +136,21 @@ def _add_stage(commands: Any, name: str, stage: Stage) -> None:
     overrides.completer = _KeyCompleter(stage)  # type: ignore[attr-defined]
 
 
-def _run(stage: Stage, options: argparse.Namespace, overrides: list[str]) -> None:
-    from megatron_redone.config import load_config, to_yaml
+def _run(options: argparse.Namespace, overrides: list[str]) -> None:
+    from megatron_redone.config.loader import load_config, to_yaml
 
+    stage = STAGES[options.stage]
+    module = f"megatron_redone.stages.{options.stage.replace('-', '_')}"
     flags = [text for text in overrides if text.startswith("-")]
     if flags:
         raise UserError(f"{flags[0]}: unknown option; keys are given as key=value, and listed by --help")
     config = load_config(stage.config_class(), options.config, [*_options(stage, options), *overrides])
     if options.dry_run and stage.plans:
-        stage.dry_run(config)
+        import_module(module).dry_run(config)
     elif options.dry_run:
         print(to_yaml(config), end="")
     else:
-        stage.run(config)
+        import_module(module).run(config)
 
 
 def _options(stage: Stage, options: argparse.Namespace) -> list[str]:
@@ -166,7 +169,7 @@ class _StageHelp(argparse.Action):
         self.stage = stage
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from megatron_redone.config import describe_keys
+        from megatron_redone.config.schema import describe_keys
 
         parser.print_help()
         print("\nkeys:")
@@ -184,7 +187,7 @@ class _KeyCompleter:
         self.stage = stage
 
     def __call__(self, prefix: str, **_: Any) -> list[str]:
-        from megatron_redone.config import describe_keys
+        from megatron_redone.config.schema import describe_keys
 
         names = [row.name for row in describe_keys(self.stage.config_class()) if "[]" not in row.name]
         return [f"{name}=" for name in names if name.startswith(prefix)]

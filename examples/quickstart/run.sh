@@ -7,7 +7,7 @@
 #   bash examples/quickstart/run.sh --model DIR      another Hugging Face directory, such as Qwen2.5-0.5B: of 14 layers or
 #                                                    more, with <|im_end|> in its vocabulary and a chat template (else
 #                                                    change `parallel` in the files of this folder, and export.yaml)
-#   bash examples/quickstart/run.sh --data DIR       another corpus, laid out as data/ is (lay_out_shared_data.py)
+#   bash examples/quickstart/run.sh --data DIR       another corpus, laid out as data/ is (tools/lay_out_shared_data.py)
 #   bash examples/quickstart/run.sh --work DIR       where everything is written (default: work/ beside this file)
 #   bash examples/quickstart/run.sh --dry-run        what would run, and why; other arguments go to redone pipeline too
 #

@@ -14,20 +14,7 @@ from typing import Any
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json, write_text
-
-# Files of a Hugging Face directory that are not weights.
-HF_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
+from megatron_redone.formats.hf_folder import HF_FILES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,20 +1,50 @@
-"""How a configuration dataclass declares its keys."""
+"""How a configuration dataclass declares its keys, and what a key says about itself."""
 
-from dataclasses import field
+import dataclasses
+from dataclasses import dataclass, field
 from typing import Any
 
 _REQUIRED: Any = object()
+_METADATA = "key"
 
 
-def key(help: str, default: Any = _REQUIRED) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class KeyFacts:
+    """What a key says about itself, beside its type and default.
+
+    Attributes:
+        help: One line, shown by `redone STAGE --help`.
+        decides: Whether the value decides what comes out; False for what says how fast, where to, how verbosely.
+        reads: Whether the value names what is read: a file, a folder, a dataset's prefix, a glob or a URL.
+        or_hub: Whether it may as well be a name on the Hugging Face hub.
+        writes: Whether the value names what is written: a file, a folder or a dataset's prefix.
+        at_least: The least number allowed.
+        above: The number that the value must exceed.
+        at_most: The greatest number allowed.
+        formerly: The key's name in earlier versions, for the line that tells of the new one.
+    """
+
+    help: str
+    decides: bool = True
+    reads: bool = False
+    or_hub: bool = False
+    writes: bool = False
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    formerly: str | None = None
+
+
+def key(help: str, default: Any = _REQUIRED, **facts: Any) -> Any:
     """Declares one configuration key.
 
     Args:
         help: One line, shown by `redone STAGE --help`.
         default: The value where none is given. A list or a dataclass type is made anew for each
             configuration. Without a default the key is required.
+        facts: The other attributes of `KeyFacts`.
     """
-    metadata = {"help": help}
+    metadata = {_METADATA: KeyFacts(help=help, **facts)}
     if default is _REQUIRED:
         return field(metadata=metadata)
     if isinstance(default, type):
@@ -22,3 +52,8 @@ def key(help: str, default: Any = _REQUIRED) -> Any:
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def facts_of(field: dataclasses.Field) -> KeyFacts:
+    """What a field's declaration says about it."""
+    return field.metadata.get(_METADATA) or KeyFacts(help="")

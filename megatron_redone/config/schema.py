@@ -2,12 +2,14 @@
 
 import dataclasses
 import enum
-import hashlib
 import json
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from megatron_redone.config.field import facts_of
+from megatron_redone.hashing import short_hash
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def describe_keys(schema: type, prefix: str = "") -> Iterator[KeyDescription]:
         if inner is not None and not is_list(annotation) and annotation is inner:
             yield from describe_keys(inner, f"{prefix}{field.name}.")
             continue
-        help_text = field.metadata.get("help", "")
+        help_text = facts_of(field).help
         yield KeyDescription(prefix + field.name, type_name(annotation), _default_text(field), help_text)
         if inner is not None:
             marker = "[]" if is_list(annotation) else ""
@@ -81,13 +83,44 @@ def _default_text(field: dataclasses.Field) -> str:
     return "null" if field.default is None else str(field.default)
 
 
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration's values as JSON holds them: an enumeration's member by its name."""
+    return dataclasses.asdict(config, dict_factory=lambda items: {name: _plain_value(value) for name, value in items})
+
+
+def deciding_values(config: Any) -> dict[str, Any]:
+    """The values that decide what comes out (`key(..., decides=True)`), nested as the configuration is."""
+    return {
+        field.name: _deciding(getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if facts_of(field).decides
+    }
+
+
+def work_hash(config: Any, *facts: Any) -> str:
+    """Sixteen hexadecimal digits over everything that decides what comes out.
+
+    Args:
+        config: A configuration; its values that decide nothing are left out.
+        facts: What else decides, as JSON holds it: the files that are read, the fingerprint of a tokenizer.
+    """
+    return short_hash([deciding_values(config), *facts])
+
+
 def config_hash(config: Any) -> str:
     """Sixteen hexadecimal digits that change when any value of a configuration changes."""
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True, default=_enum_name)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return short_hash(plain(config))
 
 
-def _enum_name(value: Any) -> str:
-    if isinstance(value, enum.Enum):
-        return value.name
-    raise TypeError(f"a configuration cannot hold a {type(value).__name__}")
+def _deciding(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return deciding_values(value)
+    if isinstance(value, list):
+        return [_deciding(element) for element in value]
+    return _plain_value(value)
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain_value(element) for element in value]
+    return value.name if isinstance(value, enum.Enum) else value

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from megatron_redone.checkpoint.record import HF_FILES
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.conversion.dtypes import config_name
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json
+from megatron_redone.formats.hf_folder import HF_FILES
 from megatron_redone.tokenization.tokenizer import Tokenizer
 
 _GENERATION = "generation_config.json"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from megatron_redone.config.data import BlendSource
-from megatron_redone.datasets.schedule import ScheduleCursor, integer_weights
+from megatron_redone.datasets.blend_schedule import ScheduleCursor, integer_weights
 
 
 class Stream(Protocol):

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from megatron_redone.evaluation.examples import ConversationExample
-from megatron_redone.evaluation.generation import greedy_answers
-from megatron_redone.evaluation.hf_model import LoadedModel
-from megatron_redone.evaluation.log_probabilities import Advance, BatchLimits, no_progress
-from megatron_redone.evaluation.rendering import prompt_ids
+from megatron_redone.generation.chat_prompts import prompt_ids
+from megatron_redone.generation.greedy import greedy_answers
+from megatron_redone.generation.hf_model import LoadedModel
+from megatron_redone.generation.log_probabilities import Advance, BatchLimits, no_progress
 
 _SEPARATORS = re.compile(r"[\n,;、，；]")
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d+[.):、])\s+")

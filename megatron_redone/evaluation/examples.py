@@ -9,9 +9,7 @@ import orjson
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.inputs import InputFile, expand_inputs
-from megatron_redone.formats.records import EXCERPT
-
-Messages = list[dict[str, Any]]
+from megatron_redone.formats.records import EXCERPT, Messages
 
 
 @dataclass(frozen=True)

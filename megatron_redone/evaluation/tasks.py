@@ -15,12 +15,12 @@ from megatron_redone.config.evaluate import (
     PreferenceSource,
 )
 from megatron_redone.evaluation.answers import measure_answers
+from megatron_redone.evaluation.bits_per_byte import measure_texts
 from megatron_redone.evaluation.examples import Examples, read_conversations, read_pairs, read_texts
-from megatron_redone.evaluation.held_out import measure_texts
-from megatron_redone.evaluation.hf_model import LoadedModel
-from megatron_redone.evaluation.log_probabilities import Advance, BatchLimits
 from megatron_redone.evaluation.measures import Kind
-from megatron_redone.evaluation.preferences import measure_pairs
+from megatron_redone.evaluation.pair_accuracy import measure_pairs
+from megatron_redone.generation.hf_model import LoadedModel
+from megatron_redone.generation.log_probabilities import Advance, BatchLimits
 
 Results = list[dict[str, Any]]
 

@@ -1,8 +1,12 @@
 """Records as they come from any input file: texts, and what was refused with its reason."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from megatron_redone.formats.inputs import InputFile
+
+Messages = list[dict[str, Any]]
+"""The turns of a conversation: `role`, `content`, and what a template reads besides."""
 
 # What is kept of a refused record, for a person to look at.
 EXCERPT = 500

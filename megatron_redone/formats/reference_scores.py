@@ -43,9 +43,9 @@ class ReferenceScores:
         return self.done == len(self.sums)
 
 
-def reference_path(prefix: str) -> Path:
-    """Where the scores of a dataset lie unless something else is said."""
-    return Path(f"{prefix}.reference.safetensors")
+def reference_path(prefix: str, label: str, folder: str | None = None) -> Path:
+    """Where the scores of a dataset lie: beside it, or under its label in a folder."""
+    return Path(f"{prefix if folder is None else Path(folder) / label}.reference.safetensors")
 
 
 def write_reference(path: Path, scores: ReferenceScores) -> None:

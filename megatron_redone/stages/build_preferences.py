@@ -21,18 +21,13 @@ from megatron_redone.config.build_preferences import (
     ObjectiveConfig,
     StructuralConfig,
 )
-from megatron_redone.curation.preferences.annotated import build_annotated
-from megatron_redone.curation.preferences.answer_cache import AnswerCache
-from megatron_redone.curation.preferences.judge_endpoint import judge_from_endpoint
-from megatron_redone.curation.preferences.judge_scores import judge_from_files
-from megatron_redone.curation.preferences.judged import JudgeRefused, build_judged
-from megatron_redone.curation.preferences.objective import Candidate, build_objective, read_candidates
-from megatron_redone.curation.preferences.records import read_source
-from megatron_redone.curation.preferences.result import Result
-from megatron_redone.curation.preferences.structural import build_structural
-from megatron_redone.errors import UserError
-from megatron_redone.formats.inputs import expand_inputs
-from megatron_redone.stages.build_preferences_output import (
+from megatron_redone.curation.pair_building.annotated import build_annotated
+from megatron_redone.curation.pair_building.answer_cache import AnswerCache
+from megatron_redone.curation.pair_building.judge_endpoint import judge_from_endpoint
+from megatron_redone.curation.pair_building.judge_scores import judge_from_files
+from megatron_redone.curation.pair_building.judged import JudgeRefused, build_judged
+from megatron_redone.curation.pair_building.labelled_records import read_source
+from megatron_redone.curation.pair_building.pair_files import (
     Entry,
     EntryFiles,
     name_of_enum,
@@ -40,6 +35,11 @@ from megatron_redone.stages.build_preferences_output import (
     write_result,
     write_skipped,
 )
+from megatron_redone.curation.pair_building.policy_mistakes import Candidate, build_objective, read_candidates
+from megatron_redone.curation.pair_building.result import Result
+from megatron_redone.curation.pair_building.structural import build_structural
+from megatron_redone.errors import UserError
+from megatron_redone.formats.inputs import expand_inputs
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class _Workshop:
 
     def policy(self, entry: ObjectiveConfig, cache: AnswerCache) -> Any:
         """The policy of an entry; torch is imported only where there is one."""
-        from megatron_redone.stages.build_preferences_policy import EngineShelf, Policy
+        from megatron_redone.generation.policy import EngineShelf, Policy
 
         assert entry.policy is not None
         self._shelf = self._shelf or EngineShelf()
@@ -149,7 +149,7 @@ def _effective(settings: Any) -> Any:
 
 
 def _policy_fingerprint(entry: ObjectiveConfig) -> str:
-    from megatron_redone.stages.build_preferences_policy import fingerprint
+    from megatron_redone.generation.policy import fingerprint
 
     assert entry.policy is not None
     return fingerprint(entry.policy)

@@ -18,12 +18,11 @@ from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.errors import UserError
 from megatron_redone.formats.preferences import PreferenceDataset
-from megatron_redone.formats.reference_scores import ReferenceScores, check_reference, read_reference
+from megatron_redone.formats.reference_scores import ReferenceScores, check_reference, read_reference, reference_path
 from megatron_redone.objectives.preference import PreferenceObjective
-from megatron_redone.stages.initial_weights import find_initial_weights
-from megatron_redone.stages.score_reference import scores_path
-from megatron_redone.stages.training_inputs import Task
-from megatron_redone.stages.training_run import run_training
+from megatron_redone.training.initial_weights import find_initial_weights
+from megatron_redone.training.inputs import Task
+from megatron_redone.training.setup import run_training
 
 
 def run(config: DpoConfig) -> None:
@@ -90,7 +89,7 @@ def _reference(config: DpoConfig, source: DataSource, model: str | None) -> Refe
     if not config.loss.loss.needs_reference:
         return None
     dataset = PreferenceDataset.open(source.path)
-    path = scores_path(config.reference_dir, source)
+    path = reference_path(source.path, source.label, config.reference_dir)
     scores = read_reference(path)
     check_reference(path, scores, dataset.fingerprint, dataset.pairs, model)
     dataset.close()

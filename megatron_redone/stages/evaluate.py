@@ -26,11 +26,11 @@ from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import config_hash
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.figures import MeasuredSource, compute_figures
-from megatron_redone.evaluation.hf_model import LoadedModel, Placement, fingerprint, load_model, placement
 from megatron_redone.evaluation.results import Part, ResultFolder
 from megatron_redone.evaluation.tables import reading_note, to_markdown, to_terminal
 from megatron_redone.evaluation.tasks import Task, build_tasks
 from megatron_redone.formats.atomic import write_json, write_text
+from megatron_redone.generation.hf_model import LoadedModel, Placement, fingerprint, load_model, placement
 
 log = logging.getLogger(__name__)
 

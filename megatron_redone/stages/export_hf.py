@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
+from megatron_redone.checkpoint.locate import find_checkpoint
 from megatron_redone.checkpoint.record import hf_folder
 from megatron_redone.config.export_hf import ExportHFConfig
 from megatron_redone.config.weights_dtype import WeightsDtype
 from megatron_redone.conversion.exporting import export_checkpoint
-from megatron_redone.conversion.locate import find_checkpoint
 from megatron_redone.errors import UserError
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from megatron_redone.config import to_yaml
 from megatron_redone.config.import_hf import ImportHFConfig
+from megatron_redone.config.loader import to_yaml
 from megatron_redone.config.weights_dtype import WeightsDtype
-from megatron_redone.conversion.hub import find_hf_folder
 from megatron_redone.conversion.importing import import_checkpoint
+from megatron_redone.formats.hf_folder import find_hf_folder
 
 
 def run(config: ImportHFConfig) -> None:

@@ -6,9 +6,11 @@ from datetime import datetime
 import numpy as np
 
 from megatron_redone.config.prepare_preferences import PreparePreferencesConfig
-from megatron_redone.curation.chat_batches import EncodedBatch, EncodedItem, RawChats, Tally
-from megatron_redone.curation.preference_records.encoding import PairEncoder
-from megatron_redone.curation.preference_records.records import recognise
+from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats, Tally
+from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts
+from megatron_redone.curation.chats.chat_sources import prepare_sources
+from megatron_redone.curation.pair_formats.encoding import PairEncoder
+from megatron_redone.curation.pair_formats.records import recognise
 from megatron_redone.formats.masked_tokens import MaskedTokensSummary
 from megatron_redone.formats.preferences import (
     PreferenceCounts,
@@ -16,8 +18,6 @@ from megatron_redone.formats.preferences import (
     PreferenceWriter,
     write_preference_manifest,
 )
-from megatron_redone.stages.chat_data import ChatData, SourceFacts
-from megatron_redone.stages.chat_sources import prepare_sources
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 
 

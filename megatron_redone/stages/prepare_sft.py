@@ -6,13 +6,13 @@ from datetime import datetime
 import numpy as np
 
 from megatron_redone.config.prepare_sft import PrepareSFTConfig
-from megatron_redone.curation.chat_batches import EncodedBatch, EncodedItem, RawChats, Tally
+from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats, Tally
+from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts
+from megatron_redone.curation.chats.chat_sources import prepare_sources
 from megatron_redone.curation.conversations.encoding import ConversationEncoder
 from megatron_redone.curation.conversations.records import recognise
 from megatron_redone.formats.conversations import ConversationCounts, ConversationManifest, write_conversation_manifest
 from megatron_redone.formats.masked_tokens import MaskedTokensSummary, MaskedTokensWriter
-from megatron_redone.stages.chat_data import ChatData, SourceFacts
-from megatron_redone.stages.chat_sources import prepare_sources
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 
 

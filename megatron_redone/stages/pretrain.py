@@ -14,8 +14,8 @@ from megatron_redone.datasets.validation import open_validation
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.metrics.progress import scaled
 from megatron_redone.objectives.language_modelling import LanguageModelling
-from megatron_redone.stages.training_inputs import Task
-from megatron_redone.stages.training_run import run_training
+from megatron_redone.training.inputs import Task
+from megatron_redone.training.setup import run_training
 
 
 def run(config: PretrainConfig) -> None:

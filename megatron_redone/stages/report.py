@@ -9,10 +9,10 @@ from pathlib import Path
 
 from megatron_redone.config.report import ReportConfig
 from megatron_redone.errors import UserError
-from megatron_redone.evaluation.report.content import gather
-from megatron_redone.evaluation.report.documents import report_json, report_markdown
-from megatron_redone.evaluation.report.page import render_page
 from megatron_redone.formats.atomic import write_json, write_text
+from megatron_redone.report.content import gather
+from megatron_redone.report.page import render_page
+from megatron_redone.report.plain_documents import report_json, report_markdown
 
 log = logging.getLogger(__name__)
 

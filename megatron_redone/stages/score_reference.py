@@ -31,9 +31,9 @@ from megatron_redone.formats.reference_scores import (
 from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.layout import check_layout
-from megatron_redone.scoring.responses import score_pairs
-from megatron_redone.stages.initial_weights import InitialWeights, find_initial_weights
-from megatron_redone.stages.model_vocabulary import find_tokenizer, model_vocabulary
+from megatron_redone.objectives.response_scores import score_pairs
+from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
+from megatron_redone.training.model_vocabulary import find_tokenizer, model_vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +81,6 @@ def run(config: ScoreReferenceConfig) -> None:
     destroy_context()
 
 
-def scores_path(folder: str | None, source: DataSource) -> Path:
-    """Where the scores of a dataset lie: in a folder, or beside the dataset."""
-    return reference_path(source.path) if folder is None else reference_path(str(Path(folder) / source.label))
-
-
 def _read_inputs(config: ScoreReferenceConfig, context: ParallelContext) -> _Inputs:
     initial = find_initial_weights(config.init_from)
     architecture = read_architecture(initial.config_json)
@@ -108,7 +103,7 @@ def _read_inputs(config: ScoreReferenceConfig, context: ParallelContext) -> _Inp
                 f"seq_length: {stream.dropped:,} pairs of {source.path} are longer than {length:,}; all are "
                 "to be scored, leave it null to take the longest"
             )
-        path = scores_path(config.output_dir, source)
+        path = reference_path(source.path, source.label, config.output_dir)
         scores = _begun(path, stream, model)
         plan = RowPlan(length, config.parallel, layout)
         work.append(_Work(name=source.label, path=path, stream=stream, scores=scores, plan=plan))

@@ -18,8 +18,8 @@ from megatron_redone.datasets.packed_rows import (
 )
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.objectives.language_modelling import LanguageModelling
-from megatron_redone.stages.training_inputs import Task
-from megatron_redone.stages.training_run import run_training
+from megatron_redone.training.inputs import Task
+from megatron_redone.training.setup import run_training
 
 
 def run(config: SftConfig) -> None:

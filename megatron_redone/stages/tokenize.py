@@ -37,10 +37,10 @@ from megatron_redone.formats.manifest import (
     read_manifest,
     write_manifest,
 )
-from megatron_redone.stages.progress import CorpusProgress
+from megatron_redone.processes.corpus_progress import CorpusProgress
 from megatron_redone.tokenization.merge import merge_rejected, merge_shards
-from megatron_redone.tokenization.plan import Shard, plan_shards, work_hash
 from megatron_redone.tokenization.shard import ShardFiles, ShardResult, encode_shard, start_worker
+from megatron_redone.tokenization.shard_plan import Shard, plan_shards, work_hash
 from megatron_redone.tokenization.shuffle import bucket_count
 from megatron_redone.tokenization.tokenizer import Tokenizer
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 
+from megatron_redone.checkpoint.locate import find_checkpoint
 from megatron_redone.config.model import Backend, ModelConfig
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.config.verify import VerifyConfig
 from megatron_redone.conversion.hf_reader import HFWeights
-from megatron_redone.conversion.hub import find_hf_folder
-from megatron_redone.conversion.locate import find_checkpoint
 from megatron_redone.conversion.logit_comparison import LogitComparison, Reference
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.sample_text import SAMPLE_TEXT
@@ -21,13 +20,14 @@ from megatron_redone.conversion.weight_comparison import WeightDifference, compa
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
 from megatron_redone.distributed.collectives import broadcast_from_last, broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.errors import UserError
+from megatron_redone.formats.hf_folder import find_hf_folder
 from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.build import build_model
 from megatron_redone.models.layout import check_layout, check_micro_batches
 from megatron_redone.models.transformer_config import DTYPES
 from megatron_redone.objectives import Batch
-from megatron_redone.stages.initial_weights import InitialWeights
 from megatron_redone.tokenization.tokenizer import Tokenizer
+from megatron_redone.training.initial_weights import InitialWeights
 from megatron_redone.training.train_step import evaluate_step
 
 log = logging.getLogger(__name__)

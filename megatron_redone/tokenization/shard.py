@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-import os
 import threading
 from dataclasses import dataclass
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ from megatron_redone.formats.atomic import write_json
 from megatron_redone.formats.indexed import IndexedDatasetWriter, token_dtype
 from megatron_redone.formats.reader import read_records
 from megatron_redone.formats.records import Rejected
-from megatron_redone.tokenization.plan import Shard
+from megatron_redone.processes.parent import die_with_parent
+from megatron_redone.tokenization.shard_plan import Shard
 from megatron_redone.tokenization.shuffle import BucketWriter
 from megatron_redone.tokenization.tokenizer import Encoded, FastPathDisagreement, Tokenizer
 
@@ -180,11 +179,3 @@ def encode_shard(shard: Shard) -> ShardResult | str:
         return _worker[0].encode(shard)
     except UserError as error:
         return str(error)
-
-
-def die_with_parent() -> None:
-    """Ends the process when its parent was killed, lest it write where the next run writes."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

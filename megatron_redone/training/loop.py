@@ -8,7 +8,7 @@ from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 
 from megatron_redone.checkpoint.record import TrainState
-from megatron_redone.datasets.loader import Batch
+from megatron_redone.datasets.batch_loader import Batch
 from megatron_redone.distributed.collectives import errors_stop_all_ranks, largest
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.errors import UserError

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from megatron_redone.config import load_config
 from megatron_redone.config.build_preferences import BuildPreferencesConfig
+from megatron_redone.config.loader import load_config
 from megatron_redone.config.prepare_preferences import PreparePreferencesConfig
-from megatron_redone.curation.preferences import judge_endpoint
+from megatron_redone.curation.pair_building import judge_endpoint
 from megatron_redone.errors import UserError
 from megatron_redone.formats.preferences import PreferenceDataset
 from megatron_redone.stages import build_preferences, prepare_preferences

@@ -16,8 +16,8 @@ import pytest
 
 pytest.importorskip("datatrove")
 
-from megatron_redone.config import load_config
 from megatron_redone.config.curate import CurateConfig
+from megatron_redone.config.loader import load_config
 from megatron_redone.errors import UserError
 from megatron_redone.stages import curate
 
@@ -258,7 +258,7 @@ def test_slurm_jobs_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def _yaml(whole: CurateConfig) -> str:
-    from megatron_redone.config import to_yaml
+    from megatron_redone.config.loader import to_yaml
 
     return to_yaml(whole)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tokenizers
 
+from megatron_redone.formats.dataset_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.preferences import CHOSEN, REJECTED, PreferenceDataset
-from megatron_redone.formats.verify import problems
 from tests.helpers import chat_tokenizers, small_tokenizer
 from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data
 

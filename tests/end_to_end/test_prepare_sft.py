@@ -14,8 +14,8 @@ import tokenizers
 
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.formats.conversations import ConversationDataset
+from megatron_redone.formats.dataset_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
-from megatron_redone.formats.verify import problems
 from tests.helpers import chat_tokenizers, small_tokenizer
 from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data
 

@@ -15,7 +15,7 @@ from megatron_redone.distributed.collectives import broadcast_from_last
 from megatron_redone.models.architecture import read_architecture
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.objectives import Batch
-from megatron_redone.stages.initial_weights import find_initial_weights
+from megatron_redone.training.initial_weights import find_initial_weights
 from megatron_redone.training.model_state import weights_state
 from megatron_redone.training.train_step import evaluate_step
 

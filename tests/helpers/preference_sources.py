@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from megatron_redone.config import load_config
+from megatron_redone.config.loader import load_config
 
 
 def write_lines(path: Path, records: Sequence[Any]) -> str:

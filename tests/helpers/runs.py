@@ -28,8 +28,8 @@ from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives.language_modelling import LanguageModelling
 from megatron_redone.objectives.objective import Batch, LossFunction, Objective, Report
 from megatron_redone.objectives.preference import PreferenceObjective
+from megatron_redone.objectives.response_scores import score_pairs
 from megatron_redone.objectives.row_batch import place_rows
-from megatron_redone.scoring.responses import score_pairs
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.schedule import LearningRate
 from megatron_redone.training.train_step import StepResult, evaluate_step, train_step

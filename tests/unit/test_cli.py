@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from megatron_redone.config import describe_keys
-from megatron_redone.stages import STAGES
+from megatron_redone.config.schema import describe_keys
+from megatron_redone.config.stage_table import STAGES
 
 REQUIRED = ["input=a.jsonl", "output_prefix=x", "tokenizer.path=d"]
 

@@ -1,6 +1,6 @@
 """Speed and memory of `redone curate` on one core: short posts, and long texts.
 
-    python examples/quickstart/lay_out_shared_data.py --from ../shared/data --to DATA
+    python tools/lay_out_shared_data.py --from ../shared/data --to DATA
     python tools/benchmarks/curate.py --data DATA [--repeats 3]
 
 Every run is a fresh process with one task. Figures are megabytes of input for a second of processor time,

@@ -267,8 +267,8 @@ def our_model(model: Path) -> tuple[Callable[..., Any], Callable[[], Callable[[A
     from megatron_redone.models.build import build_model
     from megatron_redone.models.wrapping import wrap_data_parallel
     from megatron_redone.objectives.preference import PreferenceObjective
-    from megatron_redone.scoring.responses import score_pairs
-    from megatron_redone.stages.initial_weights import find_initial_weights
+    from megatron_redone.objectives.response_scores import score_pairs
+    from megatron_redone.training.initial_weights import find_initial_weights
     from megatron_redone.training.optimizer import build_optimizer
     from megatron_redone.training.train_step import train_step
 

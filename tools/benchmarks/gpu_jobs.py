@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 
-from megatron_redone.config import load_config
+from megatron_redone.config.loader import load_config
 from megatron_redone.config.model import Backend, ModelConfig
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig

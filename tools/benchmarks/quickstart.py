@@ -6,7 +6,7 @@ Clones the last commit, and runs examples/quickstart/run.sh in it as a newcomer 
 
 - sample: the environment is made, the model downloaded, the sample data taken; then the same command once more, which
   has nothing to do;
-- data: on the folder of --data (examples/quickstart/lay_out_shared_data.py makes one of public data sets);
+- data: on the folder of --data (tools/lay_out_shared_data.py makes one of public data sets);
 - kill: on the sample data in a new folder, killed in each stage in turn; it must end with the same weights.
 
 Each part is recorded as soon as it is done; figures of parts that are left out stay as they were. `data` and `kill`

@@ -2,7 +2,7 @@
 
     python tools/benchmarks/sft_real_run.py --data DIR --model DIR [--steps 16]
 
-DIR of --data holds the public data sets that examples/quickstart/lay_out_shared_data.py reads, DIR of --model
+DIR of --data holds the public data sets that tools/lay_out_shared_data.py reads, DIR of --model
 SmolLM2-135M-Instruct. Step 1 mixes social and general conversations evenly, step 2 begins with its weights and
 takes a larger social share. Both are validated on conversations of both sources that were held out.
 """
@@ -76,7 +76,7 @@ def run(data: Path, model: Path, steps: int, folder: Path) -> dict[str, float]:
 
 def prepare(data: Path, model: Path, folder: Path) -> None:
     """Conversations of the six capabilities and general ones, to tokens and masks."""
-    layout = REPOSITORY / "examples" / "quickstart" / "lay_out_shared_data.py"
+    layout = REPOSITORY / "tools" / "lay_out_shared_data.py"
     keys = ["--from", str(data), "--to", str(folder / "laid_out"), "--max-per-file", str(CONVERSATIONS)]
     subprocess.run([sys.executable, str(layout), *keys], check=True, stdout=subprocess.DEVNULL)
     talks = folder / "laid_out" / "conversations"

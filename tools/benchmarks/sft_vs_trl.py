@@ -301,7 +301,7 @@ def our_trainer(model: Path) -> tuple[Callable[[Any], float], Callable[[Any], Fi
     from megatron_redone.models.build import build_model
     from megatron_redone.models.wrapping import wrap_data_parallel
     from megatron_redone.objectives.language_modelling import LanguageModelling
-    from megatron_redone.stages.initial_weights import find_initial_weights
+    from megatron_redone.training.initial_weights import find_initial_weights
     from megatron_redone.training.optimizer import build_optimizer
     from megatron_redone.training.train_step import evaluate_step, train_step
 

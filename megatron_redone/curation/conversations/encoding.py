@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from megatron_redone.config.prepare_sft import PrepareSFTConfig
-from megatron_redone.curation.chat_batches import EncodedBatch, EncodedItem, RawChats
+from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats
 from megatron_redone.curation.conversations.conversation import BadRecord, Conversation, content_key, parse_record
 from megatron_redone.curation.conversations.records import learned_turns, read_conversations
 from megatron_redone.tokenization.chat_template import TemplateRefusal

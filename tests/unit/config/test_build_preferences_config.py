@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from megatron_redone.config import load_config
 from megatron_redone.config.build_preferences import BuildPreferencesConfig
+from megatron_redone.config.loader import load_config
 from megatron_redone.errors import UserError
 
 SOURCE = {"input": ["x.jsonl"], "prompt": "{q}"}

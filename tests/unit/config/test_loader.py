@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from megatron_redone.config import config_hash, describe_keys, key, load_config, to_yaml
+from megatron_redone.config.field import key
+from megatron_redone.config.loader import load_config, to_yaml
+from megatron_redone.config.schema import config_hash, describe_keys
 from megatron_redone.errors import UserError
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from megatron_redone.config import load_config
+from megatron_redone.config.loader import load_config
 from megatron_redone.config.preference import PreferenceLossConfig
 from megatron_redone.errors import UserError
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from megatron_redone.config.data import BlendSource, DataConfig, DataSource
+from megatron_redone.datasets.batch_loader import Loader
 from megatron_redone.datasets.batches import BatchLayout, BatchReader
-from megatron_redone.datasets.loader import Loader
 from megatron_redone.datasets.token_stream import open_blend
 from megatron_redone.datasets.validation import open_validation
 from megatron_redone.datasets.vocabulary import Vocabulary

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from megatron_redone.datasets.schedule import ScheduleCursor, integer_weights
+from megatron_redone.datasets.blend_schedule import ScheduleCursor, integer_weights
 
 RANDOM = np.random.default_rng(0)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from megatron_redone.config import load_config
+from megatron_redone.config.loader import load_config
 from megatron_redone.config.model import ModelConfig
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import ParallelConfig

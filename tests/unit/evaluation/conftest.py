@@ -8,7 +8,7 @@ import torch
 
 from megatron_redone.config.evaluate import ComputeDtype, EvaluatedModel
 from megatron_redone.config.parallel import Device
-from megatron_redone.evaluation.hf_model import LoadedModel, load_model, placement
+from megatron_redone.generation.hf_model import LoadedModel, load_model, placement
 from tests.helpers import chat_models
 
 

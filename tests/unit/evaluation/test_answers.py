@@ -10,10 +10,10 @@ from megatron_redone.config.evaluate import ComputeDtype, EvaluatedModel
 from megatron_redone.config.parallel import Device
 from megatron_redone.evaluation.answers import compare, measure_answers, normalise_items, normalise_label
 from megatron_redone.evaluation.examples import ConversationExample
-from megatron_redone.evaluation.generation import greedy_answers
-from megatron_redone.evaluation.hf_model import LoadedModel, load_model, placement
-from megatron_redone.evaluation.log_probabilities import BatchLimits
-from megatron_redone.evaluation.rendering import prompt_ids
+from megatron_redone.generation.chat_prompts import prompt_ids
+from megatron_redone.generation.greedy import greedy_answers
+from megatron_redone.generation.hf_model import LoadedModel, load_model, placement
+from megatron_redone.generation.log_probabilities import BatchLimits
 from tests.helpers import chat_models
 
 QUESTIONS = ["Which?", "The ferry leaves at nine, the last one back at half past six; which one?", "面好吃吗？",

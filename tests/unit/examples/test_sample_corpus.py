@@ -97,8 +97,8 @@ def test_numbers_in_it_are_nobodys() -> None:
 
 def test_every_filter_finds_something(tmp_path: Path) -> None:
     pytest.importorskip("datatrove")
-    from megatron_redone.config import load_config
     from megatron_redone.config.curate import CurateConfig
+    from megatron_redone.config.loader import load_config
     from megatron_redone.stages import curate
 
     sources = f"sources=[{{name: social, input: {DATA}/posts/social.jsonl}}]"

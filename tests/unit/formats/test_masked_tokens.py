@@ -14,6 +14,7 @@ from megatron_redone.formats.conversations import (
     ConversationManifest,
     write_conversation_manifest,
 )
+from megatron_redone.formats.dataset_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.manifest import TokenizerRecord
 from megatron_redone.formats.masked_tokens import MaskedTokensWriter
@@ -26,7 +27,6 @@ from megatron_redone.formats.preferences import (
     PreferenceWriter,
     write_preference_manifest,
 )
-from megatron_redone.formats.verify import problems
 
 TOKENIZER = TokenizerRecord("somewhere", "0123456789abcdef", 70_000, None)
 LENGTHS = np.array([5, 1, 4, 2])

@@ -1,0 +1,1 @@
+"""Conversations and pairs through the tokenizer, source by source, in parallel."""

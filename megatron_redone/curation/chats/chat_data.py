@@ -1,0 +1,102 @@
+"""What differs between conversations and preferences for the stage that prepares them, and what does not."""
+
+import dataclasses
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from megatron_redone import __version__
+from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats, Tally
+from megatron_redone.formats.inputs import InputFile
+from megatron_redone.formats.manifest import TokenizerRecord, read_manifest
+from megatron_redone.formats.masked_tokens import MaskedTokensSummary
+
+
+class DatasetWriter(Protocol):
+    """What the writers of conversations and of preferences have in common."""
+
+    def finish(self) -> MaskedTokensSummary:
+        """Gives the files their names."""
+        ...
+
+    def abandon(self) -> None:
+        """Removes what was written."""
+        ...
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What a source's manifests say besides counts and files; see `ConversationManifest`."""
+
+    source: str
+    capability: str
+    tokenizer: TokenizerRecord
+    record_formats: dict[str, int]
+    chat_template_sha256: str
+    rendered_at: str
+    inputs: list[InputFile]
+    work: str
+    config: dict[str, Any]
+    version: str = __version__
+
+    def as_keywords(self) -> dict[str, Any]:
+        """For a manifest, whose keys these are."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True)
+class ChatData:
+    """Conversations or preferences.
+
+    Attributes:
+        stage: The name of the command.
+        unit: What its datasets hold: conversations or pairs.
+        recognise: The format of a record, or None, given the record and its source.
+        build: Builds the worker of a process from the configuration, the template and the time.
+        open_writer: A writer for a prefix and a vocabulary size.
+        add: Hands items to a writer.
+        write_manifest: Writes the manifest of a dataset: prefix, split, facts, what was written, and the tally.
+    """
+
+    stage: str
+    unit: str
+    recognise: Callable[[dict[str, Any], Any], enum.Enum | None]
+    build: Callable[..., Callable[[RawChats], EncodedBatch]]
+    open_writer: Callable[[str, int], DatasetWriter]
+    add: Callable[[Any, Sequence[EncodedItem]], None]
+    write_manifest: Callable[[str, str, SourceFacts, MaskedTokensSummary, Tally], None]
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """A source and where it goes.
+
+    Attributes:
+        number: Of the source in the configuration.
+        source: Its section of the configuration.
+        prefix: Of the dataset to learn from.
+        work: Hash of everything that decides the bytes of its datasets.
+    """
+
+    number: int
+    source: Any
+    files: list[InputFile]
+    prefix: str
+    work: str
+
+    @property
+    def validation_prefix(self) -> str:
+        """Of the dataset that is held out."""
+        return f"{self.prefix}.validation"
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """The prefixes of its datasets by their splits; the one that is completed last is the last."""
+        held_out = bool(self.source.validation_share or self.source.validation_count)
+        return {**({"validation": self.validation_prefix} if held_out else {}), "train": self.prefix}
+
+    def is_complete(self) -> bool:
+        """Whether all its datasets are there, made from the same things."""
+        manifests = [read_manifest(prefix) for prefix in self.splits.values()]
+        return all(manifest is not None and manifest["work"] == self.work for manifest in manifests)

@@ -1,0 +1,90 @@
+"""OUTPUT_DIR/manifest.json, the list of the sources of chat data, and the same as a table."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from megatron_redone.curation.chats.chat_data import ChatData, SourcePlan
+from megatron_redone.formats.atomic import write_json
+from megatron_redone.formats.manifest import read_manifest
+
+log = logging.getLogger(__name__)
+
+_LISTING_FORMAT = "megatron_redone.sources/1"
+_REASONS_SHOWN = 3
+
+
+def listing_path(folder: str) -> Path:
+    """Where the list of the sources lies."""
+    return Path(folder) / "manifest.json"
+
+
+def write_listing(folder: str, data: ChatData, plans: Sequence[SourcePlan]) -> None:
+    """Writes the list of the sources: name, capability, counts of each split, refused records."""
+    content = {
+        "format": _LISTING_FORMAT,
+        "stage": data.stage,
+        "sources": [_entry(data, plan) for plan in plans],
+    }
+    write_json(listing_path(folder), content)
+
+
+def log_table(data: ChatData, plans: Sequence[SourcePlan]) -> None:
+    """One line a source: what it holds, the share of tokens that are learned, and what was refused."""
+    header = ("source", "capability", data.unit, "held out", "tokens", "learned", "refused")
+    entries = [_entry(data, plan) for plan in plans]
+    rows = [header, *(_row(data, entry) for entry in entries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    for row in rows:
+        names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        log.info("%s", "  ".join([*names, *numbers]))
+    for plan, entry in zip(plans, entries, strict=True):
+        _log_remarks(plan, entry)
+
+
+def _entry(data: ChatData, plan: SourcePlan) -> dict[str, Any]:
+    manifests = {split: read_manifest(prefix) for split, prefix in plan.splits.items()}
+    train = manifests["train"]
+    assert train is not None, "a source without its manifest"
+    counts = ("records", "rejected", "rejected_by_reason", "with_special_tokens")
+    return {
+        "name": plan.source.name,
+        "capability": plan.source.capability,
+        "record_formats": train["record_formats"],
+        **{name: train["counts"][name] for name in counts},
+        **{split: _counts(data, manifest) for split, manifest in manifests.items() if manifest is not None},
+    }
+
+
+def _counts(data: ChatData, manifest: dict[str, Any]) -> dict[str, int]:
+    return {name: manifest["counts"][name] for name in (data.unit, "tokens", "trained_tokens")}
+
+
+def _row(data: ChatData, entry: dict[str, Any]) -> tuple[str, ...]:
+    splits = [entry[split] for split in ("train", "validation") if split in entry]
+    tokens, trained = (sum(split[name] for split in splits) for name in ("tokens", "trained_tokens"))
+    return (
+        entry["name"],
+        entry["capability"],
+        f"{splits[0][data.unit]:,}",
+        f"{splits[1][data.unit]:,}" if len(splits) > 1 else "-",
+        f"{tokens:,}",
+        f"{100 * trained / tokens:.1f} %",
+        f"{entry['rejected']:,}",
+    )
+
+
+def _log_remarks(plan: SourcePlan, entry: dict[str, Any]) -> None:
+    if entry["rejected"]:
+        log.warning("%s: refused records are in %s.rejected.jsonl:", entry["name"], plan.prefix)
+        for reason, number in list(entry["rejected_by_reason"].items())[:_REASONS_SHOWN]:
+            log.warning("  %s  %s", f"{number:>10,}", reason)
+    if entry["with_special_tokens"]:
+        log.warning(
+            "%s: special tokens are written in the text of %s records, and became their ids; "
+            "refuse_special_tokens=true refuses such records",
+            entry["name"],
+            f"{entry['with_special_tokens']:,}",
+        )

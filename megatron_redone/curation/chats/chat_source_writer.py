@@ -1,0 +1,138 @@
+"""The files of one source of chat data: what is learned, what is held out, and what was refused."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, Tally
+from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts, SourcePlan
+from megatron_redone.curation.chats.chat_held_out import HeldOut
+from megatron_redone.errors import UserError
+from megatron_redone.formats.manifest import manifest_path
+
+# Records after which the share of refused ones is looked at while the run goes on.
+_EARLY_CHECK = 10_000
+
+
+class SourceWriter:
+    """Writes the datasets of one source; they appear under their names when `finish` has written all.
+
+    A context manager: leaving it by an error removes what was written. The refused records stay where
+    they are the error.
+    """
+
+    def __init__(self, data: ChatData, plan: SourcePlan, vocab_size: int, max_rejected: float) -> None:
+        """Opens the partial files.
+
+        Args:
+            data: Conversations or preferences.
+            plan: The source.
+            vocab_size: Of the tokenizer.
+            max_rejected: The share of refused records that is too much.
+        """
+        self.tally = Tally()
+        self._items: Counter[str] = Counter()
+        self._name = plan.source.name
+        self._data = data
+        self._plan = plan
+        self._max_rejected = max_rejected
+        self._held_out = HeldOut(plan.source.validation_share, plan.source.validation_count)
+        self._writers = {split: data.open_writer(prefix, vocab_size) for split, prefix in plan.splits.items()}
+        self._rejected = Path(f"{plan.prefix}.rejected.jsonl")
+        self._partial = Path(f"{plan.prefix}.rejected.jsonl.partial")
+        self._quarantine = open(self._partial, "w", encoding="utf-8")
+
+    def add(self, batch: EncodedBatch, format: Any) -> None:
+        """Takes a batch.
+
+        Raises:
+            UserError: too many of the records so far were refused.
+        """
+        self.tally.add(batch, format)
+        for record in batch.rejected:
+            entry = {"file": batch.file, **dataclasses.asdict(record)}
+            self._quarantine.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        learned, held_out = self._held_out.divide(batch.items)
+        self._add("train", learned)
+        self._add("validation", held_out)
+        if self.tally.records >= _EARLY_CHECK:
+            self._check_rejected()
+
+    def finish(self, facts: SourceFacts) -> None:
+        """Writes all files, those of the dataset to learn from last, and of those the manifest.
+
+        Raises:
+            UserError: there is nothing to learn from or nothing held out, or too many records were refused.
+        """
+        self._check_rejected()
+        self._add("validation", self._held_out.finish())
+        self._check_splits()
+        manifest_path(self._plan.prefix).unlink(missing_ok=True)  # what is replaced is no longer complete
+        if "validation" not in self._writers:
+            remove_dataset(self._plan.validation_prefix)
+        self._settle_quarantine()
+        for split, prefix in self._plan.splits.items():
+            summary = self._writers[split].finish()
+            self._data.write_manifest(prefix, split, facts, summary, self.tally)
+
+    def __enter__(self) -> "SourceWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if kind is None:
+            return
+        for writer in self._writers.values():
+            writer.abandon()
+        if kind is UserError:  # perhaps for what was refused: it is for the user to see
+            self._settle_quarantine()
+        else:
+            self._quarantine.close()
+            self._partial.unlink(missing_ok=True)
+
+    def _add(self, split: str, items: Sequence[EncodedItem]) -> None:
+        if items:
+            self._data.add(self._writers[split], items)
+            self._items[split] += len(items)
+
+    def _check_rejected(self) -> None:
+        rejected, records = self.tally.rejected.total(), self.tally.records
+        if rejected == records or not self._items.total() + self._held_out.kept:
+            raise UserError(f"source {self._name}: not one of {records:,} records can be used{self._reasons()}")
+        if rejected > self._max_rejected * records:
+            raise UserError(
+                f"source {self._name}: {rejected:,} of {records:,} records are refused, more than "
+                f"max_rejected={self._max_rejected:g}{self._reasons()}"
+            )
+
+    def _check_splits(self) -> None:
+        for split in self._plan.splits:
+            if not self._items[split]:
+                side = "to learn from" if split == "train" else "held out"
+                raise UserError(
+                    f"source {self._name}: nothing of {self._items.total():,} {self._data.unit} is {side}; "
+                    "change validation_share or validation_count"
+                )
+
+    def _reasons(self) -> str:
+        """The most frequent reasons, and where all of them are."""
+        found = self.tally.rejected.most_common(3)
+        reasons = "; ".join(f"{number:,} times: {reason}" for reason, number in found)
+        return f" ({reasons}); all are in {self._rejected}" if reasons else ""
+
+    def _settle_quarantine(self) -> None:
+        self._quarantine.close()
+        if self.tally.rejected:
+            self._partial.replace(self._rejected)
+        else:
+            self._partial.unlink(missing_ok=True)
+            self._rejected.unlink(missing_ok=True)
+
+
+def remove_dataset(prefix: str) -> None:
+    """Removes a dataset, its manifest first."""
+    for suffix in ("manifest.json", "idx", "bin", "loss_mask.idx", "loss_mask.bin", "rewards.npy"):
+        Path(f"{prefix}.{suffix}").unlink(missing_ok=True)

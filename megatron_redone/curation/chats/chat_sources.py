@@ -1,0 +1,216 @@
+"""What `redone prepare-sft` and `redone prepare-preferences` share: sources to datasets of ids and masks.
+
+Every source becomes OUTPUT_DIR/NAME.* and, where something is held out, NAME.validation.*. The manifest
+of NAME comes last and holds the hash of all that it was made from: a run that was killed goes on with
+the sources that are not complete, and the same call again does nothing.
+"""
+
+import dataclasses
+import enum
+import fcntl
+import hashlib
+import itertools
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from megatron_redone.curation.chats.chat_batches import EncodedBatch, RawChats, Tally, parsed
+from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts, SourcePlan
+from megatron_redone.curation.chats.chat_report import listing_path, log_table, write_listing
+from megatron_redone.curation.chats.chat_source_writer import SourceWriter
+from megatron_redone.errors import UserError
+from megatron_redone.formats.inputs import InputFile, expand_inputs
+from megatron_redone.formats.manifest import TokenizerRecord, read_manifest
+from megatron_redone.formats.masked_tokens import is_half_written
+from megatron_redone.formats.raw_records import RawBatch, read_raw
+from megatron_redone.processes.corpus_progress import CorpusProgress
+from megatron_redone.processes.ordered_pool import OrderedPool
+from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, find_chat_template, named_special_tokens
+from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, tokenizer_file
+from megatron_redone.tokenization.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+# Input bytes that are worth another process, whose start takes a second or two.
+_BYTES_A_PROCESS = 4 << 20
+# How much larger than stored a compressed or Parquet file is taken to be.
+_EXPANSION = 4
+# Settings that do not change a byte of a source's dataset, or that stand in its hash in another form.
+_WITHOUT_EFFECT = ("sources", "output_dir", "tokenizer", "chat_template", "max_rejected", "workers", "overwrite")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all sources of a run have in common."""
+
+    config: Any
+    data: ChatData
+    tokenizer: TokenizerRecord
+    special_tokens: dict[str, str]
+    template: ChatTemplateFile
+    now: datetime
+
+
+def prepare_sources(config: Any, data: ChatData) -> None:
+    """Writes the datasets of all sources and OUTPUT_DIR/manifest.json, and tells what is in them.
+
+    Raises:
+        UserError: for anything that the user can mend: see the message.
+    """
+    files = [expand_inputs(source.input) for source in config.sources]
+    run = _start(config, data)
+    with _lock(Path(config.output_dir)):
+        plans = [_plan(run, number, found) for number, found in enumerate(files)]
+        pending = [plan for plan in plans if not plan.is_complete()]
+        if not pending and listing_path(config.output_dir).is_file():
+            log.info("%s: complete already, nothing to do", config.output_dir)
+        else:
+            _check_replaceable(run, pending)
+            _prepare_all(run, pending)
+        write_listing(config.output_dir, data, plans)
+        log_table(data, plans)
+
+
+def _start(config: Any, data: ChatData) -> _Run:
+    tokenizer = Tokenizer(config.tokenizer, fast=False)
+    folder = tokenizer_file(config.tokenizer.path).parent
+    template = find_chat_template(folder, config.chat_template)
+    now = datetime.now().replace(microsecond=0)
+    if not ChatTokenizer(config.tokenizer.path, template, config.template_variables, now).turns_end:
+        log.warning(
+            "%s: the chat template ends the assistant's turns with no token: a model does not learn from it to stop",
+            template.origin,
+        )
+    record = TokenizerRecord(tokenizer.path, tokenizer.fingerprint(), tokenizer.vocab_size, tokenizer.eod_id)
+    return _Run(config, data, record, named_special_tokens(folder), template, now)
+
+
+def _plan(run: _Run, number: int, files: list[InputFile]) -> SourcePlan:
+    source = run.config.sources[number]
+    settings, own = _plain(run.config), _plain(source)
+    for name in _WITHOUT_EFFECT:
+        del settings[name]
+    del own["input"]
+    made_from = [
+        [run.data.stage, settings, own, [dataclasses.astuple(file) for file in files]],
+        [run.tokenizer.fingerprint, run.special_tokens, run.template.text, run.template.with_tools],
+    ]
+    work = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+    return SourcePlan(number, source, files, os.path.join(run.config.output_dir, source.name), work)
+
+
+def _check_replaceable(run: _Run, pending: Sequence[SourcePlan]) -> None:
+    for plan in pending:
+        manifest = read_manifest(plan.prefix)
+        # With masks and no manifest it is what a killed run left, and is written anew.
+        foreign = manifest is None and Path(f"{plan.prefix}.idx").exists() and not is_half_written(plan.prefix)
+        other = manifest is not None and manifest["work"] != plan.work
+        if (other or foreign) and not run.config.overwrite:
+            raise UserError(
+                f"{plan.prefix}: a dataset made from other input or settings is there; "
+                "choose another output_dir, or set overwrite=true"
+            )
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keeps a second run away from the same folder; the system lets go when the process ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"output_dir: {folder} cannot be written to ({error.strerror})") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(f"{folder}: another run is writing there") from None
+    finally:
+        os.close(descriptor)
+
+
+def _prepare_all(run: _Run, pending: Sequence[SourcePlan]) -> None:
+    if not pending:
+        return
+    size = sum(file.size * (1 if file.is_splittable else _EXPANSION) for plan in pending for file in plan.files)
+    processes = run.config.workers or max(1, min(os.cpu_count() or 1, size // _BYTES_A_PROCESS))
+    counters = [0, 0, 0]
+    with (
+        OrderedPool[RawChats, EncodedBatch](processes, run.data.build, run.config, run.template, run.now) as pool,
+        CorpusProgress(size, counters) as progress,
+    ):
+        for plan in pending:
+            _prepare(run, plan, pool, progress, counters)
+
+
+def _prepare(
+    run: _Run,
+    plan: SourcePlan,
+    pool: OrderedPool[RawChats, EncodedBatch],
+    progress: CorpusProgress,
+    counters: list[int],
+) -> None:
+    """Writes the datasets of one source, or nothing of them."""
+    with SourceWriter(run.data, plan, run.tokenizer.vocab_size, run.config.max_rejected) as writer:
+        for chats, encoded in pool.map(_work(run.data, plan)):
+            writer.add(encoded, chats.format)
+            counters[0] += sum(map(len, chats.batch.records))
+            counters[1] += len(encoded.items)
+            counters[2] += sum(len(item.tokens) for item in encoded.items)
+            progress.refresh()
+        writer.finish(_facts(run, plan, writer.tally))
+
+
+def _work(data: ChatData, plan: SourcePlan) -> Iterator[RawChats]:
+    """The records of a source, each batch with the format of its file."""
+    for file in plan.files:
+        format: enum.Enum | None = None
+        for batch in read_raw(file):
+            if format is None:
+                format = _format(data, plan, batch)
+            yield RawChats(plan.number, format, batch)
+
+
+def _format(data: ChatData, plan: SourcePlan, batch: RawBatch) -> enum.Enum | None:
+    """The format that the configuration names, or that of the first record that has one.
+
+    None where not one of the records is a JSON object.
+    """
+    if plan.source.format.name != "auto":
+        return plan.source.format
+    found = next((f for record in parsed(batch) if (f := data.recognise(record, plan.source)) is not None), None)
+    first = next(parsed(batch), None) if found is None else None
+    if first is not None:
+        keys = ", ".join(itertools.islice(first, 12))
+        raise UserError(
+            f"source {plan.source.name}: {batch.file}: its records have no format that is known (keys: {keys}); "
+            "set the source's format, or its prompt_key and completion_key"
+        )
+    return found
+
+
+def _facts(run: _Run, plan: SourcePlan, tally: Tally) -> SourceFacts:
+    return SourceFacts(
+        source=plan.source.name,
+        capability=plan.source.capability,
+        tokenizer=run.tokenizer,
+        record_formats=dict(tally.formats),
+        chat_template_sha256=hashlib.sha256(run.template.text.encode()).hexdigest(),
+        rendered_at=run.now.isoformat(),
+        inputs=plan.files,
+        work=plan.work,
+        config=_plain(run.config),
+    )
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return dataclasses.asdict(
+        config,
+        dict_factory=lambda items: {name: v.name if isinstance(v, enum.Enum) else v for name, v in items},
+    )

@@ -1,0 +1,95 @@
+"""A prompt with two responses, and the checks that every format shares."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from megatron_redone.curation.conversations.conversation import BadRecord, Conversation
+from megatron_redone.formats.records import Messages
+
+# NeMo-Aligner's names, then those of the UltraFeedback sets.
+_REWARD_KEYS = (("chosen_reward", "rejected_reward"), ("score_chosen", "score_rejected"))
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """A pair.
+
+    Attributes:
+        prompt: What both responses answer.
+        chosen: The better response: one message of the assistant, or several with those of tools between.
+        rejected: The other.
+        tools: JSON schemas of the functions that the assistant may call, or None.
+        rewards: Of chosen and rejected, or None.
+    """
+
+    prompt: Messages
+    chosen: Messages
+    rejected: Messages
+    tools: list[Any] | None = None
+    rewards: tuple[float, float] | None = None
+
+    def conversations(self) -> tuple[Conversation, Conversation]:
+        """Prompt and chosen response, and prompt and rejected response."""
+        chosen, rejected = ([*self.prompt, *response] for response in (self.chosen, self.rejected))
+        return Conversation(chosen, self.tools), Conversation(rejected, self.tools)
+
+
+def checked(pair: PreferencePair) -> PreferencePair:
+    """The pair, if there is something to be learned from it.
+
+    Raises:
+        BadRecord: there is no prompt, the prompts differ, or the responses are the same or none.
+    """
+    if not any(message["role"] == "user" for message in pair.prompt):
+        raise BadRecord("the prompts of the two differ" if _asks(pair.chosen) else "no prompt")
+    for response in (pair.chosen, pair.rejected):
+        if not response or response[-1]["role"] != "assistant":
+            raise BadRecord("a response that does not end with a turn of the assistant")
+    if _asks(pair.chosen) or _asks(pair.rejected) or pair.chosen[0]["role"] != pair.rejected[0]["role"]:
+        raise BadRecord("the prompts of the two differ")
+    if _stripped(pair.chosen) == _stripped(pair.rejected):
+        raise BadRecord("chosen and rejected are the same")
+    return pair
+
+
+def split_common_prompt(chosen: Messages, rejected: Messages) -> tuple[Messages, Messages, Messages]:
+    """The messages with which both begin, and the rest of each (TRL's `extract_prompt`)."""
+    common = 0
+    for one, other in zip(chosen, rejected, strict=False):
+        if one != other:
+            break
+        common += 1
+    if common == len(chosen) == len(rejected):
+        raise BadRecord("chosen and rejected are the same")
+    return chosen[:common], chosen[common:], rejected[common:]
+
+
+def read_rewards(record: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The rewards of a record, or None where it has none.
+
+    Raises:
+        BadRecord: they are no numbers, equal, or speak against the pair.
+    """
+    for keys in _REWARD_KEYS:
+        values = [record.get(name) for name in keys]
+        if values == [None, None]:
+            continue
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
+            raise BadRecord("a reward is missing or not a finite number")
+        chosen, rejected = (float(value) for value in values)  # type: ignore[arg-type]
+        if chosen == rejected:
+            raise BadRecord("a tie: both rewards are equal")
+        if chosen < rejected:
+            raise BadRecord("the rejected response has the higher reward")
+        return chosen, rejected
+    return None
+
+
+def _asks(response: Messages) -> bool:
+    return any(message["role"] not in ("assistant", "tool") for message in response)
+
+
+def _stripped(response: Messages) -> list[tuple[Any, ...]]:
+    return [(message["role"], message["content"].strip(), message.get("tool_calls")) for message in response]

@@ -1,0 +1,1 @@
+"""What this machine has, what it lacks, and whether two processes train together."""

@@ -1,0 +1,44 @@
+"""Directories by their name on the Hugging Face hub, where the network allows it."""
+
+import re
+from pathlib import Path
+
+from megatron_redone.errors import UserError
+
+# Files of a Hugging Face directory that are not weights.
+HF_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def find_hf_folder(name: str) -> Path:
+    """A local directory, or the download of a hub name: configuration, tokenizer and safetensors only.
+
+    Raises:
+        UserError: there is no such directory, and the hub does not give it either.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if not _HUB_NAME.fullmatch(name):
+        raise UserError(f"{name}: no such directory")
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise UserError(f"{name}: no such directory; to take it from the hub, `pip install huggingface_hub`") from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=[*HF_FILES, "*.safetensors", "*.safetensors.index.json"]))
+    except Exception as error:  # the library's own, those of its HTTP client, and those of the disk
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{name}: no such directory, and the Hugging Face hub did not give it ({reason})") from None

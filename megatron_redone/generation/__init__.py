@@ -1,0 +1,1 @@
+"""An exported Hugging Face model, for all who ask it: loading, identity, log-probabilities and answers."""

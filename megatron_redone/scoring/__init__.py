@@ -1,1 +1,0 @@
-"""Forward-only log-probabilities: what a reference model thinks of responses."""

@@ -1,0 +1,182 @@
+"""What a training run of any stage reads and checks before a model is built."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_redone.checkpoint.folder import CheckpointFolder
+from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, read_config, read_state
+from megatron_redone.config.loader import flat_values, to_yaml
+from megatron_redone.config.training_stage import TrainingStageConfig
+from megatron_redone.datasets.batch_loader import Reader
+from megatron_redone.datasets.batches import BatchLayout
+from megatron_redone.datasets.blend import SourceProgress
+from megatron_redone.datasets.vocabulary import Vocabulary
+from megatron_redone.distributed import ParallelContext
+from megatron_redone.errors import UserError
+from megatron_redone.metrics.flops import ModelShape
+from megatron_redone.models.architecture import Architecture, read_architecture
+from megatron_redone.models.layout import check_layout, check_micro_batches
+from megatron_redone.objectives import Objective
+from megatron_redone.training.best import check_best_metric
+from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
+from megatron_redone.training.model_vocabulary import find_tokenizer, model_vocabulary
+from megatron_redone.training.schedule import LearningRate
+from megatron_redone.training.validation import ValidationSet
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What sets one training stage apart from the others: its data and its objective.
+
+    Attributes:
+        reader: This rank's part of every global batch.
+        progress: What the first so many samples took of each source.
+        validation: What is validated, source by source.
+        objective: Makes the objective of a context; the flag says whether attention is Transformer Engine's. Raises a
+            UserError where that cannot do what is asked.
+        identity: What decides which tokens sample number n holds; paths are left out, as data may be moved.
+        train_steps: Steps of the run.
+        packed: Whether a row holds texts that cannot see each other.
+        lengths_vary: Whether Transformer Engine gets micro-batches of different lengths.
+        description: Lines that tell a person about the data.
+    """
+
+    reader: Reader
+    progress: Callable[[int], list[SourceProgress]]
+    validation: Sequence[ValidationSet]
+    objective: Callable[[ParallelContext, bool], Objective]
+    identity: dict[str, Any]
+    train_steps: int
+    packed: bool
+    lengths_vary: bool
+    description: Sequence[str]
+
+
+OpenTask = Callable[[BatchLayout, Vocabulary], Task]
+"""Opens a stage's data.
+
+Raises:
+    UserError: for data that is missing, damaged or made for another model.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Everything that is read and checked before a model is built."""
+
+    architecture: Architecture
+    shape: ModelShape
+    hf_files: dict[str, Path]
+    layout: BatchLayout
+    task: Task
+    schedule: LearningRate
+    folder: CheckpointFolder
+    checkpoint: Path | None
+    initial: InitialWeights | None
+
+
+def read_inputs(config: TrainingStageConfig, context: ParallelContext, open_task: OpenTask) -> Inputs:
+    """Reads and checks what the run is made of; waits for no other rank.
+
+    Raises:
+        UserError: for everything that does not fit together.
+    """
+    initial = find_initial_weights(config.init_from) if config.init_from is not None else None
+    config_json = _config_json(config, initial)
+    architecture = read_architecture(config_json)
+    check_layout(architecture, config.parallel, config.data.seq_length)
+    tokenizer = find_tokenizer(config.tokenizer, config_json)
+    vocabulary = model_vocabulary(architecture, tokenizer)
+    layout = BatchLayout(
+        global_batch_size=config.training.global_batch_size,
+        micro_batch_size=config.training.micro_batch_size,
+        data_parallel_size=context.data_size,
+        data_parallel_rank=context.data_rank,
+    )
+    check_micro_batches(layout.micro_batch_count, config.parallel)
+    folder = CheckpointFolder(Path(config.checkpoint.save_dir or Path(config.output_dir) / "checkpoints"))
+    task = open_task(layout, vocabulary)
+    check_best_metric(config.checkpoint, [source.name for source in task.validation])
+    return Inputs(
+        architecture=architecture,
+        shape=ModelShape.from_hf_config(json.loads(config_json.read_text(encoding="utf-8"))),
+        hf_files=collect_hf_files(config_json, tokenizer),
+        layout=layout,
+        task=task,
+        schedule=LearningRate(config.optimizer, task.train_steps),
+        folder=folder,
+        checkpoint=_checkpoint_to_resume(config, folder),
+        initial=initial,
+    )
+
+
+def _config_json(config: TrainingStageConfig, initial: InitialWeights | None) -> Path:
+    if config.model.hf_config is None:
+        assert initial is not None
+        return initial.config_json
+    path = Path(config.model.hf_config)
+    return path / "config.json" if path.is_dir() else path
+
+
+def _checkpoint_to_resume(config: TrainingStageConfig, folder: CheckpointFolder) -> Path | None:
+    latest = folder.latest()
+    if latest is not None and not config.checkpoint.resume:
+        raise UserError(
+            f"checkpoint.resume: is false, but {folder.path} holds checkpoints; choose another output_dir, "
+            "or set it to true to go on from them"
+        )
+    return latest
+
+
+def check_resumable(config: TrainingStageConfig, inputs: Inputs, checkpoint: Path) -> None:
+    """Refuses to resume a run of another model, or over other data.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    before = read_architecture(hf_folder(checkpoint) / "config.json")
+    _refuse_other_architecture(before, inputs.architecture, checkpoint)
+    _tell_changed_keys(config, checkpoint)
+    shared = config.parallel.use_distributed_optimizer
+    if flat_values(read_config(checkpoint)).get("parallel.use_distributed_optimizer", shared) != shared:
+        raise UserError(
+            f"parallel.use_distributed_optimizer: is {shared}, but the optimizer state of {checkpoint} was saved with "
+            "the other; set it back, or begin a new run with init_from"
+        )
+    old, new = read_state(checkpoint).data, inputs.task.identity
+    changed = [name for name in new if old.get(name) != new[name]]
+    if not changed:
+        return
+    text = f"{checkpoint}: data changed since: " + ", ".join(f"{n} {old.get(n)} -> {new[n]}" for n in changed)
+    if not config.checkpoint.accept_changed_data:
+        raise UserError(f"{text}; restore it, or set checkpoint.accept_changed_data=true")
+    log.warning("%s", text)
+
+
+def _tell_changed_keys(config: TrainingStageConfig, checkpoint: Path) -> None:
+    old, new = (flat_values(text) for text in (read_config(checkpoint), to_yaml(config)))
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            log.info("changed since the checkpoint: %s %s -> %s", name, old.get(name), new.get(name))
+
+
+def check_initializable(inputs: Inputs, initial: InitialWeights) -> None:
+    """Refuses weights of another architecture."""
+    _refuse_other_architecture(read_architecture(initial.config_json), inputs.architecture, initial.folder)
+
+
+def _refuse_other_architecture(before: Architecture, now: Architecture, checkpoint: Path) -> None:
+    names = (name for name in vars(now) if name not in ("initializer_range", "max_position_embeddings"))
+    changed = [f"{name} {getattr(before, name)} -> {getattr(now, name)}" for name in names
+               if getattr(before, name) != getattr(now, name)]  # fmt: skip
+    if changed:
+        raise UserError(
+            f"{checkpoint}: a checkpoint of another architecture ({', '.join(changed)}); "
+            "choose another output_dir, or the architecture of the checkpoint"
+        )
