@@ -7,7 +7,6 @@ policy with a reference.
 from functools import partial
 from typing import Any
 
-from megatron_redone.checkpoint.fingerprint import weights_fingerprint
 from megatron_redone.config.data import DataSource
 from megatron_redone.config.dpo import DpoConfig
 from megatron_redone.datasets.batches import BatchLayout
@@ -19,6 +18,7 @@ from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.errors import UserError
 from megatron_redone.formats.preferences import PreferenceDataset
 from megatron_redone.formats.reference_scores import ReferenceScores, check_reference, read_reference, reference_path
+from megatron_redone.formats.weights_fingerprint import weights_fingerprint
 from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.training.initial_weights import find_initial_weights
 from megatron_redone.training.inputs import Task

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_redone.checkpoint.fingerprint import weights_fingerprint
 from megatron_redone.config.data import DataSource
 from megatron_redone.config.model import Backend
 from megatron_redone.config.score_reference import ScoreReferenceConfig
@@ -28,6 +27,7 @@ from megatron_redone.formats.reference_scores import (
     reference_path,
     write_reference,
 )
+from megatron_redone.formats.weights_fingerprint import weights_fingerprint
 from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.layout import check_layout

@@ -1,4 +1,4 @@
-"""Tells one set of weights from another without reading all of it."""
+"""The identity of a model's weights, without reading all of them: one function for all who keep it."""
 
 import hashlib
 from pathlib import Path
@@ -26,7 +26,7 @@ def weights_fingerprint(folder: Path) -> str:
         size = file.stat().st_size
         digest.update(f"{file.name} {size}\n".encode())
         with open(file, "rb") as stream:
-            for place in (0, max(size - _SAMPLE, 0) // 2, max(size - _SAMPLE, 0)):
-                stream.seek(place)
+            for offset in (0, max(size - _SAMPLE, 0) // 2, max(size - _SAMPLE, 0)):
+                stream.seek(offset)
                 digest.update(stream.read(_SAMPLE))
     return digest.hexdigest()[:16]
