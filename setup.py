@@ -58,6 +58,10 @@ setup(
     install_requires=[
         # 2.3 so that it can live beside nemo-toolkit, which caps it there.
         "omegaconf>=2.3,<2.5",
+        # One run at a time in a folder.
+        "filelock>=3.20,<5",
+        # Records of files that hold one JSON array.
+        "ijson>=3.3,<4",
         "numpy>=1.26",
         "orjson>=3.9",
         "rich>=13",

@@ -9,14 +9,20 @@ written after it.
 """
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.atomic import write_json, write_text
+from megatron_redone.formats.atomic import (
+    begin_folder,
+    commit_folder,
+    partial_name,
+    remove_folder,
+    write_json,
+    write_text,
+)
 
 _NAME = re.compile(r"step-(\d{8,})")
 _LATEST = "latest"
@@ -43,8 +49,7 @@ class CheckpointFolder:
 
     def partial(self, step: int) -> Path:
         """Where the checkpoint of a step lies while it is written."""
-        final = self.of_step(step)
-        return final.with_name(final.name + ".partial")
+        return partial_name(self.of_step(step))
 
     def latest(self) -> Path | None:
         """The newest complete checkpoint, or None."""
@@ -65,20 +70,15 @@ class CheckpointFolder:
         """
         partial = self.partial(step)
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            begin_folder(partial)
         except OSError as error:
             raise UserError(f"checkpoint.save_dir: {self.path} cannot be written to ({error.strerror})") from None
         return partial
 
     def commit(self, step: int) -> Path:
         """Gives the written checkpoint its name, then names it as the latest."""
-        final, partial = self.of_step(step), self.partial(step)
-        _flush_tree(partial)
-        if final.exists():  # the same step again, after a resume from an earlier one
-            _remove(final)
-        os.replace(partial, final)
-        _flush_folder(self.path)
+        final = self.of_step(step)
+        commit_folder(self.partial(step), final)  # in place of the same step, after a resume from an earlier one
         write_text(self.path / _LATEST, final.name + "\n")
         return final
 
@@ -93,7 +93,7 @@ class CheckpointFolder:
         best = self._read_best().get("step")
         for step in self.steps()[:-keep_last]:
             if step != best and (keep_every is None or step % keep_every):
-                _remove(self.of_step(step))
+                remove_folder(self.of_step(step))
 
     def mark_best(self, step: int, metric: str, value: float) -> None:
         """Names the checkpoint that is best by a metric; it stays until another one is."""
@@ -112,31 +112,3 @@ class CheckpointFolder:
     def _read_best(self) -> dict[str, Any]:
         file = self.path / _BEST
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-
-
-def _remove(path: Path) -> None:
-    # Under another name first: a removal that is cut short must not leave half a checkpoint.
-    doomed = path.with_name(path.name + ".removed")
-    shutil.rmtree(doomed, ignore_errors=True)
-    os.replace(path, doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _flush_tree(path: Path) -> None:
-    for folder, _, names in os.walk(path):
-        for name in names:
-            _flush_file(Path(folder, name))
-        _flush_folder(Path(folder))
-
-
-def _flush_file(path: Path) -> None:
-    with open(path, "rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

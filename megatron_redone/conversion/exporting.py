@@ -12,7 +12,7 @@ from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, pla
 from megatron_redone.conversion.mappings import HFTensor
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.row_blocks import row_blocks
-from megatron_redone.conversion.whole_folder import whole_folder
+from megatron_redone.formats.atomic import atomic_folder
 from megatron_redone.models.architecture import read_architecture
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def export_checkpoint(
     tensors = {tensor.name: tensor for tensor in family_tensors(architecture)}
     planned = [PlannedTensor(name, t.shape, dtype or weights.dtype(t.weight.key)) for name, t in tensors.items()]
     shards = plan_shards(planned, max_shard_size)
-    with whole_folder(output, overwrite=overwrite) as folder:
+    with atomic_folder(output, overwrite=overwrite) as folder:
         # What is small goes first: a mistake in it must not be told after an hour.
         write_hf_files(hf_files, folder, planned[0].dtype, end_tokens)
         for file, shard in shards.items():

@@ -11,8 +11,8 @@ from megatron_redone.conversion.families import full_weights
 from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.conversion.mappings import FullWeight
 from megatron_redone.conversion.mcore_writer import StackedWeight, write_checkpoint
-from megatron_redone.conversion.whole_folder import whole_folder
 from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import atomic_folder
 from megatron_redone.models.architecture import read_architecture
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def import_checkpoint(
         types = dtype or _common_dtype(weight, hf)
         return _padded(rows, last - first, weight.columns, types)
 
-    with whole_folder(output, overwrite=overwrite) as folder:
+    with atomic_folder(output, overwrite=overwrite) as folder:
         state = TrainState(data={"imported_from": str(source)})
         write_record(folder, config_yaml, state, collect_hf_files(source / "config.json", source))
         write_checkpoint(folder, stacked, architecture.num_hidden_layers, read)

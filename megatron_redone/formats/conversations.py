@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from megatron_redone import __version__
+from megatron_redone.formats.file_record import FileRecord
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.manifest import CONVERSATIONS, FileRecord, TokenizerRecord, write_manifest
+from megatron_redone.formats.manifest import CONVERSATIONS, TokenizerRecord, write_manifest
 from megatron_redone.formats.masked_tokens import MaskedTokens
 
 STAGE = "prepare-sft"

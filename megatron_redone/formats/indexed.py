@@ -19,6 +19,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import partial_name, put_in_place
 
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1
@@ -95,7 +97,7 @@ class IndexedDatasetWriter:
         self.dtype = np.dtype(dtype)
         self.code = next(code for code, known in _CODES.items() if np.dtype(known) == self.dtype)
         self.paths.bin.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = [Path(f"{path}.partial") for path in (self.paths.bin, self.paths.idx)]
+        self._partial = [partial_name(path) for path in (self.paths.bin, self.paths.idx)]
         self._spools = [Path(f"{self.paths.idx}.{kind}.partial") for kind in ("lengths", "documents")]
         self._bin: BinaryIO = open(self._partial[0], "wb")
         self._lengths: BinaryIO = open(self._spools[0], "wb")
@@ -153,8 +155,8 @@ class IndexedDatasetWriter:
                     idx_hash.update(block)
             _flush_and_close(stream)
         # The .idx comes last: where it stands, the .bin beside it is complete.
-        os.replace(self._partial[0], self.paths.bin)
-        os.replace(self._partial[1], self.paths.idx)
+        put_in_place(self._partial[0], self.paths.bin)
+        put_in_place(self._partial[1], self.paths.idx)
         self._remove(self._spools)
         digests = (self._bin_hash.hexdigest(), idx_hash.hexdigest()) if self._checksum else (None, None)
         return DatasetSummary(self.documents, self.sequences, self.tokens, *digests)
@@ -162,7 +164,8 @@ class IndexedDatasetWriter:
     def abandon(self) -> None:
         """Closes and removes everything that was written."""
         for stream in (self._bin, self._lengths, self._documents):
-            stream.close()
+            with suppress(OSError):  # on a full disk closing fails once more
+                stream.close()
         self._remove([*self._partial, *self._spools])
 
     def __enter__(self) -> "IndexedDatasetWriter":

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.atomic import write_json
+from megatron_redone.formats.file_record import FileRecord
 from megatron_redone.formats.inputs import InputFile
+from megatron_redone.formats.work import Finished, read_sealed, write_sealed
 
 TOKENS = "megatron_redone.tokens/1"
 CONVERSATIONS = "megatron_redone.conversations/1"
@@ -40,14 +41,6 @@ class Counts:
     tokens: int
     rejected: int
     rejected_by_reason: dict[str, int]
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """A file of the dataset."""
-
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ def manifest_path(prefix: str | os.PathLike[str]) -> Path:
 
 def write_manifest(prefix: str | os.PathLike[str], manifest: Any, format: str = TOKENS) -> None:
     """Writes a manifest, a dataclass; its presence says that the dataset is complete."""
-    write_json(manifest_path(prefix), {"format": format, **dataclasses.asdict(manifest)})
+    write_sealed(manifest_path(prefix), {"format": format, **dataclasses.asdict(manifest)})
 
 
 def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -106,3 +99,16 @@ def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
 def file_records(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The size and SHA-256 of each file of a dataset, by what follows `PREFIX.` in its name."""
     return manifest["files"] if "files" in manifest else {kind: manifest[kind] for kind in ("bin", "idx")}
+
+
+def finished_dataset(prefix: str | os.PathLike[str]) -> Finished | None:
+    """What the manifest of a dataset says of it, or None where there is none that can be read."""
+    path = manifest_path(prefix)
+    content, is_intact = read_sealed(path)
+    if content is None or content.get("format") not in _FORMATS:
+        return None if not path.exists() else Finished(None, {}, path, is_intact=False)
+    try:
+        files = {Path(f"{prefix}.{suffix}"): record for suffix, record in file_records(content).items()}
+    except (KeyError, TypeError, AttributeError):
+        return Finished(content.get("work"), {}, path, is_intact=False)
+    return Finished(content.get("work"), files, path, is_intact)

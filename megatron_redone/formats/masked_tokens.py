@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.file_record import FileRecord, record_file
 from megatron_redone.formats.indexed import DatasetPaths, IndexedDataset, IndexedDatasetWriter, token_dtype
-from megatron_redone.formats.manifest import FileRecord, file_records, manifest_path, read_manifest
+from megatron_redone.formats.manifest import file_records, manifest_path, read_manifest
 
 _MASK = "loss_mask"
 
@@ -81,8 +82,8 @@ class MaskedTokensWriter:
         for kind, writer in ((f"{_MASK}.", self._mask), ("", self._ids)):
             summary, paths = writer.finish(), writer.paths
             assert summary.bin_sha256 and summary.idx_sha256
-            files[f"{kind}bin"] = FileRecord(paths.bin.stat().st_size, summary.bin_sha256)
-            files[f"{kind}idx"] = FileRecord(paths.idx.stat().st_size, summary.idx_sha256)
+            files[f"{kind}bin"] = record_file(paths.bin, summary.bin_sha256)
+            files[f"{kind}idx"] = record_file(paths.idx, summary.idx_sha256)
         return MaskedTokensSummary(self._ids.sequences, self._ids.tokens, self._trained, self._ids.dtype.name, files)
 
     def abandon(self) -> None:

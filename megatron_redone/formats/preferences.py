@@ -7,7 +7,6 @@ Where every record has rewards there is also
     PREFIX.rewards.npy   float32 [pairs, 2], of chosen and rejected
 """
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,10 @@ import numpy as np
 
 from megatron_redone import __version__
 from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import atomic_file
+from megatron_redone.formats.file_record import FileRecord, record_file
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.manifest import PREFERENCES, FileRecord, TokenizerRecord, file_records, write_manifest
+from megatron_redone.formats.manifest import PREFERENCES, TokenizerRecord, file_records, write_manifest
 from megatron_redone.formats.masked_tokens import MaskedTokens, MaskedTokensSummary, MaskedTokensWriter
 
 STAGE = "prepare-preferences"
@@ -111,14 +112,9 @@ class PreferenceWriter:
         if not (self._all_have_rewards and self._rewards):
             path.unlink(missing_ok=True)  # of the dataset that is replaced
             return summary
-        partial = path.with_name(path.name + ".partial")
-        with open(partial, "wb") as stream:
+        with atomic_file(path, "wb") as stream:
             np.save(stream, np.concatenate(self._rewards))
-            stream.flush()
-            os.fsync(stream.fileno())
-        record = FileRecord(partial.stat().st_size, hashlib.sha256(partial.read_bytes()).hexdigest())
-        os.replace(partial, path)
-        summary.files[_REWARDS] = record
+        summary.files[_REWARDS] = record_file(path)
         return summary
 
     def abandon(self) -> None:

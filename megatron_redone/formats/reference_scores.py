@@ -5,15 +5,15 @@ lengths   int32 [pairs, 2]     tokens that each sum is over
 metadata  the fingerprints of the data and of the model, and how many pairs are done
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import atomic_file
 
 _FORMAT = "megatron_redone.reference/1"
 _STAGE = "score-reference"
@@ -51,12 +51,9 @@ def reference_path(prefix: str, label: str, folder: str | None = None) -> Path:
 def write_reference(path: Path, scores: ReferenceScores) -> None:
     """Writes scores, complete or not; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     metadata = {"format": _FORMAT, "data": scores.data, "model": scores.model, "done": str(scores.done)}
-    save_file({"sums": scores.sums, "lengths": scores.lengths}, partial, metadata)
-    with open(partial, "rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
+    with atomic_file(path, "wb") as stream:
+        stream.write(save({"sums": scores.sums, "lengths": scores.lengths}, metadata))
 
 
 def read_reference(path: Path) -> ReferenceScores | None:

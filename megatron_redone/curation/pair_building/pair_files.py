@@ -17,7 +17,7 @@ from megatron_redone.config.build_preferences import AnnotatedConfig, JudgedConf
 from megatron_redone.curation.pair_building.labelled_records import Pair, Skipped
 from megatron_redone.curation.pair_building.result import Result
 from megatron_redone.formats.atomic import write_json, write_text
-from megatron_redone.formats.manifest import FileRecord
+from megatron_redone.formats.file_record import FileRecord
 
 log = logging.getLogger(__name__)
 
