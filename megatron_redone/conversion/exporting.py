@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 
-from megatron_redone.conversion.families import family_tensors, full_weights
+from megatron_redone.architectures import read_architecture
+from megatron_redone.architectures.weights import HFTensor, family_tensors, full_weights
 from megatron_redone.conversion.hf_files import write_hf_files
 from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, plan_shards, write_index
-from megatron_redone.conversion.mappings import HFTensor
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.row_blocks import row_blocks
 from megatron_redone.formats.atomic import atomic_folder
-from megatron_redone.models.architecture import read_architecture
 
 log = logging.getLogger(__name__)
 

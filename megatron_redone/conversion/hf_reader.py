@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 
+from megatron_redone.architectures.weights import FullWeight, hf_tensors
 from megatron_redone.conversion.dtypes import DTYPES, WEIGHT_DTYPES
-from megatron_redone.conversion.mappings import FullWeight, hf_tensors
 from megatron_redone.errors import UserError
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -81,7 +81,7 @@ class HFWeights:
 
     def read_rows_of(self, weight: FullWeight, first: int, last: int) -> torch.Tensor:
         """Rows of a full weight, put together."""
-        parts = [self.read(piece.name, piece.first, piece.last) for piece in weight.cut(first, last)]
+        parts = [self.read(part.name, part.first, part.last) for part in weight.cut(first, last)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def check(self, weights: dict[str, FullWeight]) -> None:

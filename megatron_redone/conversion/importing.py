@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 
+from megatron_redone.architectures import read_architecture
+from megatron_redone.architectures.weights import FullWeight, full_weights
 from megatron_redone.checkpoint.record import TrainState, collect_hf_files, write_record
-from megatron_redone.conversion.families import full_weights
 from megatron_redone.conversion.hf_reader import HFWeights
-from megatron_redone.conversion.mappings import FullWeight
 from megatron_redone.conversion.mcore_writer import StackedWeight, write_checkpoint
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_folder
-from megatron_redone.models.architecture import read_architecture
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +68,9 @@ def _padded(rows: torch.Tensor | None, count: int, columns: tuple[int, ...], dty
 
 
 def _common_dtype(weight: FullWeight, hf: HFWeights) -> torch.dtype:
-    found = {hf.dtype(piece.name) for piece in weight.pieces}
+    found = {hf.dtype(part.name) for part in weight.parts}
     if len(found) > 1:
-        raise UserError(f"{hf.folder}: {weight.pieces[0].name} and its neighbours differ in type; give dtype=")
+        raise UserError(f"{hf.folder}: {weight.parts[0].name} and its neighbours differ in type; give dtype=")
     return found.pop()
 
 

@@ -16,8 +16,8 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.utils import _create_file_view
 
+from megatron_redone.architectures.weights import FullWeight
 from megatron_redone.conversion.dtypes import WEIGHT_DTYPES
-from megatron_redone.conversion.mappings import FullWeight
 from megatron_redone.errors import UserError
 
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")

@@ -19,6 +19,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
+from megatron_redone.architectures.families import MODULES_WITH_EXTRA_STATE
 from megatron_redone.conversion.row_blocks import row_blocks
 from megatron_redone.conversion.streaming import EarlyWriteBack, read_ahead
 from megatron_redone.formats.atomic import write_json
@@ -31,14 +32,6 @@ _FORMAT = {
     "common_backend_version": 1,
 }
 _FILE_SIZE = 4 * 2**30
-# Modules that store an object beside their weights: what FP8 remembers. There is none yet, and a load asks for it.
-_WITH_EXTRA_STATE = (
-    "self_attention.linear_qkv",
-    "self_attention.core_attention",
-    "self_attention.linear_proj",
-    "mlp.linear_fc1",
-    "mlp.linear_fc2",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +115,8 @@ class _Planner(DefaultSavePlanner):
                 yield WriteItem(index, WriteItemType.SHARD, tensor_data=data)
 
     def _object_items(self) -> Iterator[WriteItem]:
-        for module in _WITH_EXTRA_STATE:
+        # There is nothing to remember yet, and a load asks for it.
+        for module in MODULES_WITH_EXTRA_STATE:
             for layer in range(self._layers):
                 name = f"decoder.layers.{module}._extra_state/shard_{layer}_{self._layers}"
                 yield WriteItem(MetadataIndex(name), WriteItemType.BYTE_IO)

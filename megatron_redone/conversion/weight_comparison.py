@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import torch
 
-from megatron_redone.conversion.families import family_tensors, full_weights
+from megatron_redone.architectures import Architecture
+from megatron_redone.architectures.weights import HFTensor, family_tensors, full_weights
 from megatron_redone.conversion.hf_reader import HFWeights
-from megatron_redone.conversion.mappings import HFTensor
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.row_blocks import row_blocks
-from megatron_redone.models.architecture import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)

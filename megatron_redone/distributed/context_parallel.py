@@ -34,9 +34,9 @@ def split_sequence(tensor_BS: torch.Tensor, rank: int, size: int) -> torch.Tenso
     """
     if size == 1:
         return tensor_BS
-    pieces = tensor_BS.chunk(2 * size, dim=1)
-    assert len(pieces) == 2 * size and tensor_BS.shape[1] % (2 * size) == 0
-    return torch.cat([pieces[chunk] for chunk in chunks_of(rank, size)], dim=1)
+    slices = tensor_BS.chunk(2 * size, dim=1)
+    assert len(slices) == 2 * size and tensor_BS.shape[1] % (2 * size) == 0
+    return torch.cat([slices[chunk] for chunk in chunks_of(rank, size)], dim=1)
 
 
 def share_of_row(length: int, rank: int, size: int) -> torch.Tensor:

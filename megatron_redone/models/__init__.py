@@ -1,1 +1,1 @@
-"""Hugging Face config.json -> architecture -> the pieces of a GPTModel that this rank holds."""
+"""From an architecture to the model chunks, GPTModels each, that this rank holds."""

@@ -24,19 +24,14 @@ from megatron.core.transformer.transformer_layer import (
     get_transformer_layer_offset,
 )
 
+from megatron_redone.architectures import RotaryConfig
+from megatron_redone.architectures.families import NORM_KEYS
 from megatron_redone.config.fp8 import Fp8Config
 from megatron_redone.config.model import Backend
 from megatron_redone.errors import UserError
 from megatron_redone.models.fp8_linear import Fp8ColumnParallelLinear, Fp8RowParallelLinear
-from megatron_redone.models.rotary import RotaryConfig
 from megatron_redone.models.torch_attention import TorchCoreAttention, TorchSelfAttention
 from megatron_redone.models.torch_layers import TorchRMSNorm, TorchSwiGLU
-
-# Norms have modules of their own here and are part of the next matrix product in Transformer Engine.
-CHECKPOINT_KEYS = {
-    "input_layernorm.": "self_attention.linear_qkv.layer_norm_",
-    "pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +61,7 @@ def block_spec(
     vp_stage: int | None,
     emulation: Fp8Emulation | None = None,
 ) -> TransformerBlockSubmodules:
-    """The layers of one pipeline piece, and the final norm."""
+    """The layers of one pipeline model chunk, and the final norm."""
     count = get_num_layers_to_build(config, vp_stage=vp_stage, pp_rank=pipeline_rank)
     if backend is Backend.torch:
         first = get_transformer_layer_offset(config, vp_stage=vp_stage, pp_rank=pipeline_rank)
@@ -108,6 +103,6 @@ def _torch_layer(config: TransformerConfig, layer: int, emulation: Fp8Emulation 
             pre_mlp_layernorm=TorchRMSNorm,
             mlp=ModuleSpec(module=MLP, submodules=mlp),
             mlp_bda=get_bias_dropout_add,  # type: ignore[arg-type]
-            sharded_state_dict_keys_map=CHECKPOINT_KEYS,
+            sharded_state_dict_keys_map=NORM_KEYS,
         ),
     )

@@ -1,19 +1,19 @@
-"""Builds the pieces of a model that this rank holds."""
+"""Builds the model chunks that this rank holds."""
 
 from dataclasses import dataclass
 
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 
+from megatron_redone.architectures import Architecture
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.models.architecture import Architecture
 from megatron_redone.models.backends import Fp8Emulation, block_spec, choose_backend
 from megatron_redone.models.cuda_graphs import prepare_cuda_graphs
 from megatron_redone.models.fp8_machine import check_fp8
 from megatron_redone.models.gpt import make_chunk
 from megatron_redone.models.initialization import draw_weights
-from megatron_redone.models.layout import padded_vocab_size
+from megatron_redone.models.parallel_sizes import padded_vocab_size
 from megatron_redone.models.transformer_config import transformer_config
 
 
@@ -37,9 +37,9 @@ class Model:
 def build_model(
     architecture: Architecture, model: ModelConfig, context: ParallelContext, seed: int | None = 1234
 ) -> Model:
-    """Builds this rank's pieces with random weights that do not depend on the layout.
+    """Builds this rank's model chunks with random weights that do not depend on the layout.
 
-    The layout is to be checked before (`check_layout`): here a mistake is somebody else's exception.
+    The layout is to be checked before (`check_parallel_sizes`): here a mistake is somebody else's exception.
 
     Args:
         seed: Of the weights; None leaves them undrawn, whatever the memory held, for a caller who fills them all
@@ -55,10 +55,12 @@ def build_model(
     if model.precision is Precision.fp8_emulated:
         emulation = Fp8Emulation(fp8=model.fp8, amax_group=context.groups.tp_dp_cp)
     stages = context.config.virtual_pipeline_model_parallel_size or 1
-    chunks = [_build_chunk(architecture, config, backend, context, stage, stages, emulation) for stage in range(stages)]
+    model_chunks = [
+        _build_chunk(architecture, config, backend, context, stage, stages, emulation) for stage in range(stages)
+    ]
     if seed is not None:
-        draw_weights(chunks, architecture, context, seed)
-    return Model(architecture=architecture, context=context, config=config, backend=backend, chunks=chunks)
+        draw_weights(model_chunks, architecture, context, seed)
+    return Model(architecture=architecture, context=context, config=config, backend=backend, chunks=model_chunks)
 
 
 def _build_chunk(

@@ -2,11 +2,11 @@
 
 import torch
 
+from megatron_redone.architectures import Architecture
 from megatron_redone.config.fp8 import Fp8Config, Fp8Machine, Fp8Recipe, check_recipe
 from megatron_redone.config.model import Backend, ModelConfig, Precision, Recompute
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
-from megatron_redone.models.architecture import Architecture
 
 # What both sides of every matrix must be multiples of: assert_dim_for_fp8_exec in transformer_engine/pytorch/utils.py,
 # and the block of the recipe.

@@ -11,8 +11,8 @@ from megatron.core.transformer.transformer_block import TransformerBlockSubmodul
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.utils import get_pg_rank
 
+from megatron_redone.architectures import Architecture
 from megatron_redone.config.model import Backend
-from megatron_redone.models.architecture import Architecture
 from megatron_redone.models.rotary import RotaryTable, inverse_frequencies
 
 
@@ -67,7 +67,7 @@ class ExplicitPositionModel(SelectiveModel):
     def _preprocess(  # type: ignore[override]
         self, input_ids: torch.Tensor, position_ids: torch.Tensor, **_: Any
     ) -> tuple[torch.Tensor | None, torch.Tensor, None, None, None, None]:
-        """Embeds tokens int64 [B, S] on the first piece, and makes the rotary table of every piece."""
+        """Embeds tokens int64 [B, S] on the first model chunk, and makes the rotary table of every model chunk."""
         hidden = self.embedding(input_ids=input_ids, position_ids=position_ids) if self.pre_process else None
         return hidden, self.rotary(position_ids), None, None, None, None
 
@@ -84,7 +84,7 @@ def make_chunk(
     vp_stage: int | None,
     device: torch.device,
 ) -> GPTModel:
-    """Builds one pipeline piece with weights not yet drawn.
+    """Builds one pipeline model chunk with weights not yet drawn.
 
     Args:
         vocab_size: Padded rows over all tensor-parallel ranks.

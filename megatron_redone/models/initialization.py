@@ -12,21 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 
+from megatron_redone.architectures import Architecture
 from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.models.architecture import Architecture
 from megatron_redone.models.shards import Shard, iterate_shards
 
 _BLOCK = 256  # rows of one generator
 
 
-def draw_weights(chunks: Sequence[GPTModel], architecture: Architecture, context: ParallelContext, seed: int) -> None:
+def draw_weights(
+    model_chunks: Sequence[GPTModel], architecture: Architecture, context: ParallelContext, seed: int
+) -> None:
     """Fills all parameters: norms with one, biases with zero, matrices with normal numbers.
 
     Matrices that write to the residual stream have their deviation divided by sqrt(2 x layers), as in
     GPT-2 and Megatron-LM: the sum over layers then keeps its size.
     """
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        for shard in iterate_shards(chunks, architecture, context):
+        for shard in iterate_shards(model_chunks, architecture, context):
             if len(shard.full_shape) == 1:
                 constant = 0.0 if shard.name.endswith("bias") else 1.0
                 shard.parameter.data.fill_(constant)

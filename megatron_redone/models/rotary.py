@@ -5,51 +5,11 @@ context-parallel ranks, and a plain row are one case.
 """
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from megatron_redone.errors import UserError
-
-_SUPPORTED = ("default", "linear", "llama3", "yarn")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RotaryConfig:
-    """Frequencies of the rotation.
-
-    Attributes:
-        head_dim: Size of a head; all of it is rotated.
-        theta: The base of the frequencies.
-        kind: `default`, `linear`, `llama3` or `yarn`.
-        scaling: The numbers that the kind needs, under transformers' names.
-        max_position_embeddings: The longest position the model was made for, which yarn goes by.
-    """
-
-    head_dim: int
-    theta: float
-    kind: str = "default"
-    scaling: dict[str, Any] = field(default_factory=dict)
-    max_position_embeddings: int = 0
-
-
-def read_rotary(content: dict[str, Any], head_dim: int) -> RotaryConfig:
-    """The rotary part of a config.json: `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (4)."""
-    parameters = dict(content.get("rope_parameters") or content.get("rope_scaling") or {})
-    kind = parameters.pop("rope_type", None) or parameters.pop("type", None) or "default"
-    theta = parameters.pop("rope_theta", None) or content.get("rope_theta") or 10000.0
-    if kind not in _SUPPORTED:
-        raise UserError(f"rope_type '{kind}' is not supported; supported are {', '.join(_SUPPORTED)}")
-    if parameters.get("partial_rotary_factor", content.get("partial_rotary_factor", 1.0)) != 1.0:
-        raise UserError("partial_rotary_factor other than 1 is not supported")
-    return RotaryConfig(
-        head_dim=head_dim,
-        theta=float(theta),
-        kind=kind,
-        scaling=parameters,
-        max_position_embeddings=content.get("max_position_embeddings", 0),
-    )
+from megatron_redone.architectures import RotaryConfig
 
 
 def inverse_frequencies(config: RotaryConfig) -> tuple[torch.Tensor, float]:

@@ -1,8 +1,6 @@
 """Which part of a model's full weights this rank holds.
 
-Full weights go by checkpoint keys (`decoder.layers.3.mlp.linear_fc1.weight`, the layer counted over the
-whole model), have megatron-core's arrangement (query, key and value interleaved by group; gate above up)
-and no vocabulary padding. They are the same for every layout and backend.
+What full weights are, architectures/weights.py says.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,24 +9,11 @@ from dataclasses import dataclass
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 
+from megatron_redone.architectures import Architecture
+from megatron_redone.architectures.families import EMBEDDING, NORM_KEYS, OUTPUT
+from megatron_redone.architectures.weights import FullWeight, full_weights
 from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.models.architecture import Architecture
-from megatron_redone.models.backends import CHECKPOINT_KEYS
 from megatron_redone.models.set_weight import set_weight
-
-EMBEDDING = "embedding.word_embeddings.weight"
-OUTPUT = "output_layer.weight"
-
-# The dimension that tensor parallelism splits; what is not named here is held whole by every rank.
-_SPLIT_DIMENSION = {
-    EMBEDDING: 0,
-    OUTPUT: 0,
-    "linear_qkv.weight": 0,
-    "linear_qkv.bias": 0,
-    "linear_fc1.weight": 0,
-    "linear_proj.weight": 1,
-    "linear_fc2.weight": 1,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,24 +52,30 @@ class Shard:
         self.parameter[rows:].zero_()
 
 
-def iterate_shards(chunks: Sequence[GPTModel], architecture: Architecture, context: ParallelContext) -> Iterator[Shard]:
-    """Every parameter of this rank's pieces. The tied embedding appears on the first and the last stage."""
-    for chunk in chunks:
+def iterate_shards(
+    model_chunks: Sequence[GPTModel], architecture: Architecture, context: ParallelContext
+) -> Iterator[Shard]:
+    """Every parameter of this rank's model chunks. The tied embedding appears on the first and the last stage."""
+    weights = full_weights(architecture)
+    for chunk in model_chunks:
         for local_name, parameter in chunk.named_parameters():
             name = full_name(chunk, local_name, architecture.tie_word_embeddings)
-            yield _shard(name, parameter, architecture, context)
+            yield _shard(parameter, weights[name], context)
 
 
 def load_full_weights(
-    chunks: Sequence[GPTModel], full: Mapping[str, torch.Tensor], architecture: Architecture, context: ParallelContext
+    model_chunks: Sequence[GPTModel],
+    full: Mapping[str, torch.Tensor],
+    architecture: Architecture,
+    context: ParallelContext,
 ) -> None:
-    """Copies this rank's part of full weights into its pieces, before an optimizer is built over them."""
-    for shard in iterate_shards(chunks, architecture, context):
+    """Copies this rank's part of full weights into its model chunks, before an optimizer is built over them."""
+    for shard in iterate_shards(model_chunks, architecture, context):
         shard.fill(shard.take(full[shard.name]))
 
 
 def full_name(chunk: GPTModel, local_name: str, tied: bool) -> str:
-    """The checkpoint key of a parameter of one piece."""
+    """The checkpoint key of a parameter of one model chunk."""
     if local_name == OUTPUT and tied:
         return EMBEDDING
     parts = local_name.split(".")
@@ -93,24 +84,30 @@ def full_name(chunk: GPTModel, local_name: str, tied: bool) -> str:
     layer = chunk.decoder.layers[int(parts[2])]
     parts[2] = str(int(layer.layer_number) - 1)  # type: ignore[arg-type]
     name = ".".join(parts)
-    for ours, key in CHECKPOINT_KEYS.items():
+    for ours, key in NORM_KEYS.items():
         name = name.replace(f".{ours}", f".{key}")
     return name
 
 
-def _shard(name: str, parameter: torch.nn.Parameter, architecture: Architecture, context: ParallelContext) -> Shard:
+def _shard(parameter: torch.nn.Parameter, weight: FullWeight, context: ParallelContext) -> Shard:
     size, rank = context.config.tensor_model_parallel_size, context.tensor_rank
-    dim = next((dim for suffix, dim in _SPLIT_DIMENSION.items() if name.endswith(suffix)), None)
-    shape = list(parameter.shape)
-    if dim is None:
-        return Shard(name=name, parameter=parameter, full_shape=tuple(shape), dim=None, ranges=())
-    local = shape[dim]
-    ranges = [(rank * local, (rank + 1) * local)]
-    shape[dim] = size * local
-    if name in (EMBEDDING, OUTPUT):
-        shape[0] = architecture.vocab_size
-        ranges = [(min(first, shape[0]), min(last, shape[0])) for first, last in ranges]
-    elif name.endswith("linear_fc1.weight"):
-        half = local // 2
-        ranges = [(start + rank * half, start + (rank + 1) * half) for start in (0, size * half)]
-    return Shard(name=name, parameter=parameter, full_shape=tuple(shape), dim=dim, ranges=tuple(ranges))
+    ranges = _ranges(weight, parameter.shape, size, rank)
+    _check_shape(parameter.shape, weight, size)
+    return Shard(name=weight.key, parameter=parameter, full_shape=weight.shape, dim=weight.split, ranges=ranges)
+
+
+def _ranges(weight: FullWeight, local_shape: Sequence[int], size: int, rank: int) -> tuple[tuple[int, int], ...]:
+    """A rank's part of each block of rows; padded rows are no part of the full weight."""
+    if weight.split is None:
+        return ()
+    each, whole = local_shape[weight.split] // weight.blocks, weight.shape[weight.split]
+    spans = [((size * block + rank) * each, (size * block + rank + 1) * each) for block in range(weight.blocks)]
+    return tuple((min(first, whole), min(last, whole)) for first, last in spans)
+
+
+def _check_shape(local_shape: Sequence[int], weight: FullWeight, size: int) -> None:
+    """The model that was built and the table of its family must speak of the same weight."""
+    held = [count * (size if dim == weight.split else 1) for dim, count in enumerate(local_shape)]
+    if weight.padded:
+        held[0] = min(held[0], weight.rows)
+    assert tuple(held) == weight.shape, (weight.key, tuple(local_shape), weight.shape)

@@ -6,12 +6,12 @@ import torch
 from megatron.core.tensor_parallel import layers
 from megatron.core.transformer.transformer_config import TransformerConfig
 
+from megatron_redone.architectures import Architecture
 from megatron_redone.config.model import Backend, CrossEntropy, ModelConfig, Precision, Recompute
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
-from megatron_redone.models.architecture import Architecture
 from megatron_redone.models.cuda_graphs import cuda_graph_keys
-from megatron_redone.models.layout import layers_of_stages
+from megatron_redone.models.parallel_sizes import layers_of_stages
 
 DTYPES = {
     Precision.fp32: torch.float32,
@@ -149,7 +149,7 @@ def _recompute(model: ModelConfig, architecture: Architecture, parallel: Paralle
     held = max(layers_of_stages(architecture, parallel)) // virtual
     count = model.recompute_num_layers
     if count is not None and count > held:
-        raise UserError(f"recompute_num_layers: {count} is more than the {held} layers of a pipeline piece")
+        raise UserError(f"recompute_num_layers: {count} is more than the {held} layers of a pipeline model chunk")
     if count is None:
         return {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
     return {"recompute_granularity": "full", "recompute_method": "block", "recompute_num_layers": count}

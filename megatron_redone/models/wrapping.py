@@ -1,4 +1,4 @@
-"""Wraps pieces for data parallelism."""
+"""Wraps model chunks for data parallelism."""
 
 from megatron.core.distributed import (
     DistributedDataParallel,
@@ -11,7 +11,7 @@ from megatron_redone.models.build import Model
 
 
 def wrap_data_parallel(model: Model) -> list[DistributedDataParallel]:
-    """Gives every piece its gradient buffers, in fp32 whatever the precision of the weights.
+    """Gives every model chunk its gradient buffers, in fp32 whatever the precision of the weights.
 
     From here on megatron-core's schedules know how gradients are reduced; weights must be loaded before
     an optimizer is built, not before this.
@@ -33,7 +33,7 @@ def wrap_data_parallel(model: Model) -> list[DistributedDataParallel]:
         fp8_param_gather=model.config.fp8_param,
     )
     wrapped = [
-        # Only the first piece reduces bucket by bucket: the later ones are not on the critical path.
+        # Only the first model chunk reduces bucket by bucket: the later ones are not on the critical path.
         DistributedDataParallel(model.config, ddp_config, chunk, disable_bucketing=number > 0)
         for number, chunk in enumerate(model.chunks)
     ]

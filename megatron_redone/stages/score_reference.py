@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megatron_redone.architectures import Architecture, read_architecture
 from megatron_redone.config.data import DataSource
 from megatron_redone.config.model import Backend
 from megatron_redone.config.score_reference import ScoreReferenceConfig
@@ -28,9 +29,8 @@ from megatron_redone.formats.reference_scores import (
     write_reference,
 )
 from megatron_redone.formats.weights_fingerprint import weights_fingerprint
-from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.build import Model, build_model
-from megatron_redone.models.layout import check_layout
+from megatron_redone.models.parallel_sizes import check_parallel_sizes
 from megatron_redone.objectives.response_scores import score_pairs
 from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
 from megatron_redone.training.model_vocabulary import find_tokenizer, model_vocabulary
@@ -96,7 +96,7 @@ def _read_inputs(config: ScoreReferenceConfig, context: ParallelContext) -> _Inp
     work = []
     for source in config.data:
         length = config.seq_length or _longest_pair(config, source)
-        check_layout(architecture, config.parallel, length)
+        check_parallel_sizes(architecture, config.parallel, length)
         stream = PairStream(source.path, seq_length=length, share_prompt=config.share_prompt, vocabulary=vocabulary)
         if stream.dropped:
             raise UserError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from megatron_redone.architectures import Architecture, read_architecture
 from megatron_redone.checkpoint.locate import find_checkpoint
 from megatron_redone.config.model import Backend, ModelConfig
 from megatron_redone.config.tokenizer import TokenizerConfig
@@ -21,9 +22,8 @@ from megatron_redone.distributed import ParallelContext, destroy_context, start_
 from megatron_redone.distributed.collectives import broadcast_from_last, broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.errors import UserError
 from megatron_redone.formats.hf_folder import find_hf_folder
-from megatron_redone.models.architecture import Architecture, read_architecture
 from megatron_redone.models.build import build_model
-from megatron_redone.models.layout import check_layout, check_micro_batches
+from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
 from megatron_redone.models.transformer_config import DTYPES
 from megatron_redone.objectives import Batch
 from megatron_redone.tokenization.tokenizer import Tokenizer
@@ -121,7 +121,7 @@ def _judges(context: ParallelContext) -> bool:
 def _read_inputs(config: VerifyConfig) -> _Inputs:
     hf = find_hf_folder(config.hf)
     architecture = read_architecture(hf)
-    check_layout(architecture, config.parallel, config.seq_length)
+    check_parallel_sizes(architecture, config.parallel, config.seq_length)
     batches = _batches(config, hf)
     check_micro_batches(len(batches), config.parallel)
     source = InitialWeights(folder=hf, of_run=False)

@@ -1,12 +1,12 @@
 """What a training run of any stage reads and checks before a model is built."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megatron_redone.architectures import Architecture, read_architecture
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, read_config, read_state
 from megatron_redone.config.loader import flat_values, to_yaml
@@ -17,9 +17,7 @@ from megatron_redone.datasets.blend import SourceProgress
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.distributed import ParallelContext
 from megatron_redone.errors import UserError
-from megatron_redone.metrics.flops import ModelShape
-from megatron_redone.models.architecture import Architecture, read_architecture
-from megatron_redone.models.layout import check_layout, check_micro_batches
+from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
 from megatron_redone.objectives import Objective
 from megatron_redone.training.best import check_best_metric
 from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
@@ -71,7 +69,6 @@ class Inputs:
     """Everything that is read and checked before a model is built."""
 
     architecture: Architecture
-    shape: ModelShape
     hf_files: dict[str, Path]
     layout: BatchLayout
     task: Task
@@ -90,7 +87,7 @@ def read_inputs(config: TrainingStageConfig, context: ParallelContext, open_task
     initial = find_initial_weights(config.init_from) if config.init_from is not None else None
     config_json = _config_json(config, initial)
     architecture = read_architecture(config_json)
-    check_layout(architecture, config.parallel, config.data.seq_length)
+    check_parallel_sizes(architecture, config.parallel, config.data.seq_length)
     tokenizer = find_tokenizer(config.tokenizer, config_json)
     vocabulary = model_vocabulary(architecture, tokenizer)
     layout = BatchLayout(
@@ -105,7 +102,6 @@ def read_inputs(config: TrainingStageConfig, context: ParallelContext, open_task
     check_best_metric(config.checkpoint, [source.name for source in task.validation])
     return Inputs(
         architecture=architecture,
-        shape=ModelShape.from_hf_config(json.loads(config_json.read_text(encoding="utf-8"))),
         hf_files=collect_hf_files(config_json, tokenizer),
         layout=layout,
         task=task,

@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
+from megatron_redone.architectures import Architecture
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.errors import UserError
-from megatron_redone.models.architecture import Architecture
 from megatron_redone.tokenization.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)

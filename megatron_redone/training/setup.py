@@ -118,7 +118,7 @@ def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs
     with errors_stop_all_ranks():
         objective = inputs.task.objective(context, trainee.model.backend is Backend.transformer_engine)
     throughput = Throughput(
-        flops_per_token=training_flops_per_token(inputs.shape, config.data.seq_length),
+        flops_per_token=training_flops_per_token(inputs.architecture, config.data.seq_length),
         devices=context.world_size,
         peak_flops=_device_peak(context),
     )
@@ -196,7 +196,7 @@ def _describe(config: TrainingStageConfig, context: ParallelContext, inputs: Inp
     log.info(
         "model: %s with %s parameters, %s, %s backend on %s",
         inputs.architecture.model_type,
-        scaled(parameter_count(inputs.shape)),
+        scaled(parameter_count(inputs.architecture)),
         config.model.precision.name,
         model.backend.name,
         context.device.type,

@@ -15,9 +15,9 @@ STEPS, ROWS, LENGTH = 200, 4, 64
 
 def final_losses() -> dict[str, float]:
     """On a rank: the loss of held-out rows after the last step, of bf16 and of every recipe, over bytes of posts."""
+    from megatron_redone.architectures import parse_architecture
     from megatron_redone.config.parallel import Device, ParallelConfig
     from megatron_redone.distributed import start_context
-    from megatron_redone.models.architecture import parse_architecture
     from tools.benchmarks.fp8_emulation import ARCHITECTURE, HELD_OUT_STEPS, cut, sides, train
 
     context = start_context(ParallelConfig(), Device.cpu)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from megatron_redone.architectures import read_architecture
 from megatron_redone.checkpoint.record import TrainState, collect_hf_files, write_record
 from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.model import Backend, ModelConfig, Precision
@@ -12,7 +13,6 @@ from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.conversion.logit_comparison import LogitComparison
 from megatron_redone.distributed import ParallelContext, start_context
 from megatron_redone.distributed.collectives import broadcast_from_last
-from megatron_redone.models.architecture import read_architecture
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.objectives import Batch
 from megatron_redone.training.initial_weights import find_initial_weights

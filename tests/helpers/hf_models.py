@@ -5,7 +5,7 @@ from typing import Any
 import torch
 import transformers
 
-from megatron_redone.models.architecture import Architecture, parse_architecture
+from megatron_redone.architectures import Architecture, parse_architecture
 
 # 500 rows are no multiple of 128: every layout pads the vocabulary, and differently.
 _SMALL = {

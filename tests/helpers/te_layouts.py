@@ -30,8 +30,8 @@ from megatron.core import parallel_state  # noqa: E402
 from megatron.core.transformer.cuda_graphs import _CudagraphGlobalRecord  # noqa: E402
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
+from megatron_redone.architectures import parse_architecture  # noqa: E402
 from megatron_redone.distributed.random import seed_all  # noqa: E402
-from megatron_redone.models.architecture import parse_architecture  # noqa: E402
 from megatron_redone.models.backends import block_spec  # noqa: E402
 from megatron_redone.models.cuda_graphs import prepare_cuda_graphs  # noqa: E402
 from megatron_redone.models.gpt import make_chunk  # noqa: E402

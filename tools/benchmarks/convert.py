@@ -24,11 +24,11 @@ sys.path[:] = [str(Path(HERE).parents[1]), *(path for path in sys.path if path !
 import torch
 from recording import Measured, measure, record
 
-from megatron_redone.conversion.families import family_tensors
+from megatron_redone.architectures import parse_architecture, read_architecture
+from megatron_redone.architectures.weights import family_tensors
 from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, plan_shards, write_index
 from megatron_redone.conversion.row_blocks import row_blocks
-from megatron_redone.models.architecture import parse_architecture, read_architecture
 
 CONFIG = {
     **{"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "torch_dtype": "bfloat16", "hidden_act": "silu"},

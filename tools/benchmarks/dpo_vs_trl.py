@@ -258,12 +258,12 @@ def serve_ours(options: argparse.Namespace, channel: TextIO) -> None:
 
 def our_model(model: Path) -> tuple[Callable[..., Any], Callable[[], Callable[[Any], float]]]:
     """What scores pairs by the weights as they are, and what makes of the same weights a trainer."""
+    from megatron_redone.architectures import read_architecture
     from megatron_redone.config.model import Backend, ModelConfig, Precision
     from megatron_redone.config.optimizer import OptimizerConfig
     from megatron_redone.config.parallel import Device, ParallelConfig
     from megatron_redone.config.preference import PreferenceLossConfig
     from megatron_redone.distributed import start_context
-    from megatron_redone.models.architecture import read_architecture
     from megatron_redone.models.build import build_model
     from megatron_redone.models.wrapping import wrap_data_parallel
     from megatron_redone.objectives.preference import PreferenceObjective

@@ -22,12 +22,12 @@ from typing import Any
 
 import torch
 
+from megatron_redone.architectures import Architecture, parse_architecture
 from megatron_redone.config.fp8 import Fp8Config, Fp8Recipe
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.distributed import ParallelContext, start_context
-from megatron_redone.models.architecture import Architecture, parse_architecture
 from megatron_redone.models.build import build_model
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Batch

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 
+from megatron_redone.architectures import parse_architecture
 from megatron_redone.config.loader import load_config
 from megatron_redone.config.model import Backend, ModelConfig
 from megatron_redone.config.optimizer import OptimizerConfig
@@ -20,8 +21,7 @@ from megatron_redone.distributed import cpu_platform, start_context
 from megatron_redone.distributed.device import peak_memory_gb
 from megatron_redone.errors import UserError
 from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
-from megatron_redone.metrics.flops import ModelShape, parameter_count, training_flops_per_token
-from megatron_redone.models.architecture import parse_architecture
+from megatron_redone.metrics.flops import parameter_count, training_flops_per_token
 from megatron_redone.models.build import build_model
 from megatron_redone.models.set_weight import set_weight
 from megatron_redone.models.wrapping import wrap_data_parallel
@@ -69,7 +69,7 @@ def _refuse_what_does_not_fit(keys: dict[str, Any]) -> None:
     """Saves the time of building what cannot hold its weights, gradients and optimizer state."""
     if keys["device"] != "cuda" or keys.get("optimizer", {}).get("cpu_offload_share"):
         return
-    shape = ModelShape.from_hf_config(shape_keys(keys))
+    shape = parse_architecture(shape_keys(keys))
     # Weights in two bytes; gradients, main weights and both moments in four; transformers keeps all in two.
     needed = parameter_count(shape) * (8 if keys["backend"] == "transformers" else 18)
     # 34 bytes a layer and value of the residual stream (Korthikanti et al. 2022, without the attention's scores), and
@@ -121,7 +121,7 @@ def measure(keys: dict[str, Any]) -> dict[str, Any]:
 def _figures(keys: dict[str, Any], batch: Batch, seconds: list[float], device: torch.device) -> dict[str, Any]:
     median = statistics.median(seconds)
     speed = batch["tokens"].numel() / median
-    flops = speed * training_flops_per_token(ModelShape.from_hf_config(shape_keys(keys)), keys["length"])
+    flops = speed * training_flops_per_token(parse_architecture(shape_keys(keys)), keys["length"])
     figures = {
         "tokens_per_second": speed,
         "rows": keys["rows"],

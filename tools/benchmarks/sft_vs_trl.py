@@ -292,12 +292,12 @@ def serve_ours(options: argparse.Namespace, channel: TextIO) -> None:
 
 def our_trainer(model: Path) -> tuple[Callable[[Any], float], Callable[[Any], Figures]]:
     """One optimizer step over micro-batches, and the loss of the first conversations."""
+    from megatron_redone.architectures import read_architecture
     from megatron_redone.config.model import Backend, ModelConfig, Precision
     from megatron_redone.config.optimizer import OptimizerConfig
     from megatron_redone.config.parallel import Device, ParallelConfig
     from megatron_redone.datasets.packed_rows import packed_rows
     from megatron_redone.distributed import start_context
-    from megatron_redone.models.architecture import read_architecture
     from megatron_redone.models.build import build_model
     from megatron_redone.models.wrapping import wrap_data_parallel
     from megatron_redone.objectives.language_modelling import LanguageModelling

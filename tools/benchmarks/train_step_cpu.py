@@ -146,11 +146,11 @@ def ours(keys: dict[str, Any], text: Any) -> Callable[[], float]:
     """This project's step, in a run of one process."""
     import torch
 
+    from megatron_redone.architectures import parse_architecture
     from megatron_redone.config.model import Backend, ModelConfig, Precision
     from megatron_redone.config.optimizer import OptimizerConfig
     from megatron_redone.config.parallel import Device, ParallelConfig
     from megatron_redone.distributed import start_context
-    from megatron_redone.models.architecture import parse_architecture
     from megatron_redone.models.build import build_model
     from megatron_redone.models.wrapping import wrap_data_parallel
     from megatron_redone.objectives.language_modelling import LanguageModelling

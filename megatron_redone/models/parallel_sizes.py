@@ -1,11 +1,11 @@
 """Refuses a parallel layout that a model or a sequence length cannot be cut into, before anything is built."""
 
+from megatron_redone.architectures import Architecture
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
-from megatron_redone.models.architecture import Architecture
 
 
-def check_layout(architecture: Architecture, parallel: ParallelConfig, seq_length: int) -> None:
+def check_parallel_sizes(architecture: Architecture, parallel: ParallelConfig, seq_length: int) -> None:
     """Raises a UserError that names the numbers which do not divide.
 
     Args:
@@ -26,7 +26,7 @@ def check_layout(architecture: Architecture, parallel: ParallelConfig, seq_lengt
 
 
 def layers_of_stages(architecture: Architecture, parallel: ParallelConfig) -> list[int]:
-    """How many layers each pipeline stage holds, in all of its pieces.
+    """How many layers each pipeline stage holds, in all of its model chunks.
 
     Raises:
         UserError: they cannot be shared out so.
@@ -51,12 +51,12 @@ def _cannot_be_cut(layers: int, parallel: ParallelConfig) -> str:
     if first is None and last is None:
         return (
             f"pipeline_model_parallel_size: the model's {layers} layers cannot be cut into {stages * virtual} equal "
-            f"pieces (pipeline {stages} x virtual {virtual})"
+            f"model chunks (pipeline {stages} x virtual {virtual})"
         )
     return (
         f"num_layers_in_first_pipeline_stage, num_layers_in_last_pipeline_stage: with {first or 'an equal share'} in "
         f"the first of {stages} stages and {last or 'an equal share'} in the last, the model's {layers} layers "
-        f"cannot be shared out in {virtual} pieces a stage"
+        f"cannot be shared out in {virtual} model chunks a stage"
     )
 
 

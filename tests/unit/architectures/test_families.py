@@ -1,0 +1,69 @@
+"""Every family's row against transformers' own configuration class, for files with keys left out."""
+
+from typing import Any
+
+import pytest
+from transformers import AutoConfig
+
+from megatron_redone.architectures import Architecture, parse_architecture
+from megatron_redone.architectures.families import FAMILIES
+
+SUPPORTED = ("llama", "mistral", "qwen2", "qwen3")
+FULL: dict[str, Any] = {
+    **{"hidden_size": 128, "intermediate_size": 200, "num_hidden_layers": 3, "num_attention_heads": 32},
+    **{"num_key_value_heads": 2, "head_dim": 24, "vocab_size": 777, "max_position_embeddings": 1234},
+    **{"rms_norm_eps": 3e-5, "initializer_range": 0.5, "tie_word_embeddings": True, "rope_theta": 77.0},
+    **{"sliding_window": 99, "hidden_act": "silu"},
+}
+NUMBERS = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size"),
+    *("vocab_size", "max_position_embeddings", "rms_norm_eps", "initializer_range", "tie_word_embeddings"),
+)
+SMALL = {"hidden_size": 96, "num_attention_heads": 8, "num_key_value_heads": 2}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "everything": FULL,
+    **{f"without {name}": {key: FULL[key] for key in FULL if key != name} for name in FULL},
+    **{f"only {name}": {name: FULL[name]} for name in FULL if name != "num_attention_heads"},
+    "null key/value heads": {**FULL, "num_key_value_heads": None},
+    "sizes only": SMALL,
+    "windows on": {**SMALL, "use_sliding_window": True},
+    "windows on, one given": {**SMALL, "use_sliding_window": True, "sliding_window": 7},
+    "linear, transformers 4": {**SMALL, "rope_theta": 5.0, "rope_scaling": {"type": "linear", "factor": 2.0}},
+    "linear, transformers 5": {
+        **SMALL,
+        "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5.0},
+    },
+    "yarn that goes by the length": {**SMALL, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}},
+    "yarn, no base": {**SMALL, "rope_parameters": {"rope_type": "yarn", "factor": 2.0}, "rope_theta": 9.0},
+    "llama3": {
+        **SMALL,
+        "rope_scaling": {"rope_type": "llama3", "factor": 2.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+    },
+}
+
+
+def test_the_tests_know_every_family() -> None:
+    assert set(SUPPORTED) == FAMILIES.keys()
+
+
+@pytest.mark.parametrize("family", SUPPORTED)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_number_is_that_of_transformers(family: str, name: str) -> None:
+    content = {"model_type": family, **CONFIGS[name]}
+    if content.get("num_key_value_heads", 0) is None and family == "mistral":
+        pytest.skip("transformers takes no null there")
+    theirs = AutoConfig.for_model(**content)
+    ours = parse_architecture(content)
+    assert {key: getattr(ours, key) for key in NUMBERS} == {key: getattr(theirs, key) for key in NUMBERS}
+    assert ours.head_dim == (getattr(theirs, "head_dim", None) or theirs.hidden_size // theirs.num_attention_heads)
+    assert rotary(ours) == {key: value for key, value in theirs.rope_parameters.items() if key != "type"}
+    if family != "llama":  # its class knows no window
+        assert ours.sliding_window == theirs.sliding_window
+    # The same from the file that transformers writes, with every default spelt out.
+    assert parse_architecture(theirs.to_dict()) == ours
+
+
+def rotary(architecture: Architecture) -> dict[str, Any]:
+    config = architecture.rotary
+    return {"rope_theta": config.theta, "rope_type": config.kind, **config.scaling}
