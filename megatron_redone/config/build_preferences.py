@@ -72,7 +72,7 @@ class Likelihood(enum.Enum):
 class SourceConfig:
     """Records, and what a user says in them."""
 
-    input: list[str] = key("files, directories, globs or URLs of .json (an array), .jsonl or .parquet")
+    input: list[str] = key("files, directories, globs or URLs of .json (an array), .jsonl or .parquet", reads=True)
     prompt: str = key(
         "the user's message, with keys of the record in braces; one key alone may hold a list of messages", "{prompt}"
     )
@@ -130,16 +130,16 @@ class EndpointConfig:
 
     base_url: str = key("up to and with the version, for example http://localhost:8000/v1")
     model: str = key("the model's name there")
-    api_key_env: str | None = key("environment variable that holds the key; null sends none", None)
+    api_key_env: str | None = key("environment variable that holds the key; null sends none", None, decides=False)
     prompt: str = key(
         "what the judge is asked, with {question}, {first} and {second}; it must make it end in 'Scores: 7 4'",
         JUDGE_PROMPT,
     )
     temperature: float = key("of the judge", 0.0)
     max_tokens: int = key("most tokens of an answer", 1024)
-    timeout_s: float = key("seconds after which an answer is no longer waited for", 120.0)
-    retries: int = key("further tries after a busy or failing server, each after twice the time", 5)
-    concurrency: int = key("questions that are open at once", 8)
+    timeout_s: float = key("seconds after which an answer is no longer waited for", 120.0, decides=False)
+    retries: int = key("further tries after a busy or failing server, each after twice the time", 5, decides=False)
+    concurrency: int = key("questions that are open at once", 8, decides=False)
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
@@ -163,9 +163,11 @@ class JudgedConfig:
     responses: list[str] = key("keys that hold the responses, or one key with a list of them")
     human: str = key("name of an entry of `annotated`, on whose labels the judge is measured first")
     scores: list[str] = key(
-        'files of the judge\'s scores: {"id", "order": [1, 2], "scores": [7, 4]}, both orders of each pair', []
+        'files of the judge\'s scores: {"id", "order": [1, 2], "scores": [7, 4]}, both orders of each pair',
+        [],
+        reads=True,
     )
-    human_scores: list[str] = key("the same for the records of `human`; empty takes `scores`", [])
+    human_scores: list[str] = key("the same for the records of `human`; empty takes `scores`", [], reads=True)
     endpoint: EndpointConfig | None = key("a server that is asked instead of files", None)
     # 0.61 is where "substantial" agreement begins: Landis and Koch, Biometrics 33 (1977), p. 165.
     min_agreement: float = key(
@@ -192,12 +194,12 @@ class JudgedConfig:
 class PolicyConfig:
     """The model that is to be trained, as a Hugging Face directory."""
 
-    path: str = key("a Hugging Face directory, for example from `redone export-hf`")
-    chat_template: str | None = key("a Jinja file to use instead of the tokenizer's own template", None)
+    path: str = key("a Hugging Face directory, for example from `redone export-hf`", reads=True)
+    chat_template: str | None = key("a Jinja file to use instead of the tokenizer's own template", None, reads=True)
     engine: Engine = key("auto takes vLLM where it is installed and a CUDA device is there", Engine.auto)
     precision: Precision = key("type of weights and activations", Precision.fp32)
-    device: Device = key("where transformers computes", Device.auto)
-    batch_size: int = key("responses that transformers computes at once", 8)
+    device: Device = key("where transformers computes", Device.auto, decides=False)
+    batch_size: int = key("responses that transformers computes at once", 8, decides=False)
     max_tokens: int = key("tokens of prompt and response; records with longer prompts are left out", 4096)
 
     def __post_init__(self) -> None:
@@ -239,7 +241,9 @@ class ObjectiveConfig:
     gold_key: str = key("the key of a record that holds its right answer", "answer")
     scorer: Scorer = key("how an answer is compared with the gold answer, from 0 to 1", Scorer.exact)
     wrong_below: float = key("answers that score less are wrong", 0.5)
-    candidates: list[str] = key('files of answers: {"id", "candidates": ["text" or {"text", "log_prob"}, ...]}', [])
+    candidates: list[str] = key(
+        'files of answers: {"id", "candidates": ["text" or {"text", "log_prob"}, ...]}', [], reads=True
+    )
     candidates_key: str | None = key("a key of the record itself that holds such a list", None)
     policy: PolicyConfig | None = key(
         "the model that gives likelihoods, and answers where `sampling` asks for them", None
@@ -295,14 +299,14 @@ class StructuralConfig:
 class BuildPreferencesConfig:
     """Preference pairs from people, from a judge, from the policy's mistakes and from the data's structure."""
 
-    output_dir: str = key("pairs go to OUTPUT_DIR/NAME.jsonl, what is known of them to NAME.summary.json")
+    output_dir: str = key("pairs go to OUTPUT_DIR/NAME.jsonl, what is known of them to NAME.summary.json", writes=True)
     annotated: list[AnnotatedConfig] = key("pairs from people's labels", [])
     judged: list[JudgedConfig] = key("pairs from a judge that first has to agree with people", [])
     objective: list[ObjectiveConfig] = key("the gold answer against the policy's likeliest wrong one", [])
     structural: list[StructuralConfig] = key("the right option against wrong ones", [])
-    max_rejected: float = key("stop when more than this share of a source's records is malformed", 0.01)
-    examples: int = key("pairs of each that are shown", 3)
-    overwrite: bool = key("replace pairs that were made with other settings or inputs", False)
+    max_rejected: float = key("stop when more than this share of a source's records is malformed", 0.01, decides=False)
+    examples: int = key("pairs of each that are shown", 3, decides=False)
+    overwrite: bool = key("replace pairs that were made with other settings or inputs", False, decides=False)
 
     def __post_init__(self) -> None:
         names = [entry.name for entry in self.entries()]

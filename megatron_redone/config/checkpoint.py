@@ -10,17 +10,23 @@ from megatron_redone.errors import UserError
 class CheckpointConfig:
     """Checkpoints of a training run; the last step is always saved."""
 
-    save_dir: str | None = key("where checkpoints go; null takes output_dir/checkpoints", None)
-    save_every: int | None = key("steps between two; null saves at the end only", 500)
-    keep_last: int | None = key("how many of the newest stay; null keeps all", 2)
-    keep_every: int | None = key("checkpoints at multiples of this step stay as well; null for none", None)
-    resume: bool = key("go on from the newest checkpoint where there is one; false refuses such a folder", True)
+    save_dir: str | None = key("where checkpoints go; null takes output_dir/checkpoints", None, writes=True)
+    save_every: int | None = key("steps between two; null saves at the end only", 500, decides=False)
+    keep_last: int | None = key("how many of the newest stay; null keeps all", 2, decides=False)
+    keep_every: int | None = key(
+        "checkpoints at multiples of this step stay as well; null for none", None, decides=False
+    )
+    resume: bool = key(
+        "go on from the newest checkpoint where there is one; false refuses such a folder", True, decides=False
+    )
     best_metric: str | None = key(
         "the checkpoint that is best by this figure stays as well, for example validation/social/loss; init_from and "
         "export-hf take it as RUN/best",
         None,
     )
-    accept_changed_data: bool = key("resume although the blend, its seed or its files are not those of before", False)
+    accept_changed_data: bool = key(
+        "resume although the blend, its seed or its files are not those of before", False, decides=False
+    )
 
     def __post_init__(self) -> None:
         for name in ("save_every", "keep_last", "keep_every"):

@@ -47,7 +47,7 @@ class SourceConfig:
     """Posts or texts from one origin."""
 
     name: str = key("what it is called in the output and in the funnel")
-    input: list[str] = key("files, directories, globs or URLs of .jsonl, .jsonl.gz, .jsonl.zst or .parquet")
+    input: list[str] = key("files, directories, globs or URLs of .jsonl, .jsonl.gz, .jsonl.zst or .parquet", reads=True)
     kind: SourceKind = key("general: no filter for contact advertising; links and mentions stay", SourceKind.social)
 
     def __post_init__(self) -> None:
@@ -171,7 +171,9 @@ class CurateConfig:
     """Raw posts and texts to clean, deduplicated documents."""
 
     sources: list[SourceConfig] = key("where posts and texts come from")
-    output_dir: str = key("NAME.jsonl, held_out/, dropped/, funnel.json and manifest.json are written there")
+    output_dir: str = key(
+        "NAME.jsonl, held_out/, dropped/, funnel.json and manifest.json are written there", writes=True
+    )
     clean: CleanConfig = key("cleaning", CleanConfig)
     advertising: AdvertisingConfig = key("links and advertising", AdvertisingConfig)
     repetition: RepetitionConfig = key("repetition", RepetitionConfig)
@@ -181,12 +183,14 @@ class CurateConfig:
     held_out: HeldOutConfig = key("validation documents", HeldOutConfig)
     tokenizer: TokenizerConfig | None = key("count tokens with this tokenizer; null leaves them out", None)
     output: OutputForm = key("one file for each source, or compressed shards", OutputForm.file)
-    executor: Executor = key("where the tasks run", Executor.local)
-    slurm: SlurmConfig = key("where executor is slurm", SlurmConfig)
-    tasks: int = key("parts the input is cut into; 0 takes one for each 64 MB", 0)
-    workers: int = key("tasks at the same time; 0 takes one for each core, with Slurm as many as it gives", 0)
-    max_rejected: float = key("stop when more than this share of the records is malformed", 0.01)
-    overwrite: bool = key("replace a finished output that was made with other settings or inputs", False)
+    executor: Executor = key("where the tasks run", Executor.local, decides=False)
+    slurm: SlurmConfig = key("where executor is slurm", SlurmConfig, decides=False)
+    tasks: int = key("parts the input is cut into; 0 takes one for each 64 MB", 0, decides=False)
+    workers: int = key(
+        "tasks at the same time; 0 takes one for each core, with Slurm as many as it gives", 0, decides=False
+    )
+    max_rejected: float = key("stop when more than this share of the records is malformed", 0.01, decides=False)
+    overwrite: bool = key("replace a finished output that was made with other settings or inputs", False, decides=False)
 
     def __post_init__(self) -> None:
         names = [source.name for source in self.sources]

@@ -13,7 +13,7 @@ from megatron_redone.errors import UserError
 class DataSource:
     """One indexed dataset."""
 
-    path: str = key("the dataset's path without .bin or .idx")
+    path: str = key("the dataset's path without .bin or .idx", reads=True)
     name: str | None = key("how reports call it; null takes the last part of the path", None)
 
     @property
@@ -44,7 +44,7 @@ class DataConfig:
     isolate_documents: bool = key("attention, positions and loss stop at the borders of documents", False)
     shuffle: bool = key("shuffle the samples of each epoch", True)
     seed: int = key("seed of the shuffle", 1234)
-    prefetch: int = key("global batches read ahead of the training step", 2)
+    prefetch: int = key("global batches read ahead of the training step", 2, decides=False)
     validation: list[DataSource] = key("the datasets to validate on, each reported by itself", [])
     validation_samples: int = key("samples read of each validation dataset, always its first ones", 128)
 

@@ -12,7 +12,7 @@ class DoctorConfig:
 
     json: bool = key("print one JSON object instead of the page", False)
     self_test: bool = key("train a few steps on one process and on two, and compare the losses", True)
-    timeout_seconds: int = key("a self-test that takes longer counts as hanging", 180)
+    timeout_seconds: int = key("a self-test that takes longer counts as hanging", 180, decides=False)
 
     def __post_init__(self) -> None:
         if self.timeout_seconds < 1:

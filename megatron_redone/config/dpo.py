@@ -18,21 +18,25 @@ from megatron_redone.errors import UserError
 class DpoConfig:
     """Preference optimisation; only the policy is in memory, the reference has been heard by score-reference."""
 
-    output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml")
-    init_from: str = key("the policy to begin with: a Hugging Face directory or hub name, or a run's checkpoint")
-    reference: str | None = key("the model that score-reference must have heard; null takes init_from", None)
-    reference_dir: str | None = key("folder of the reference scores; null looks beside each dataset", None)
+    output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml", writes=True)
+    init_from: str = key(
+        "the policy to begin with: a Hugging Face directory or hub name, or a run's checkpoint", reads=True, or_hub=True
+    )
+    reference: str | None = key(
+        "the model that score-reference must have heard; null takes init_from", None, reads=True, or_hub=True
+    )
+    reference_dir: str | None = key("folder of the reference scores; null looks beside each dataset", None, reads=True)
     accept_other_reference: bool = key("take scores of another model than `reference`", False)
-    tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None)
-    device: Device = key("where to compute", Device.auto)
+    tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None, reads=True)
+    device: Device = key("where to compute", Device.auto, decides=False)
     model: ModelConfig = key("computation", ModelConfig)
-    parallel: ParallelConfig = key("layout over processes", ParallelConfig)
+    parallel: ParallelConfig = key("layout over processes", ParallelConfig, decides=False)
     data: PreferenceDataConfig = key("what is read")
     loss: PreferenceLossConfig = key("what is minimised", PreferenceLossConfig)
     training: TrainingConfig = key("length and batch; global_batch_size counts pairs, micro_batch_size rows")
     optimizer: OptimizerConfig = key("AdamW and learning rate", OptimizerConfig)
     checkpoint: CheckpointConfig = key("saving and resuming", CheckpointConfig)
-    metrics: MetricsConfig = key("reports", MetricsConfig)
+    metrics: MetricsConfig = key("reports", MetricsConfig, decides=False)
 
     def __post_init__(self) -> None:
         if self.training.train_tokens is not None:

@@ -37,9 +37,9 @@ class ComputeDtype(enum.Enum):
 class EvaluatedModel:
     """One Hugging Face directory."""
 
-    path: str = key("a Hugging Face directory with weights and tokenizer")
+    path: str = key("a Hugging Face directory with weights and tokenizer", reads=True)
     name: str | None = key("how tables call it; null takes the last part of the path", None)
-    chat_template: str | None = key("a Jinja file for a model that comes without a chat template", None)
+    chat_template: str | None = key("a Jinja file for a model that comes without a chat template", None, reads=True)
 
     def __post_init__(self) -> None:
         _check_name(self.label)
@@ -54,7 +54,7 @@ class EvaluatedModel:
 class EvaluationSource:
     """One JSONL file, plain or compressed."""
 
-    path: str = key("a JSONL file, or several by a glob or a directory")
+    path: str = key("a JSONL file, or several by a glob or a directory", reads=True)
     name: str | None = key("how tables call it; null takes the file's name", None)
     max_records: int | None = key("records taken, drawn by the seed; null takes the limit for all sources", None)
 
@@ -132,7 +132,7 @@ class BootstrapConfig:
 class EvaluateConfig:
     """Exported models side by side: held-out texts, preferences, and answers."""
 
-    output: str = key("folder of evaluation.json, evaluation.md and the results per example")
+    output: str = key("folder of evaluation.json, evaluation.md and the results per example", writes=True)
     models: list[EvaluatedModel] = key("Hugging Face directories, in the order of the tables' columns")
     base: str | None = key("name of the model that differences are taken against; null takes the first", None)
     held_out: list[HeldOutSource] = key("texts for bits per byte", [])
@@ -143,11 +143,13 @@ class EvaluateConfig:
     window: int = key("tokens that a long text is read at once by, at most the model's own limit", 2048)
     stride: int = key("tokens that the window moves on by; the others are context that is not counted again", 1536)
     max_tokens: int = key("tokens of a prompt and its response; longer prompts lose their beginning", 2048)
-    batch_size: int = key("examples of a batch at most", 32)
-    batch_tokens: int = key("tokens of a batch at most, padding included (one long example may have more)", 4096)
+    batch_size: int = key("examples of a batch at most", 32, decides=False)
+    batch_tokens: int = key(
+        "tokens of a batch at most, padding included (one long example may have more)", 4096, decides=False
+    )
     dtype: ComputeDtype = key("type of weights and activations; auto takes bf16 on CUDA and fp32 on CPU",
                               ComputeDtype.auto)  # fmt: skip
-    device: Device = key("where to compute", Device.auto)
+    device: Device = key("where to compute", Device.auto, decides=False)
     bootstrap: BootstrapConfig = key("intervals", BootstrapConfig)
 
     def __post_init__(self) -> None:

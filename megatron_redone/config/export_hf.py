@@ -11,15 +11,17 @@ from megatron_redone.errors import UserError
 class ExportHFConfig:
     """A checkpoint of any layout to a Hugging Face directory."""
 
-    checkpoint: str = key("a checkpoint, or the folder of a run, whose newest checkpoint is taken")
-    output: str = key("the Hugging Face directory to make")
+    checkpoint: str = key("a checkpoint, or the folder of a run, whose newest checkpoint is taken", reads=True)
+    output: str = key("the Hugging Face directory to make", writes=True)
     hf_config: str | None = key(
-        "a Hugging Face directory with config.json and tokenizer; null takes those that the checkpoint carries", None
+        "a Hugging Face directory with config.json and tokenizer; null takes those that the checkpoint carries",
+        None,
+        reads=True,
     )
     dtype: WeightsDtype = key("type of the weights; keep leaves them as the checkpoint has them", WeightsDtype.keep)
     max_shard_gb: float = key("gigabytes (10^9 bytes) of one safetensors file", 5.0)
     end_tokens: list[str] = key("tokens that end an answer, besides those the model has: <|im_end|> after SFT", [])
-    overwrite: bool = key("replace what is at output", False)
+    overwrite: bool = key("replace what is at output", False, decides=False)
 
     def __post_init__(self) -> None:
         if self.max_shard_gb <= 0:

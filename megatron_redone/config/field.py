@@ -17,7 +17,9 @@ class KeyFacts:
         decides: Whether the value decides what comes out; False for what says how fast, where to, how verbosely.
         reads: Whether the value names what is read: a file, a folder, a dataset's prefix, a glob or a URL.
         or_hub: Whether it may as well be a name on the Hugging Face hub.
-        writes: Whether the value names what is written: a file, a folder or a dataset's prefix.
+        writes: Whether the value names what is written: a file, a folder or a dataset's prefix. Where that lies
+            decides nothing of what comes out.
+        writes_beside: The ending of what is written beside the file that is read, where no key says where it goes.
         at_least: The least number allowed.
         above: The number that the value must exceed.
         at_most: The greatest number allowed.
@@ -29,6 +31,7 @@ class KeyFacts:
     reads: bool = False
     or_hub: bool = False
     writes: bool = False
+    writes_beside: str | None = None
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None

@@ -51,6 +51,11 @@ def to_yaml(config: Any) -> str:
 
 def flat_values(text: str) -> dict[str, Any]:
     """The values in a YAML text by their dotted keys; a list is one value."""
+    return flat(_plain(OmegaConf.create(text)))
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested values by their dotted keys; a list is one value."""
 
     def walk(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         if not isinstance(node, dict):
@@ -59,7 +64,7 @@ def flat_values(text: str) -> dict[str, Any]:
         for name, value in node.items():
             yield from walk(value, f"{prefix}.{name}" if prefix else str(name))
 
-    return dict(walk(_plain(OmegaConf.create(text)), ""))
+    return dict(walk(values, ""))
 
 
 def _read_file(file: str) -> dict[str, Any]:

@@ -64,7 +64,9 @@ class ModelConfig:
     """The architecture, which Hugging Face's config.json gives, and how it is computed."""
 
     hf_config: str | None = key(
-        "a Hugging Face model directory, or its config.json, that gives the architecture; null takes init_from's", None
+        "a Hugging Face model directory, or its config.json, that gives the architecture; null takes init_from's",
+        None,
+        reads=True,
     )
     backend: Backend = key("modules of a layer; auto takes Transformer Engine where it runs", Backend.auto)
     precision: Precision = key("type of weights and activations", Precision.bf16)
@@ -76,10 +78,10 @@ class ModelConfig:
     cuda_graphs: bool = key(
         "launch every layer as one CUDA graph: for small models, on rows that are not packed (not yet measured)", False
     )
-    recompute: Recompute = key("activations computed again in the backward pass", Recompute.none)
-    recompute_modules: list[str] = key("what recompute=selective covers: core_attn, mlp", ["mlp"])
+    recompute: Recompute = key("activations computed again in the backward pass", Recompute.none, decides=False)
+    recompute_modules: list[str] = key("what recompute=selective covers: core_attn, mlp", ["mlp"], decides=False)
     recompute_num_layers: int | None = key(
-        "layers of each pipeline piece that recompute=full covers; null covers all", None
+        "layers of each pipeline piece that recompute=full covers; null covers all", None, decides=False
     )
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ class PreferenceDataConfig:
     too_long: TooLongPair = key("a pair longer than a row is left out, or stops the run", TooLongPair.drop)
     shuffle: bool = key("shuffle the pairs of each epoch", True)
     seed: int = key("seed of the shuffle", 1234)
-    prefetch: int = key("global batches read ahead of the training step", 2)
+    prefetch: int = key("global batches read ahead of the training step", 2, decides=False)
     validation: list[DataSource] = key("the datasets to validate on, each reported by itself", [])
     validation_pairs: int = key("pairs read of each validation dataset, always its first ones", 256)
 

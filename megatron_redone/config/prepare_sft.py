@@ -34,7 +34,9 @@ class LossOn(enum.Enum):
 class ConversationSource:
     """Records of one origin; they become one dataset."""
 
-    input: list[str] = key("files, directories, globs or URLs of .json (an array or lines), .jsonl or .parquet")
+    input: list[str] = key(
+        "files, directories, globs or URLs of .json (an array or lines), .jsonl or .parquet", reads=True
+    )
     name: str = key("the dataset is OUTPUT_DIR/NAME.*")
     capability: str = key(f"what it trains: {', '.join(CAPABILITIES)}, or your own word", "general")
     format: ConversationFormat = key(
@@ -58,15 +60,19 @@ class PrepareSFTConfig:
     """Conversations to token ids with loss masks, one dataset a source."""
 
     sources: list[ConversationSource] = key("the sources")
-    output_dir: str = key("the folder of the datasets and their manifest.json")
+    output_dir: str = key("the folder of the datasets and their manifest.json", writes=True)
     tokenizer: TokenizerConfig = key("the tokenizer: a Hugging Face directory or a tokenizer.json")
-    chat_template: str | None = key("a file with a Jinja chat template; null takes the tokenizer's own", None)
+    chat_template: str | None = key(
+        "a file with a Jinja chat template; null takes the tokenizer's own", None, reads=True
+    )
     template_variables: dict[str, Any] = key("what the template can read besides (enable_thinking, date_string)", dict)
     loss_on: LossOn = key("tokens learned: the assistant's, those after the last question, or all", LossOn.assistant)
     refuse_special_tokens: bool = key("refuse records in whose own text special tokens are written", False)
-    max_rejected: float = key("stop when more than this share of a source's records is refused", 0.01)
-    workers: int = key("processes; 0 takes one for each core where there is work enough", 0)
-    overwrite: bool = key("replace finished datasets that were made with other settings or inputs", False)
+    max_rejected: float = key("stop when more than this share of a source's records is refused", 0.01, decides=False)
+    workers: int = key("processes; 0 takes one for each core where there is work enough", 0, decides=False)
+    overwrite: bool = key(
+        "replace finished datasets that were made with other settings or inputs", False, decides=False
+    )
 
     def __post_init__(self) -> None:
         check_sources(self.sources)

@@ -10,11 +10,11 @@ from megatron_redone.errors import UserError
 class ReportConfig:
     """One page on everything that a pipeline did. What is not there is left out with a note."""
 
-    output: str = key("folder of report.html, report.md and report.json")
+    output: str = key("folder of report.html, report.md and report.json", writes=True)
     title: str = key("the heading", "From posts to a model")
-    runs: list[str] = key("folders of training runs (their output_dir), in the order of the stages", [])
-    funnel: str | None = key("funnel.json of `redone curate`, or the folder that holds it", None)
-    evaluation: str | None = key("evaluation.json of `redone evaluate`, or the folder that holds it", None)
+    runs: list[str] = key("folders of training runs (their output_dir), in the order of the stages", [], reads=True)
+    funnel: str | None = key("funnel.json of `redone curate`, or the folder that holds it", None, reads=True)
+    evaluation: str | None = key("evaluation.json of `redone evaluate`, or the folder that holds it", None, reads=True)
 
     def __post_init__(self) -> None:
         if not (self.runs or self.funnel or self.evaluation):

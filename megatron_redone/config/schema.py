@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from megatron_redone.config.field import facts_of
+from megatron_redone.config.field import KeyFacts, facts_of
 from megatron_redone.hashing import short_hash
 
 
@@ -83,17 +83,44 @@ def _default_text(field: dataclasses.Field) -> str:
     return "null" if field.default is None else str(field.default)
 
 
+@dataclass(frozen=True)
+class FileRead:
+    """Something that a configuration says is read.
+
+    Attributes:
+        path: A file, a folder, a dataset's prefix, a glob or a URL.
+        or_hub: Whether it may as well be a name on the Hugging Face hub.
+    """
+
+    path: str
+    or_hub: bool = False
+
+
+def files_read(config: Any) -> list[FileRead]:
+    """What the values of keys with `reads=True` name, each once."""
+    found = [FileRead(path, facts.or_hub) for facts, path in _texts(config) if facts.reads]
+    return list(dict.fromkeys(found))
+
+
+def files_written(config: Any) -> list[str]:
+    """What the values of keys with `writes=True` name, each once; where none does, what lies beside what is read."""
+    texts = list(_texts(config))
+    written = [path for facts, path in texts if facts.writes]
+    beside = [path + facts.writes_beside for facts, path in texts if facts.writes_beside is not None]
+    return list(dict.fromkeys(written or beside))
+
+
 def plain(config: Any) -> dict[str, Any]:
     """A configuration's values as JSON holds them: an enumeration's member by its name."""
     return dataclasses.asdict(config, dict_factory=lambda items: {name: _plain_value(value) for name, value in items})
 
 
 def deciding_values(config: Any) -> dict[str, Any]:
-    """The values that decide what comes out (`key(..., decides=True)`), nested as the configuration is."""
+    """The values that decide what comes out, nested as the configuration is; where it goes to does not."""
     return {
         field.name: _deciding(getattr(config, field.name))
         for field in dataclasses.fields(config)
-        if facts_of(field).decides
+        if facts_of(field).decides and not facts_of(field).writes
     }
 
 
@@ -110,6 +137,17 @@ def work_hash(config: Any, *facts: Any) -> str:
 def config_hash(config: Any) -> str:
     """Sixteen hexadecimal digits that change when any value of a configuration changes."""
     return short_hash(plain(config))
+
+
+def _texts(config: Any) -> Iterator[tuple[KeyFacts, str]]:
+    """Every text of a configuration, also those in lists, with the facts of its key."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for element in value if isinstance(value, list) else [value]:
+            if dataclasses.is_dataclass(element):
+                yield from _texts(element)
+            elif isinstance(element, str):
+                yield facts_of(field), element
 
 
 def _deciding(value: Any) -> Any:

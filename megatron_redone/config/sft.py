@@ -16,16 +16,18 @@ from megatron_redone.config.training import TrainingConfig
 class SftConfig:
     """Supervised fine-tuning; its second step is the same with `init_from` the first."""
 
-    output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml")
+    output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml", writes=True)
     init_from: str = key(
-        "weights to begin with: a Hugging Face directory, a hub name, a checkpoint, or a run (its newest checkpoint)"
+        "weights to begin with: a Hugging Face directory, a hub name, a checkpoint, or a run (its newest checkpoint)",
+        reads=True,
+        or_hub=True,
     )
-    tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None)
-    device: Device = key("where to compute", Device.auto)
+    tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None, reads=True)
+    device: Device = key("where to compute", Device.auto, decides=False)
     model: ModelConfig = key("computation", ModelConfig)
-    parallel: ParallelConfig = key("layout over processes", ParallelConfig)
+    parallel: ParallelConfig = key("layout over processes", ParallelConfig, decides=False)
     data: SftDataConfig = key("what is read")
     training: TrainingConfig = key("length and batch, whose samples are packed rows")
     optimizer: OptimizerConfig = key("AdamW and learning rate", OptimizerConfig)
     checkpoint: CheckpointConfig = key("saving and resuming", CheckpointConfig)
-    metrics: MetricsConfig = key("reports", MetricsConfig)
+    metrics: MetricsConfig = key("reports", MetricsConfig, decides=False)

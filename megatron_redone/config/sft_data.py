@@ -26,7 +26,7 @@ class SftDataConfig:
                             TooLong.truncate)  # fmt: skip
     shuffle: bool = key("shuffle the rows of each epoch", True)
     seed: int = key("seed of the shuffle", 1234)
-    prefetch: int = key("global batches read ahead of the training step", 2)
+    prefetch: int = key("global batches read ahead of the training step", 2, decides=False)
     validation: list[DataSource] = key("the datasets to validate on, each reported by itself", [])
     validation_rows: int = key("rows read of each validation dataset, always its first ones", 128)
 

@@ -19,6 +19,9 @@ class Stage:
         options: Options that stand for keys, and the keys: {"--from": "from_stage"}.
         folder_key: The key that becomes the folder of the file that --config names.
         plans: Whether the module has a `dry_run(config)` that tells more than the configuration.
+        of_pipeline: Whether `redone pipeline` can run it.
+        resumes: Whether it goes on from what lies in its output, whatever the settings were that it was begun with;
+            a pipeline clears such an output away where they have changed.
     """
 
     summary: str
@@ -26,6 +29,8 @@ class Stage:
     options: Mapping[str, str] = field(default_factory=dict)
     folder_key: str | None = None
     plans: bool = False
+    of_pipeline: bool = True
+    resumes: bool = False
 
     def config_class(self) -> type:
         """Imports and returns the configuration dataclass."""
@@ -53,10 +58,12 @@ STAGES = {
     "pretrain": Stage(
         "train on tokens, from random weights or from a checkpoint (start it with torchrun)",
         "megatron_redone.config.pretrain:PretrainConfig",
+        resumes=True,
     ),
     "sft": Stage(
         "fine-tune on conversations that prepare-sft wrote (start it with torchrun)",
         "megatron_redone.config.sft:SftConfig",
+        resumes=True,
     ),
     "score-reference": Stage(
         "log-probabilities of preference pairs under the reference model, once (torchrun for a layout)",
@@ -65,6 +72,7 @@ STAGES = {
     "dpo": Stage(
         "optimise on preference pairs, with one model in memory (start it with torchrun)",
         "megatron_redone.config.dpo:DpoConfig",
+        resumes=True,
     ),
     "import-hf": Stage(
         "a Hugging Face directory to a megatron-core distributed checkpoint (training stages need no such step)",
@@ -93,6 +101,7 @@ STAGES = {
     "doctor": Stage(
         "look at this machine: what is there, what is missing, and whether two processes train together",
         "megatron_redone.config.doctor:DoctorConfig",
+        of_pipeline=False,
     ),
     "pipeline": Stage(
         "stages in their order, each run where its settings or what it reads have changed",
@@ -100,5 +109,6 @@ STAGES = {
         options={"--from": "from_stage", "--until": "until_stage"},
         folder_key="config_dir",
         plans=True,
+        of_pipeline=False,
     ),
 }

@@ -11,17 +11,19 @@ from megatron_redone.errors import UserError
 class TokenizeConfig:
     """Raw JSONL or Parquet to one Megatron indexed dataset."""
 
-    input: list[str] = key("files, directories, globs or URLs of .jsonl, .jsonl.gz, .jsonl.zst or .parquet")
-    output_prefix: str = key("the dataset is written to PREFIX.bin, PREFIX.idx and PREFIX.manifest.json")
+    input: list[str] = key("files, directories, globs or URLs of .jsonl, .jsonl.gz, .jsonl.zst or .parquet", reads=True)
+    output_prefix: str = key("the dataset is written to PREFIX.bin, PREFIX.idx and PREFIX.manifest.json", writes=True)
     tokenizer: TokenizerConfig = key("the tokenizer")
     text_key: str = key("the key of a record that holds its text", "text")
     append_eod: bool = key("end every document with the tokenizer's end-of-document token", True)
     shuffle: bool = key("shuffle the documents of the whole corpus (training reads them in file order)", False)
     seed: int = key("seed of the shuffle", 0)
-    workers: int = key("processes; 0 takes one for each core", 0)
+    workers: int = key("processes; 0 takes one for each core", 0, decides=False)
     shard_mb: int = key("input megabytes of one unit of work and of resuming", 16)
-    max_rejected: float = key("stop when more than this share of the records is malformed", 0.01)
-    overwrite: bool = key("replace a finished dataset that was made with other settings or inputs", False)
+    max_rejected: float = key("stop when more than this share of the records is malformed", 0.01, decides=False)
+    overwrite: bool = key(
+        "replace a finished dataset that was made with other settings or inputs", False, decides=False
+    )
 
     def __post_init__(self) -> None:
         if not self.input:

@@ -20,8 +20,10 @@ class TiktokenPattern(enum.Enum):
 class TokenizerConfig:
     """The tokenizer of a model."""
 
-    path: str = key("a Hugging Face directory, a tokenizer.json, a SentencePiece .model, or a .tiktoken file")
-    fast: bool = key("encode with gigatoken where its ids prove equal to the reference library's", True)
+    path: str = key(
+        "a Hugging Face directory, a tokenizer.json, a SentencePiece .model, or a .tiktoken file", reads=True
+    )
+    fast: bool = key("encode with gigatoken where its ids prove equal to the reference library's", True, decides=False)
     parse_special_tokens: bool = key(
         "special tokens written in the text become their ids (a post may end itself)", False
     )

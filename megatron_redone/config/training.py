@@ -14,14 +14,14 @@ class TrainingConfig:
     """Length and batch of a run."""
 
     global_batch_size: int = key("samples of one step, over all processes")
-    micro_batch_size: int = key("samples that go through a model at once", 1)
+    micro_batch_size: int = key("samples that go through a model at once", 1, decides=False)
     train_steps: int | None = key("steps of the run; or give train_tokens, or train_epochs", None)
     train_tokens: int | None = key("tokens of the run, padding included, rounded up to whole steps", None)
     train_epochs: float | None = key(
         "times that as many samples are read as all sources hold together, rounded up to whole steps", None
     )
     validate_every: int | None = key("steps between two validations; null validates at the start and end only", None)
-    max_skipped_steps: int = key("this many steps in a row without finite gradients end the run", 10)
+    max_skipped_steps: int = key("this many steps in a row without finite gradients end the run", 10, decides=False)
     seed: int = key("seed of random weights", 1234)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone import __version__
 from megatron_redone.config.curate import CurateConfig, OutputForm
-from megatron_redone.config.schema import config_hash
+from megatron_redone.config.schema import config_hash, plain
 from megatron_redone.curation.funnel import Row, build_funnel, check_funnel, funnel_json, funnel_table
 from megatron_redone.curation.passes import Work, funnel_steps
 from megatron_redone.errors import UserError
@@ -109,17 +109,12 @@ class Finish(PipelineStep):
         return {
             "format": FORMAT,
             "work": self.work_hash,
-            "config": plain_config(self.config),
+            "config": plain(self.config),
             "config_hash": config_hash(self.config),
             "inputs": [dataclasses.asdict(file) for file in self.inputs],
             "outputs": [dataclasses.asdict(file) for file in files],
             "version": __version__,
         }
-
-
-def plain_config(config: CurateConfig) -> dict[str, Any]:
-    """The configuration as values that JSON has."""
-    return dataclasses.asdict(config, dict_factory=lambda items: {name: getattr(v, "name", v) for name, v in items})
 
 
 def _check_written(rows: list[Row], files: list[OutputFile]) -> None:

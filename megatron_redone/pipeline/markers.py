@@ -21,6 +21,7 @@ class Marker:
         reads: Fingerprints of the files that no earlier stage has made.
         follows: The `work` of the earlier stages whose outputs it reads.
         writes: Its folders and prefixes.
+        files: Bytes and time of the last change of every file of them, as it left them at its end.
         done: Whether it has come to its end.
         seconds: How long that took.
     """
@@ -30,6 +31,7 @@ class Marker:
     reads: dict[str, str] = field(default_factory=dict)
     follows: dict[str, str] = field(default_factory=dict)
     writes: list[str] = field(default_factory=list)
+    files: dict[str, list[int]] = field(default_factory=dict)
     done: bool = False
     seconds: float | None = None
 

@@ -4,29 +4,20 @@ A stage's `work` is a hash over its settings, the fingerprints of the files that
 of the earlier stages whose outputs it reads. It is known before anything runs.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megatron_redone.config.loader import flat_values, load_config, to_yaml
+from megatron_redone.config.loader import flat, load_config
 from megatron_redone.config.pipeline import PipelineConfig, PipelineEntry
+from megatron_redone.config.schema import FileRead, deciding_values, files_read, files_written, work_hash
 from megatron_redone.config.stage_table import STAGES
 from megatron_redone.errors import UserError
 from megatron_redone.pipeline.markers import Marker, read_marker
-from megatron_redone.pipeline.stage_files import STAGE_FILES, Read, files_read, files_written, touch
+from megatron_redone.pipeline.stage_files import changed_files, fingerprint, is_elsewhere, is_there, touch
 
-# Keys that decide how fast, on what and with how many words, and nothing of what comes out (but for rounding).
-_WITHOUT_EFFECT = (
-    *("overwrite", "workers", "device", "parallel", "metrics", "timeout_minutes"),
-    *("executor", "slurm", "tasks", "shard_mb", "max_rejected", "examples", "batch_size", "batch_tokens"),
-    *("micro_batch_size", "save_every", "training.micro_batch_size", "data.prefetch", "max_skipped_steps"),
-    *("checkpoint.save_every", "checkpoint.keep_last", "checkpoint.keep_every", "checkpoint.resume"),
-    *("checkpoint.accept_changed_data", "training.max_skipped_steps"),
-    *("model.recompute", "model.recompute_modules", "model.recompute_num_layers"),
-)
 _SHOWN = 60  # characters of a value
 
 
@@ -69,7 +60,7 @@ class _Configured:
     entry: PipelineEntry
     file: Path | None
     settings: Any
-    reads: list[Read]
+    reads: list[FileRead]
     writes: list[str]
 
 
@@ -90,9 +81,11 @@ def make_plan(config: PipelineConfig) -> list[PlannedStage]:
 def _configured(config: PipelineConfig, number: int) -> _Configured:
     """An entry with its settings, which are checked."""
     entry = config.entry(number)
-    if entry.stage not in STAGE_FILES:
-        known = ", ".join(STAGE_FILES)
-        raise UserError(f"stages[{number}].stage: '{entry.stage}' is no stage of a pipeline; there are {known}")
+    known = [name for name, stage in STAGES.items() if stage.of_pipeline]
+    if entry.stage not in known:
+        raise UserError(
+            f"stages[{number}].stage: '{entry.stage}' is no stage of a pipeline; there are {', '.join(known)}"
+        )
     file = None if entry.config is None else Path(config.config_dir, entry.config)
     try:
         settings = load_config(STAGES[entry.stage].config_class(), None if file is None else str(file), entry.overrides)
@@ -103,8 +96,8 @@ def _configured(config: PipelineConfig, number: int) -> _Configured:
         entry=entry,
         file=file,
         settings=settings,
-        reads=files_read(entry.stage, settings),
-        writes=files_written(entry.stage, settings),
+        reads=files_read(settings),
+        writes=files_written(settings),
     )
 
 
@@ -113,13 +106,11 @@ def _planned(
 ) -> PlannedStage:
     work_dir, number = Path(config.work_dir).absolute(), len(earlier)
     sources = {read: [e for e in earlier if _feeds(work_dir, e, read)] for read in stage.reads}
-    outside = [read for read, makers in sources.items() if not makers and not read.is_elsewhere(work_dir)]
+    outside = [read for read, makers in sources.items() if not makers and not is_elsewhere(work_dir, read)]
     marker = _marker(
-        stage.entry,
-        settings=_settings(stage.settings),
-        reads={read.path: read.fingerprint(work_dir, outputs) for read in outside},
+        stage,
+        reads={read.path: fingerprint(work_dir, read.path, outputs) for read in outside},
         follows={maker.entry.name: _work(maker) for makers in sources.values() for maker in makers},
-        writes=stage.writes,
     )
     before = read_marker(work_dir, stage.entry.name)
     if number < config.chosen().start and (before is None or not before.done):
@@ -132,11 +123,11 @@ def _planned(
         before=before,
         chosen=number in config.chosen(),
         reasons=_reasons(work_dir, before, marker),
-        missing=[read.path for read in outside if not read.is_there(work_dir)],
+        missing=[read.path for read in outside if not is_there(work_dir, read.path)],
     )
 
 
-def _feeds(work_dir: Path, earlier: PlannedStage, read: Read) -> bool:
+def _feeds(work_dir: Path, earlier: PlannedStage, read: FileRead) -> bool:
     return any(touch(work_dir, read.path, path) for path in earlier.marker.writes)
 
 
@@ -147,17 +138,14 @@ def _work(earlier: PlannedStage) -> str:
     return earlier.marker.work
 
 
-def _settings(config: Any) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in flat_values(to_yaml(config)).items()
-        if not name.startswith(tuple(f"{key}." for key in _WITHOUT_EFFECT)) and name not in _WITHOUT_EFFECT
-    }
-
-
-def _marker(entry: PipelineEntry, **facts: Any) -> Marker:
-    content = json.dumps([entry.stage, facts], sort_keys=True)
-    return Marker(work=hashlib.sha256(content.encode()).hexdigest()[:16], **facts)
+def _marker(stage: _Configured, reads: dict[str, str], follows: dict[str, str]) -> Marker:
+    return Marker(
+        work=work_hash(stage.settings, stage.entry.stage, reads, follows, stage.writes),
+        settings=flat(deciding_values(stage.settings)),
+        reads=reads,
+        follows=follows,
+        writes=stage.writes,
+    )
 
 
 def _reasons(work_dir: Path, before: Marker | None, now: Marker) -> list[str]:
@@ -167,7 +155,8 @@ def _reasons(work_dir: Path, before: Marker | None, now: Marker) -> list[str]:
         return _changes(before, now)
     if not before.done:
         return ["was interrupted, goes on"]
-    return [f"{path} is not there" for path in now.writes if not _is_there(work_dir, path)]
+    absent = [f"{path} is not there" for path in now.writes if not is_there(work_dir, path)]
+    return absent or changed_files(work_dir, before.files)
 
 
 def _changes(before: Marker, now: Marker) -> list[str]:
@@ -178,18 +167,14 @@ def _changes(before: Marker, now: Marker) -> list[str]:
         if before.settings.get(key) != now.settings.get(key)
     ]
     files = [f"{path} has changed" for path, print in now.reads.items() if before.reads.get(path, print) != print]
+    places = [f"writes {path}" for path in now.writes if path not in before.writes]
     earlier = [f"'{name}' is new" for name, work in now.follows.items() if before.follows.get(name) != work]
-    return [*settings, *files, *earlier] or ["it reads other files"]
+    return [*settings, *places, *files, *earlier] or ["it reads other files"]
 
 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _is_there(work_dir: Path, path: str) -> bool:
-    full = work_dir / path
-    return full.exists() or any(full.parent.glob(f"{full.name}.*"))
 
 
 def missing_inputs(plan: Sequence[PlannedStage]) -> list[str]:

@@ -21,7 +21,7 @@ from megatron_redone.errors import UserError
 from megatron_redone.metrics.progress import duration
 from megatron_redone.pipeline.markers import write_marker
 from megatron_redone.pipeline.plan import PlannedStage, make_plan, missing_inputs
-from megatron_redone.pipeline.stage_files import STAGE_FILES
+from megatron_redone.pipeline.stage_files import written_files
 from megatron_redone.pipeline.stage_process import (
     Ending,
     LogTail,
@@ -59,7 +59,8 @@ def run_pipeline(config: PipelineConfig) -> None:
         began = time.monotonic()
         with open_view(plan) as view:
             for stage in due:
-                _run_one(config, work_dir, stage, view, lock)
+                others = [path for other in plan if other is not stage for path in other.marker.writes]
+                _run_one(config, work_dir, stage, others, view, lock)
         log.info("%d of %d stages run in %s", len(due), len(plan), duration(time.monotonic() - began))
 
 
@@ -109,7 +110,19 @@ def _is_taken(descriptor: int) -> bool:
     return False
 
 
-def _run_one(config: PipelineConfig, work_dir: Path, stage: PlannedStage, view: View, lock: int) -> None:
+def _run_one(
+    config: PipelineConfig, work_dir: Path, stage: PlannedStage, others: Sequence[str], view: View, lock: int
+) -> None:
+    """Runs a stage to its end.
+
+    Args:
+        config: Of the pipeline.
+        work_dir: Where it runs.
+        stage: One that is due.
+        others: What the other stages write.
+        view: What a person sees meanwhile.
+        lock: The descriptor that the stage inherits.
+    """
     overrides = [*stage.entry.overrides, *_replacing(stage)]
     _clear(config, work_dir, stage)
     write_marker(work_dir, stage.entry.name, dataclasses.replace(stage.marker, seconds=_seconds_before(stage)))
@@ -124,7 +137,9 @@ def _run_one(config: PipelineConfig, work_dir: Path, stage: PlannedStage, view: 
     tail.read()
     if ending.code == 0:
         seconds = time.monotonic() - began
-        write_marker(work_dir, stage.entry.name, dataclasses.replace(stage.marker, done=True, seconds=seconds))
+        files = written_files(work_dir, stage.marker.writes, others)
+        marker = dataclasses.replace(stage.marker, files=files, done=True, seconds=seconds)
+        write_marker(work_dir, stage.entry.name, marker)
         view.end(seconds)
     _check(stage, ending, tail.lines, path)
 
@@ -142,7 +157,7 @@ def _replacing(stage: PlannedStage) -> list[str]:
 
 def _clear(config: PipelineConfig, work_dir: Path, stage: PlannedStage) -> None:
     """Puts away a training run of other settings, which would otherwise be gone on with."""
-    if stage.before is None or stage.goes_on or not STAGE_FILES[stage.entry.stage].resumes:
+    if stage.before is None or stage.goes_on or not STAGES[stage.entry.stage].resumes:
         return
     # First, so that an interrupt in between is not taken for a finished stage.
     write_marker(work_dir, stage.entry.name, dataclasses.replace(stage.before, done=False))

@@ -1,122 +1,80 @@
-"""What each stage reads and writes, by the keys of its configuration; and what tells that a file has changed."""
+"""Files that stages read and write: where they lie, and what tells that one has changed."""
 
-import dataclasses
 import glob
-import hashlib
-import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+from megatron_redone.config.schema import FileRead
+from megatron_redone.hashing import short_hash
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_TAKE_HUB_NAMES = ("init_from", "reference", "hf")
+_TOLD_FILES = 3
 
 
-@dataclass(frozen=True)
-class StageFiles:
-    """The keys that name files.
+def is_elsewhere(work_dir: Path, read: FileRead) -> bool:
+    """Whether it is none of this machine's files; its name is then all that is looked at."""
+    # A hub name looks like a relative path; it is one where its folder is there.
+    on_hub = read.or_hub and _HUB_NAME.fullmatch(read.path) and not (work_dir / read.path).parent.exists()
+    return "://" in read.path or bool(on_hub)
 
-    Attributes:
-        reads: Dotted keys; `[]` stands for every element of a list.
-        writes: The same of what the stage leaves. An ending after `+` is added to the value; of several with `|`
-            between them the first that is given counts.
-        resumes: Whether the stage goes on from what lies in its output, whatever the settings were
-            that it was begun with; such an output is cleared away where they have changed.
+
+def is_there(work_dir: Path, path: str) -> bool:
+    """Whether it exists, or a file whose path begins with it."""
+    return bool(_paths(work_dir, path))
+
+
+def fingerprint(work_dir: Path, path: str, written: Sequence[str]) -> str:
+    """Sixteen hexadecimal digits that change when a file is added, removed or changed (its size or time).
+
+    Args:
+        work_dir: What relative paths are seen from.
+        path: What is read.
+        written: What stages write; it may lie beside what they read, and does not count.
     """
-
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    resumes: bool = False
+    return short_hash(sorted(file_stats(work_dir, path, written).items()))
 
 
-_TRAINING_READS = ("init_from", "model.hf_config", "tokenizer", "data.blend[].path", "data.validation[].path")
-_TRAINING_WRITES = ("output_dir", "checkpoint.save_dir")
-_CHAT = StageFiles(("sources[].input[]", "tokenizer.path", "chat_template"), ("output_dir",))
-_PREFERENCE_SOURCES = tuple(f"{kind}[].source.input[]" for kind in ("annotated", "judged", "objective", "structural"))
+def file_stats(work_dir: Path, path: str, others: Sequence[str]) -> dict[str, list[int]]:
+    """Bytes and time of the last change, in nanoseconds, of every file of a path, by names seen from `work_dir`.
 
-STAGE_FILES = {
-    "curate": StageFiles(("sources[].input[]", "tokenizer.path"), ("output_dir",)),
-    "tokenize": StageFiles(("input[]", "tokenizer.path"), ("output_prefix",)),
-    "prepare-sft": _CHAT,
-    "prepare-preferences": _CHAT,
-    "build-preferences": StageFiles(
-        (
-            *_PREFERENCE_SOURCES,
-            "judged[].scores[]",
-            "judged[].human_scores[]",
-            "objective[].candidates[]",
-            "objective[].policy.path",
-            "objective[].policy.chat_template",
-        ),
-        ("output_dir",),
-    ),
-    "pretrain": StageFiles(_TRAINING_READS, _TRAINING_WRITES, resumes=True),
-    "sft": StageFiles(_TRAINING_READS, _TRAINING_WRITES, resumes=True),
-    "score-reference": StageFiles(
-        ("init_from", "model.hf_config", "tokenizer", "data[].path"), ("output_dir|data[].path+.reference",)
-    ),
-    "dpo": StageFiles((*_TRAINING_READS, "reference", "reference_dir"), _TRAINING_WRITES, resumes=True),
-    "import-hf": StageFiles(("hf",), ("output",)),
-    "export-hf": StageFiles(("checkpoint", "hf_config"), ("output",)),
-    "verify": StageFiles(("hf", "checkpoint", "text"), ()),
-    "evaluate": StageFiles(
-        ("models[].path", "models[].chat_template", "held_out[].path", "preferences[].path", "conversations[].path"),
-        ("output",),
-    ),
-    "report": StageFiles(("runs[]", "funnel", "evaluation"), ("output",)),
-}
-
-
-@dataclass(frozen=True)
-class Read:
-    """Something that a stage reads.
-
-    Attributes:
-        path: A file, a folder, a dataset's prefix, a glob or a URL.
-        or_hub: Whether it may as well be a name on the Hugging Face hub.
+    Args:
+        work_dir: What relative paths are seen from.
+        path: A file, a folder, a dataset's prefix or a glob.
+        others: Files, folders and prefixes that do not count.
     """
-
-    path: str
-    or_hub: bool = False
-
-    def is_elsewhere(self, work_dir: Path) -> bool:
-        """Whether it is none of this machine's files; its name is then all that is looked at."""
-        # A hub name looks like a relative path; it is one where its folder is there.
-        on_hub = self.or_hub and _HUB_NAME.fullmatch(self.path) and not (work_dir / self.path).parent.exists()
-        return "://" in self.path or bool(on_hub)
-
-    def is_there(self, work_dir: Path) -> bool:
-        """Whether it exists, or a file whose path begins with it."""
-        return bool(_paths(work_dir, self.path))
-
-    def fingerprint(self, work_dir: Path, written: Sequence[str]) -> str:
-        """Sixteen hexadecimal digits that change when a file is added, removed or changed (its size or time).
-
-        Args:
-            work_dir: What relative paths are seen from.
-            written: What stages write; it may lie beside what they read, and does not count.
-        """
-        outputs = [_absolute(work_dir, path) for path in written]
-        stats = [
-            (os.path.relpath(file, work_dir), size, time)
-            for file, size, time in _stats(work_dir, self.path)
-            if not any(_holds(output, os.path.normpath(file)) for output in outputs)
-        ]
-        return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
+    others = [_absolute(work_dir, other) for other in others]
+    return {
+        os.path.relpath(file, work_dir): [stat.st_size, stat.st_mtime_ns]
+        for found in _paths(work_dir, path)
+        for file in _files(found)
+        if not any(_holds(other, os.path.normpath(file)) for other in others) and (stat := _stat(file)) is not None
+    }
 
 
-def files_read(stage: str, config: Any) -> list[Read]:
-    """What a stage's configuration says it reads, each once."""
-    found = [Read(path, name in _TAKE_HUB_NAMES) for name in STAGE_FILES[stage].reads for path in _values(config, name)]
-    return list(dict.fromkeys(found))
+def written_files(work_dir: Path, written: Sequence[str], others: Sequence[str]) -> dict[str, list[int]]:
+    """Size and time of every file that a stage has left; locks, and what lies there of `others`, do not count."""
+    # Of two stages that write one into the other's folder, the inner one's files are its own.
+    inner = [other for other in others if not any(_is_within(work_dir, path, other) for path in written)]
+    stats = {name: stat for path in written for name, stat in file_stats(work_dir, path, inner).items()}
+    return {name: stat for name, stat in stats.items() if not name.endswith("lock")}
 
 
-def files_written(stage: str, config: Any) -> list[str]:
-    """The folders and prefixes that it leaves."""
-    return list(dict.fromkeys(path for name in STAGE_FILES[stage].writes for path in _values(config, name)))
+def changed_files(work_dir: Path, before: Mapping[str, Sequence[int]]) -> list[str]:
+    """Says of files that a stage has left which are gone or no longer what they were; the first few of many."""
+    told = [text for name, stat in before.items() if (text := _change(work_dir, name, stat)) is not None]
+    more = len(told) - _TOLD_FILES
+    return [*told[:_TOLD_FILES], f"and {more} more of its files"] if more > 0 else told
+
+
+def _change(work_dir: Path, name: str, before: Sequence[int]) -> str | None:
+    stat = _stat(str(work_dir / name))
+    if stat is None:
+        return f"{name} is not there"
+    if stat.st_size != before[0]:
+        return f"{name} has another size"
+    return f"{name} has changed" if stat.st_mtime_ns != before[1] else None
 
 
 def touch(work_dir: Path, read: str, written: str) -> bool:
@@ -127,25 +85,8 @@ def touch(work_dir: Path, read: str, written: str) -> bool:
     return _holds(one, other) or _holds(other, one)
 
 
-def _values(config: Any, name: str) -> list[str]:
-    for alternative in name.split("|"):
-        dotted, _, ending = alternative.partition("+")
-        values = [f"{value}{ending}" for value in _walk(dataclasses.asdict(config), dotted.split("."))]
-        if values:
-            return values
-    return []
-
-
-def _walk(node: Any, names: Sequence[str]) -> Iterator[str]:
-    if node is None:
-        return
-    if not names:
-        yield node
-        return
-    name = names[0].removesuffix("[]")
-    elements = (node[name] or []) if names[0].endswith("[]") else [node[name]]
-    for element in elements:
-        yield from _walk(element, names[1:])
+def _is_within(work_dir: Path, inner: str, outer: str) -> bool:
+    return _holds(_absolute(work_dir, outer), _absolute(work_dir, inner))
 
 
 def _holds(outer: str, inner: str) -> bool:
@@ -172,11 +113,12 @@ def _paths(work_dir: Path, name: str) -> list[Path]:
     return [Path(found) for found in sorted(glob.glob(pattern, recursive=True))]
 
 
-def _stats(work_dir: Path, name: str) -> Iterator[tuple[str, int, int]]:
-    for path in _paths(work_dir, name):
-        for file in _files(path):
-            stat = os.stat(file)
-            yield file, stat.st_size, stat.st_mtime_ns
+def _stat(file: str) -> os.stat_result | None:
+    """None for a link that leads nowhere, and for a file that is removed meanwhile."""
+    try:
+        return os.stat(file)
+    except FileNotFoundError:
+        return None
 
 
 def _files(path: Path) -> Iterator[str]:

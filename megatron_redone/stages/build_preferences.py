@@ -6,7 +6,6 @@ that was interrupted goes on with the entry at which it was, and asks a judge or
 
 import dataclasses
 import fcntl
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from megatron_redone.config.build_preferences import (
     ObjectiveConfig,
     StructuralConfig,
 )
+from megatron_redone.config.schema import deciding_values, work_hash
 from megatron_redone.curation.pair_building.annotated import build_annotated
 from megatron_redone.curation.pair_building.answer_cache import AnswerCache
 from megatron_redone.curation.pair_building.judge_endpoint import judge_from_endpoint
@@ -30,7 +30,6 @@ from megatron_redone.curation.pair_building.labelled_records import read_source
 from megatron_redone.curation.pair_building.pair_files import (
     Entry,
     EntryFiles,
-    name_of_enum,
     tell,
     write_result,
     write_skipped,
@@ -42,9 +41,6 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats.inputs import expand_inputs
 
 log = logging.getLogger(__name__)
-
-# Settings that do not change what is built.
-_WITHOUT_EFFECT = ("timeout_s", "retries", "concurrency", "api_key_env", "batch_size", "device")
 
 
 def run(config: BuildPreferencesConfig) -> None:
@@ -128,24 +124,17 @@ def _build(workshop: _Workshop, entry: Entry) -> None:
 
 def _work(workshop: _Workshop, entry: Entry) -> str:
     """Sixteen hexadecimal digits over everything that decides what an entry gives."""
-    settings: list[Any] = [_effective(dataclasses.asdict(entry))]
+    facts: list[Any] = [type(entry).__name__]
     names = list(entry.source.input)
     if isinstance(entry, JudgedConfig):
         people = workshop.people(entry)
-        settings.append(_effective(dataclasses.asdict(people)))
+        facts.append(deciding_values(people))
         names += [*people.source.input, *entry.scores, *entry.human_scores]
     if isinstance(entry, ObjectiveConfig):
         names += entry.candidates
-        settings.append(None if entry.policy is None else _policy_fingerprint(entry))
+        facts.append(None if entry.policy is None else _policy_fingerprint(entry))
     files = [dataclasses.astuple(file) for file in expand_inputs(names)]
-    content = json.dumps([type(entry).__name__, settings, files], sort_keys=True, default=name_of_enum)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _effective(settings: Any) -> Any:
-    if not isinstance(settings, dict):
-        return settings
-    return {name: _effective(value) for name, value in settings.items() if name not in _WITHOUT_EFFECT}
+    return work_hash(entry, *facts, files)
 
 
 def _policy_fingerprint(entry: ObjectiveConfig) -> str:

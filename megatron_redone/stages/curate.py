@@ -7,7 +7,6 @@ on the input and the settings alone, not on the number of tasks or processes.
 
 import dataclasses
 import fcntl
-import hashlib
 import importlib.util
 import json
 import logging
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megatron_redone.config.curate import CurateConfig, Executor, SourceConfig
+from megatron_redone.config.schema import work_hash
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json
 from megatron_redone.formats.inputs import InputFile, expand_inputs
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Settings that do not change a document of the result.
-_WITHOUT_EFFECT = ("output_dir", "executor", "slurm", "tasks", "workers", "max_rejected", "overwrite")
 _TASK_BYTES = 64 << 20
 
 
@@ -44,15 +42,15 @@ def run(config: CurateConfig) -> None:
 
     output = Path(config.output_dir)
     files = _input_files(config)
-    work_hash = _work_hash(config, files)
-    if _is_complete(config, work_hash):
+    digest = work_hash(config, [dataclasses.astuple(file) for _, file in files])
+    if _is_complete(config, digest):
         shutil.rmtree(output / "work", ignore_errors=True)  # which a job on Slurm leaves
         log.info("%s: complete already, nothing to do", output)
         return
     with _locked(output / "work") as work:
         tasks = _tasks(config, files)
-        _open_work(work, f"{work_hash} {tasks}")
-        passes = _passes(config, files, tasks, work_hash, work)
+        _open_work(work, f"{digest} {tasks}")
+        passes = _passes(config, files, tasks, digest, work)
         if config.executor is Executor.slurm:
             _submit(config, passes, work)
             return
@@ -84,21 +82,12 @@ def _input_files(config: CurateConfig) -> list[tuple[SourceConfig, InputFile]]:
     return files
 
 
-def _work_hash(config: CurateConfig, files: list[tuple[SourceConfig, InputFile]]) -> str:
-    """Sixteen hexadecimal digits over everything that decides which documents come out."""
-    from megatron_redone.curation.outputs import plain_config
-
-    settings = {name: value for name, value in plain_config(config).items() if name not in _WITHOUT_EFFECT}
-    work = [settings, [dataclasses.astuple(file) for _, file in files]]
-    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _is_complete(config: CurateConfig, work_hash: str) -> bool:
+def _is_complete(config: CurateConfig, digest: str) -> bool:
     """Whether the result is there already, made from the same things; refuses to replace another."""
     manifest = _manifest(config)
     if manifest is None:
         return False
-    if manifest.get("work") == work_hash:
+    if manifest.get("work") == digest:
         return True
     if not config.overwrite:
         raise UserError(
@@ -180,14 +169,14 @@ def _open_work(work: Path, plan: str) -> None:
 
 
 def _passes(
-    config: CurateConfig, files: list[tuple[SourceConfig, InputFile]], tasks: int, work_hash: str, work: Path
+    config: CurateConfig, files: list[tuple[SourceConfig, InputFile]], tasks: int, digest: str, work: Path
 ) -> "list[Pass]":
     from megatron_redone.curation.executors import Pass, quiet
     from megatron_redone.curation.outputs import Finish
     from megatron_redone.curation.passes import plan_passes
     from megatron_redone.curation.reading import plan_shards
 
-    finish = Finish(config, [file for _, file in files], work_hash, work)
+    finish = Finish(config, [file for _, file in files], digest, work)
     with quiet():
         passes = plan_passes(config, plan_shards(files, tasks), work)
     return [*passes, Pass("check and finish", [finish], 1)]

@@ -5,8 +5,6 @@ has changed is the only one that is computed again. Figures, intervals and table
 """
 
 import dataclasses
-import enum
-import hashlib
 import json
 import logging
 import platform
@@ -23,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from megatron_redone import __version__
 from megatron_redone.config.evaluate import EvaluateConfig
-from megatron_redone.config.schema import config_hash
+from megatron_redone.config.schema import plain, work_hash
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.figures import MeasuredSource, compute_figures
 from megatron_redone.evaluation.results import Part, ResultFolder
@@ -71,7 +69,7 @@ def _make_folder(output: Path) -> Path:
 def _work(config: EvaluateConfig, tasks: list[Task], prints: Mapping[str, str], place: Placement) -> str:
     """Sixteen hexadecimal digits over configuration, inputs and models."""
     parts = [task.work(print_, str(place)) for task in tasks for print_ in prints.values()]
-    return hashlib.sha256(json.dumps([config_hash(config), parts]).encode()).hexdigest()[:16]
+    return work_hash(config, parts)
 
 
 def _read_finished(output: Path, work: str) -> dict[str, Any] | None:
@@ -170,7 +168,7 @@ def _evaluation(
         "figures": [figure.as_record() for figure in figures],
         "place": str(place),
         "versions": _versions(),
-        "config": dataclasses.asdict(config, dict_factory=_plain_values),
+        "config": plain(config),
     }
 
 
@@ -195,10 +193,6 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "transformers")},
     }
-
-
-def _plain_values(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value.name if isinstance(value, enum.Enum) else value for name, value in items}
 
 
 def _print(evaluation: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ and the settings alone, not on the number of processes or on interruptions.
 """
 
 import dataclasses
-import enum
 import fcntl
 import json
 import logging
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone import __version__
-from megatron_redone.config.schema import config_hash
+from megatron_redone.config.schema import config_hash, plain, work_hash
 from megatron_redone.config.tokenize import TokenizeConfig
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json
@@ -40,7 +39,7 @@ from megatron_redone.formats.manifest import (
 from megatron_redone.processes.corpus_progress import CorpusProgress
 from megatron_redone.tokenization.merge import merge_rejected, merge_shards
 from megatron_redone.tokenization.shard import ShardFiles, ShardResult, encode_shard, start_worker
-from megatron_redone.tokenization.shard_plan import Shard, plan_shards, work_hash
+from megatron_redone.tokenization.shard_plan import Shard, plan_shards
 from megatron_redone.tokenization.shuffle import bucket_count
 from megatron_redone.tokenization.tokenizer import Tokenizer
 
@@ -62,7 +61,7 @@ def run(config: TokenizeConfig) -> None:
     tokenizer = Tokenizer(config.tokenizer, fast=False)
     if config.append_eod and tokenizer.eod_id is None:
         raise UserError(f"{config.tokenizer.path}: no end-of-document token found; set tokenizer.eod_token")
-    work = work_hash(config, files, tokenizer.fingerprint())
+    work = work_hash(config, [dataclasses.astuple(file) for file in files], tokenizer.fingerprint())
     if _is_complete(config, work):
         log.info("%s: complete already, nothing to do", config.output_prefix)
         return
@@ -202,7 +201,7 @@ def _write_dataset(
     slow = Counter(result.slow_because for result in results if result.slow_because is not None)
     manifest = Manifest(
         work=work,
-        config=dataclasses.asdict(config, dict_factory=_plain_values),
+        config=plain(config),
         config_hash=config_hash(config),
         inputs=files,
         tokenizer=_tokenizer_record(tokenizer),
@@ -227,10 +226,6 @@ def _file_records(prefix: str, summary: DatasetSummary) -> dict[str, FileRecord]
         "bin": FileRecord(paths.bin.stat().st_size, summary.bin_sha256),
         "idx": FileRecord(paths.idx.stat().st_size, summary.idx_sha256),
     }
-
-
-def _plain_values(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name: value.name if isinstance(value, enum.Enum) else value for name, value in items}
 
 
 def _rejected_path(config: TokenizeConfig) -> Path:

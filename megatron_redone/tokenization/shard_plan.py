@@ -1,21 +1,14 @@
 """How a corpus is cut into shards, the units of work and of resuming."""
 
-import dataclasses
-import hashlib
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from megatron_redone.config.tokenize import TokenizeConfig
 from megatron_redone.formats.inputs import InputFile
 from megatron_redone.formats.records import Piece
 
 # Every shard is an open file while documents are shuffled, and systems allow a process about a thousand.
 _MOST_SHARDS = 768
-
-# Settings that do not change a byte of the result.
-_WITHOUT_EFFECT = ("workers", "max_rejected", "overwrite", "output_prefix")
 
 
 @dataclass(frozen=True)
@@ -48,16 +41,6 @@ def plan_shards(files: Sequence[InputFile], shard_bytes: int) -> list[Shard]:
     if pending:
         shards.append(Shard(len(shards), pending))
     return shards
-
-
-def work_hash(config: TokenizeConfig, files: Sequence[InputFile], fingerprint: str) -> str:
-    """Sixteen hexadecimal digits over everything that decides the bytes of the dataset."""
-    settings = dataclasses.asdict(config)
-    for name in (*_WITHOUT_EFFECT, "input", "tokenizer"):
-        del settings[name]
-    tokenizer = [fingerprint, config.tokenizer.add_special_tokens, config.tokenizer.parse_special_tokens]
-    work = [settings, tokenizer, config.tokenizer.eod_token, [dataclasses.astuple(file) for file in files]]
-    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _cut(file: InputFile, target: int) -> list[Piece]:

@@ -10,7 +10,6 @@ import enum
 import fcntl
 import hashlib
 import itertools
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from megatron_redone.config.schema import plain, work_hash
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, RawChats, Tally, parsed
 from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts, SourcePlan
 from megatron_redone.curation.chats.chat_report import listing_path, log_table, write_listing
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 _BYTES_A_PROCESS = 4 << 20
 # How much larger than stored a compressed or Parquet file is taken to be.
 _EXPANSION = 4
-# Settings that do not change a byte of a source's dataset, or that stand in its hash in another form.
-_WITHOUT_EFFECT = ("sources", "output_dir", "tokenizer", "chat_template", "max_rejected", "workers", "overwrite")
 
 
 @dataclass(frozen=True)
@@ -93,15 +91,11 @@ def _start(config: Any, data: ChatData) -> _Run:
 
 def _plan(run: _Run, number: int, files: list[InputFile]) -> SourcePlan:
     source = run.config.sources[number]
-    settings, own = _plain(run.config), _plain(source)
-    for name in _WITHOUT_EFFECT:
-        del settings[name]
-    del own["input"]
-    made_from = [
-        [run.data.stage, settings, own, [dataclasses.astuple(file) for file in files]],
+    work = work_hash(
+        dataclasses.replace(run.config, sources=[source]),
+        [run.data.stage, [dataclasses.astuple(file) for file in files]],
         [run.tokenizer.fingerprint, run.special_tokens, run.template.text, run.template.with_tools],
-    ]
-    work = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+    )
     return SourcePlan(number, source, files, os.path.join(run.config.output_dir, source.name), work)
 
 
@@ -205,12 +199,5 @@ def _facts(run: _Run, plan: SourcePlan, tally: Tally) -> SourceFacts:
         rendered_at=run.now.isoformat(),
         inputs=plan.files,
         work=plan.work,
-        config=_plain(run.config),
-    )
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    return dataclasses.asdict(
-        config,
-        dict_factory=lambda items: {name: v.name if isinstance(v, enum.Enum) else v for name, v in items},
+        config=plain(run.config),
     )

@@ -4,40 +4,24 @@ from pathlib import Path
 
 import pytest
 
+from megatron_redone.config.loader import load_config
 from megatron_redone.config.pipeline import PipelineEntry
-from megatron_redone.config.schema import describe_keys
+from megatron_redone.config.schema import FileRead, files_read, files_written
 from megatron_redone.config.stage_table import STAGES
 from megatron_redone.pipeline.markers import Marker
 from megatron_redone.pipeline.plan import PlannedStage
-from megatron_redone.pipeline.stage_files import STAGE_FILES, Read, files_read, files_written, touch
+from megatron_redone.pipeline.stage_files import fingerprint, is_elsewhere, is_there, touch
 from megatron_redone.pipeline.stage_process import last_error, own_error, stage_command
 from megatron_redone.pipeline.view import Forecast, progress_of
 
-ELSEWHERE = {"pipeline", "doctor"}  # stages that are no part of a pipeline
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_keys_that_name_files_are_keys_of_the_stage(stage: str) -> None:
-    if stage in ELSEWHERE:
-        assert stage not in STAGE_FILES
-        return
-    known = {row.name for row in describe_keys(STAGES[stage].config_class())}
-    files = STAGE_FILES[stage]
-    for name in files.reads + files.writes:
-        for alternative in name.split("|"):
-            key = alternative.partition("+")[0]
-            assert (key.removesuffix("[]") if key.endswith("[]") else key) in known, key
-
 
 def test_what_a_configuration_reads_and_writes() -> None:
-    from megatron_redone.config.loader import load_config
-
     keys = ["init_from=runs/sft", "data=[{path: pairs/a}, {path: pairs/b}]"]
     scoring = load_config(STAGES["score-reference"].config_class(), None, keys)
-    assert files_read("score-reference", scoring) == [Read("runs/sft", True), Read("pairs/a"), Read("pairs/b")]
-    assert files_written("score-reference", scoring) == ["pairs/a.reference", "pairs/b.reference"]
+    assert files_read(scoring) == [FileRead("runs/sft", True), FileRead("pairs/a"), FileRead("pairs/b")]
+    assert files_written(scoring) == ["pairs/a.reference", "pairs/b.reference"]
     elsewhere = load_config(STAGES["score-reference"].config_class(), None, [*keys, "output_dir=scores"])
-    assert files_written("score-reference", elsewhere) == ["scores"]
+    assert files_written(elsewhere) == ["scores"]
 
 
 @pytest.mark.parametrize(
@@ -65,22 +49,22 @@ def test_fingerprints_follow_files_and_not_what_the_pipeline_writes(tmp_path: Pa
     (tmp_path / "pairs").mkdir()
     for ending in ("bin", "idx"):
         (tmp_path / f"pairs/a.{ending}").write_text("x")
-    read, written = Read("pairs/a"), ["pairs/a.reference"]
-    before = read.fingerprint(tmp_path, written)
+    written = ["pairs/a.reference"]
+    before = fingerprint(tmp_path, "pairs/a", written)
     (tmp_path / "pairs/a.reference.npy").write_text("ours")
-    assert read.is_there(tmp_path) and read.fingerprint(tmp_path, written) == before
-    assert read.fingerprint(tmp_path, []) != before
+    assert is_there(tmp_path, "pairs/a") and fingerprint(tmp_path, "pairs/a", written) == before
+    assert fingerprint(tmp_path, "pairs/a", []) != before
     (tmp_path / "pairs/a.bin").write_text("xx")
-    assert read.fingerprint(tmp_path, written) != before
-    assert not Read("pairs/b").is_there(tmp_path)
+    assert fingerprint(tmp_path, "pairs/a", written) != before
+    assert not is_there(tmp_path, "pairs/b")
 
 
 def test_names_on_the_hub_and_urls_are_none_of_our_files(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    assert Read("Qwen/Qwen2.5-7B", or_hub=True).is_elsewhere(tmp_path)
-    assert Read("s3://bucket/x.jsonl").is_elsewhere(tmp_path)
-    assert not Read("runs/cpt", or_hub=True).is_elsewhere(tmp_path)
-    assert not Read("data/posts").is_elsewhere(tmp_path)
+    assert is_elsewhere(tmp_path, FileRead("Qwen/Qwen2.5-7B", or_hub=True))
+    assert is_elsewhere(tmp_path, FileRead("s3://bucket/x.jsonl"))
+    assert not is_elsewhere(tmp_path, FileRead("runs/cpt", or_hub=True))
+    assert not is_elsewhere(tmp_path, FileRead("data/posts"))
 
 
 @pytest.mark.parametrize(
