@@ -15,3 +15,14 @@ def _ranks_end_with_the_session() -> Iterator[None]:
     from tests.helpers import ranks
 
     ranks.stop_ranks()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads cost more than they bring on small models: on busy cores they wait for each other most of the time."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

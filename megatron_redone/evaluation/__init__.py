@@ -1,1 +1,1 @@
-"""What exported models can do: measures on held-out data, intervals, tables, and the report of all stages."""
+"""What exported models can do: metrics on held-out data, their intervals, and tables."""

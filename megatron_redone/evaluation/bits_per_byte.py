@@ -34,7 +34,7 @@ def windows(ids: list[int], window: int, stride: int) -> Iterator[Row]:
         yield Row(ids[start:end], scored_from - start)
 
 
-def measure_texts(
+def evaluate_texts(
     model: LoadedModel,
     examples: Sequence[TextExample],
     *,

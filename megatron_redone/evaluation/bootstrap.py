@@ -1,6 +1,6 @@
 """Percentile bootstrap intervals of ratios of sums (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
-A model's distribution depends on the examples and the random numbers alone; two models that are measured on the same
+A model's distribution depends on the examples and the random numbers alone; two models that are evaluated on the same
 examples with the same random numbers are resampled alike, so that the difference of their distributions is that of a
 paired bootstrap.
 """
@@ -14,7 +14,7 @@ _DRAWN = 1 << 22  # random indices that exist at once: 32 MB
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the bounds between which it lies with the chosen confidence."""
+    """A value and the bounds between which it lies with the chosen confidence."""
 
     value: float
     low: float
@@ -42,12 +42,12 @@ def resampled_ratios(tops: np.ndarray, bottoms: np.ndarray, resamples: int, rand
 
 
 def percentile_interval(value: float, distribution: np.ndarray, confidence: float) -> Interval:
-    """The part of a distribution that leaves out the same share at both ends.
+    """The part of a distribution that leaves out the same fraction at both ends.
 
     Args:
-        value: The figure itself.
+        value: The value itself.
         distribution: Of its resamples.
-        confidence: The share that lies inside.
+        confidence: The fraction that lies inside.
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(distribution, [tail, 1 - tail])

@@ -1,4 +1,4 @@
-"""What models are evaluated on: texts, pairs and conversations read from JSONL, the malformed ones set aside."""
+"""What models are evaluated on: texts, pairs and conversations of any input file, invalid records set aside."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ import orjson
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.inputs import InputFile, expand_inputs
+from megatron_redone.formats.jsonl import why_not_json
+from megatron_redone.formats.raw_records import read_raw
 from megatron_redone.formats.records import EXCERPT, Messages
 
 
@@ -43,7 +45,7 @@ Example = TypeVar("Example", TextExample, PairExample, ConversationExample)
 
 
 @dataclass(frozen=True)
-class RefusedRecord:
+class InvalidRecord:
     """A record that cannot be used: its number in the source from 1, why, and its beginning."""
 
     record: int
@@ -58,17 +60,17 @@ class Examples(Generic[Example]):
     Attributes:
         examples: In the order of the file.
         records: How many the source has.
-        refused: The malformed ones.
+        invalid: The ones that cannot be used.
         files: Where it all was read.
     """
 
     examples: list[Example]
     records: int
-    refused: list[RefusedRecord]
+    invalid: list[InvalidRecord]
     files: list[InputFile]
 
 
-class _Unusable(Exception):
+class _Invalid(Exception):
     """Why a record cannot be used."""
 
 
@@ -83,17 +85,17 @@ def read_texts(path: str, text_key: str, max_characters: int | None, limit: int,
         seed: Of the draw.
 
     Raises:
-        UserError: no file, or not one good record.
+        UserError: no file, a damaged one, or not one good record.
     """
 
     def text_of(record: int, content: Any) -> TextExample:
         if text_key not in content:
-            raise _Unusable(f"no key '{text_key}'")
+            raise _Invalid(f"no key '{text_key}'")
         text = content[text_key]
         if not isinstance(text, str):
-            raise _Unusable(f"'{text_key}' is not a string")
+            raise _Invalid(f"'{text_key}' is not a string")
         if not text.strip():
-            raise _Unusable("empty text")
+            raise _Invalid("empty text")
         return TextExample(record, text[:max_characters])
 
     return _read(path, text_of, limit, seed)
@@ -112,34 +114,32 @@ def read_conversations(path: str, limit: int, seed: int) -> Examples[Conversatio
 def _read(path: str, parse: Callable[[int, Any], Example], limit: int, seed: int) -> Examples[Example]:
     files = expand_inputs([path])
     good: list[Example] = []
-    refused: list[RefusedRecord] = []
-    record = 0
-    for record, line in enumerate(_lines(files), 1):
+    invalid: list[InvalidRecord] = []
+    number = 0
+    for number, record in enumerate(_records(files), 1):
         try:
-            good.append(parse(record, _object(line)))
-        except _Unusable as reason:
-            refused.append(RefusedRecord(record, str(reason), line[:EXCERPT].decode(errors="replace")))
+            good.append(parse(number, _object(record)))
+        except _Invalid as reason:
+            invalid.append(InvalidRecord(number, str(reason), record[:EXCERPT].decode(errors="replace")))
     if not good:
-        why = f"; the first is refused: {refused[0].reason}" if refused else ""
+        why = f"; the first is invalid: {invalid[0].reason}" if invalid else ""
         raise UserError(f"{path}: not one record that can be used{why}")
-    return Examples(_draw(good, limit, seed), record, refused, files)
+    return Examples(_draw(good, limit, seed), number, invalid, files)
 
 
-def _lines(files: Sequence[InputFile]) -> Iterator[bytes]:
+def _records(files: Sequence[InputFile]) -> Iterator[bytes]:
     for file in files:
-        if not file.is_splittable:
-            raise UserError(f"{file.path}: evaluation reads plain JSONL only; unpack or convert it")
-        with file.open() as stream:
-            yield from stream
+        for batch in read_raw(file):
+            yield from batch.records
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _object(record: bytes) -> dict[str, Any]:
     try:
-        content = orjson.loads(line)
+        content = orjson.loads(record)
     except orjson.JSONDecodeError:
-        raise _Unusable("empty line" if not line.strip() else "malformed JSON") from None
+        raise _Invalid(why_not_json(record) if record.strip() else "empty line") from None
     if not isinstance(content, dict):
-        raise _Unusable("not a JSON object")
+        raise _Invalid("not a JSON object")
     return content
 
 
@@ -154,18 +154,18 @@ def _draw(good: list[Example], limit: int, seed: int) -> list[Example]:
 def _pair(record: int, content: dict[str, Any]) -> PairExample:
     for name in ("prompt", "chosen", "rejected"):
         if name not in content:
-            raise _Unusable(f"no key '{name}'")
+            raise _Invalid(f"no key '{name}'")
     prompt, chosen, rejected = (content[name] for name in ("prompt", "chosen", "rejected"))
     sides = (prompt, chosen, rejected)
     if not all(isinstance(side, str) for side in sides) and not all(isinstance(side, list) for side in sides):
-        raise _Unusable("prompt, chosen and rejected are not all strings or all lists of messages")
+        raise _Invalid("prompt, chosen and rejected are not all strings or all lists of messages")
     for side in sides:
         if isinstance(side, list):
             _check_messages(side)
     if not _text(chosen).strip() or not _text(rejected).strip():
-        raise _Unusable("an empty response")
+        raise _Invalid("an empty response")
     if chosen == rejected:
-        raise _Unusable("chosen and rejected are the same")
+        raise _Invalid("chosen and rejected are the same")
     return PairExample(record, prompt, chosen, rejected)
 
 
@@ -176,20 +176,20 @@ def _text(side: str | Messages) -> str:
 def _conversation(record: int, content: dict[str, Any]) -> ConversationExample:
     messages = content.get("messages")
     if not isinstance(messages, list):
-        raise _Unusable("no list under the key 'messages'")
+        raise _Invalid("no list under the key 'messages'")
     _check_messages(messages)
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
-        raise _Unusable("the last message is not an assistant's answer to others")
+        raise _Invalid("the last message is not an assistant's answer to others")
     if not messages[-1]["content"].strip():
-        raise _Unusable("an empty answer")
+        raise _Invalid("an empty answer")
     return ConversationExample(record, messages[:-1], messages[-1]["content"])
 
 
 def _check_messages(messages: list[Any]) -> None:
     if not messages:
-        raise _Unusable("an empty list of messages")
+        raise _Invalid("an empty list of messages")
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise _Unusable("a message without a role")
+            raise _Invalid("a message without a role")
         if not isinstance(message.get("content"), str):
-            raise _Unusable("a message whose content is not a string")
+            raise _Invalid("a message whose content is not a string")

@@ -9,7 +9,7 @@ from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance, BatchLimits, Row, log_probabilities, no_progress
 
 
-def measure_pairs(
+def evaluate_pairs(
     model: LoadedModel,
     examples: Sequence[PairExample],
     *,
@@ -26,7 +26,7 @@ def measure_pairs(
     rows: list[Row] = []
     shortened: list[bool] = []
     for example in examples:
-        pair = pair_ids(model, example.prompt, (example.chosen, example.rejected))
+        pair = pair_ids(model.tokenizer, example.prompt, (example.chosen, example.rejected))
         sides = [_fit(pair.prompt or [model.document_start], side, min(max_tokens, model.limit))
                  for side in (pair.chosen, pair.rejected)]  # fmt: skip
         rows += sides

@@ -4,27 +4,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from megatron_redone.evaluation.measures import BITS_PER_BYTE, MEASURES, Kind, Measure
+from megatron_redone.evaluation.metric_definitions import BITS_PER_BYTE, METRICS, Kind, Metric
 
 MINUS = "−"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A model's figure as text.
+    """A model's value of a metric as text.
 
     Attributes:
-        figure: The figure itself.
+        number: The value itself.
         low: The lower bound of the interval around it.
         high: The upper one.
-        value: The figure as text, such as `1.234` or `56.7 %`.
+        value: It as text, such as `1.234` or `56.7 %`.
         bounds: The interval as text, `1.20 – 1.27`.
         change: What it is more than the base model's, `+0.031`; empty for the base model.
         change_bounds: The interval around that.
         improved: Whether the change is for the better; None where its interval holds zero, and for the base model.
     """
 
-    figure: float
+    number: float
     low: float
     high: float
     value: str
@@ -36,11 +36,11 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A figure of all models.
+    """A metric of all models.
 
     Attributes:
         title: The source.
-        detail: Which figure of it, where a section has several.
+        detail: Which metric of it, where a section has several.
         examples: How many it is taken over.
         cells: One a model.
         is_mean: Whether it is the mean over the section's other rows.
@@ -69,39 +69,39 @@ def model_names(evaluation: Mapping[str, Any]) -> list[str]:
 
 def sections(evaluation: Mapping[str, Any]) -> list[Section]:
     """The tables of an evaluation.json."""
-    figures = evaluation["figures"]
-    found = [_held_out(figures, side) for side in ("social", "general")]
+    entries = evaluation["metrics"]
+    found = [_held_out(entries, side) for side in ("social", "general")]
     found.append(
         Section(
             title="Preferences",
-            hint="share of pairs whose chosen response is the likelier one; higher is better",
-            rows=[_row(group) for group in _by_row(figures, Kind.preferences)],
+            hint="fraction of pairs whose chosen response is the likelier one; higher is better",
+            rows=[_row(group) for group in _by_row(entries, Kind.preferences)],
         )
     )
     found.append(
         Section(
             title="Answers",
             hint="greedy answers against the expected ones; higher is better",
-            rows=[_row(group) for group in _by_row(figures, Kind.conversations)],
+            rows=[_row(group) for group in _by_row(entries, Kind.conversations)],
         )
     )
     return [section for section in found if section.rows]
 
 
-def _held_out(figures: Sequence[Mapping[str, Any]], side: str) -> Section:
-    groups = [group for group in _by_row(figures, Kind.held_out) if group[0]["side"] == side]
+def _held_out(entries: Sequence[Mapping[str, Any]], side: str) -> Section:
+    groups = [group for group in _by_row(entries, Kind.held_out) if group[0]["side"] == side]
     if len(groups) == 2:  # one source and its own mean
         groups.pop()
     rows = [_row(group, mean_of=len(groups) - 1) for group in groups]
     return Section(title=f"{side.capitalize()} text", hint="bits per byte of held-out text; lower is better", rows=rows)
 
 
-def _by_row(figures: Sequence[Mapping[str, Any]], kind: Kind) -> list[list[Mapping[str, Any]]]:
-    """Figures that differ in the model alone."""
+def _by_row(entries: Sequence[Mapping[str, Any]], kind: Kind) -> list[list[Mapping[str, Any]]]:
+    """Values that differ in the model alone."""
     rows: dict[Any, list[Mapping[str, Any]]] = {}
-    for figure in figures:
-        if figure["kind"] == kind.name:
-            rows.setdefault((figure["side"], figure["source"], figure["measure"]), []).append(figure)
+    for entry in entries:
+        if entry["kind"] == kind.name:
+            rows.setdefault((entry["side"], entry["source"], entry["metric"]), []).append(entry)
     return list(rows.values())
 
 
@@ -111,50 +111,50 @@ def _row(group: Sequence[Mapping[str, Any]], mean_of: int = 0) -> Row:
         title=first["source"] or f"mean of {mean_of} sources",
         detail=_detail(first),
         examples=first["examples"],
-        cells=[_cell(figure) for figure in group],
+        cells=[_cell(entry) for entry in group],
         is_mean=first["source"] is None,
     )
 
 
-def _detail(figure: Mapping[str, Any]) -> str:
-    measure = MEASURES[figure["measure"]]
-    if measure is BITS_PER_BYTE:
+def _detail(entry: Mapping[str, Any]) -> str:
+    metric = METRICS[entry["metric"]]
+    if metric is BITS_PER_BYTE:
         return ""
-    capability = [figure["side"].replace("_", " ")] if figure["side"] else []
-    return ", ".join([*capability, measure.title])
+    capability = [entry["side"].replace("_", " ")] if entry["side"] else []
+    return ", ".join([*capability, metric.title])
 
 
-def _cell(figure: Mapping[str, Any]) -> Cell:
-    measure = MEASURES[figure["measure"]]
+def _cell(entry: Mapping[str, Any]) -> Cell:
+    metric = METRICS[entry["metric"]]
     cell = Cell(
-        figure=figure["value"],
-        low=figure["low"],
-        high=figure["high"],
-        value=format_figure(measure, figure["value"]),
-        bounds=f"{_bare(measure, figure['low'])} – {_bare(measure, figure['high'])}",
+        number=entry["value"],
+        low=entry["low"],
+        high=entry["high"],
+        value=format_value(metric, entry["value"]),
+        bounds=f"{_bare(metric, entry['low'])} – {_bare(metric, entry['high'])}",
     )
-    if "difference" not in figure:
+    if "difference" not in entry:
         return cell
-    low, high = figure["difference_low"], figure["difference_high"]
+    low, high = entry["difference_low"], entry["difference_high"]
     return replace(
         cell,
-        change=_signed(measure, figure["difference"]),
-        change_bounds=f"{_signed(measure, low)} – {_signed(measure, high)}",
-        improved=None if low <= 0 <= high else (figure["difference"] > 0) == measure.higher_is_better,
+        change=_signed(metric, entry["difference"]),
+        change_bounds=f"{_signed(metric, low)} – {_signed(metric, high)}",
+        improved=None if low <= 0 <= high else (entry["difference"] > 0) == metric.higher_is_better,
     )
 
 
-def format_figure(measure: Measure, value: float) -> str:
-    """A figure with its unit."""
-    return _bare(measure, value) if measure is BITS_PER_BYTE else f"{_bare(measure, value)} %"
+def format_value(metric: Metric, value: float) -> str:
+    """A value with its unit."""
+    return _bare(metric, value) if metric is BITS_PER_BYTE else f"{_bare(metric, value)} %"
 
 
-def _bare(measure: Measure, value: float) -> str:
-    return f"{value:.3f}" if measure is BITS_PER_BYTE else f"{100 * value:.1f}"
+def _bare(metric: Metric, value: float) -> str:
+    return f"{value:.3f}" if metric is BITS_PER_BYTE else f"{100 * value:.1f}"
 
 
-def _signed(measure: Measure, value: float) -> str:
-    text = _bare(measure, abs(value))
+def _signed(metric: Metric, value: float) -> str:
+    text = _bare(metric, abs(value))
     return text if not float(text) else ("+" if value > 0 else MINUS) + text
 
 
@@ -189,7 +189,7 @@ def reading_note(evaluation: Mapping[str, Any]) -> str:
     return (
         f"Ranges are {100 * bootstrap['confidence']:g} % bootstrap intervals over examples "
         f"({bootstrap['resamples']:,} resamples); one of no width says no more than that all examples gave the same. "
-        f"Signed figures are differences from {evaluation['base']} on the same examples, stressed where their range "
+        f"Signed numbers are differences from {evaluation['base']} on the same examples, stressed where their range "
         "leaves out zero."
     )
 

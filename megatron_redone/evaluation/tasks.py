@@ -14,11 +14,11 @@ from megatron_redone.config.evaluate import (
     HeldOutSource,
     PreferenceSource,
 )
-from megatron_redone.evaluation.answers import measure_answers
-from megatron_redone.evaluation.bits_per_byte import measure_texts
+from megatron_redone.evaluation.bits_per_byte import evaluate_texts
+from megatron_redone.evaluation.exact_match import evaluate_answers
 from megatron_redone.evaluation.examples import Examples, read_conversations, read_pairs, read_texts
-from megatron_redone.evaluation.measures import Kind
-from megatron_redone.evaluation.pair_accuracy import measure_pairs
+from megatron_redone.evaluation.metric_definitions import Kind
+from megatron_redone.evaluation.pair_accuracy import evaluate_pairs
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance, BatchLimits
 
@@ -27,7 +27,7 @@ Results = list[dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A source and how a model is measured on it.
+    """A source and how a model is evaluated on it.
 
     Attributes:
         kind: What the source is made of.
@@ -35,7 +35,7 @@ class Task:
         side: Its group or its capability; empty for preferences.
         source: What was read.
         settings: Everything beside source and model that results depend on.
-        measure: Takes a model, and what is told of progress.
+        evaluate: Takes a model, and what is called after each batch; gives one result an example.
     """
 
     kind: Kind
@@ -43,7 +43,7 @@ class Task:
     side: str
     source: Examples[Any]
     settings: dict[str, Any]
-    measure: Callable[[LoadedModel, Advance], Results]
+    evaluate: Callable[[LoadedModel, Advance], Results]
 
     @property
     def file_name(self) -> str:
@@ -87,7 +87,7 @@ def _held_out(config: EvaluateConfig, source: HeldOutSource, limits: BatchLimits
         side=source.group.name,
         source=examples,
         settings={**reading, **draw, "text_key": source.text_key, "max_characters": source.max_characters},
-        measure=lambda model, advance: measure_texts(
+        evaluate=lambda model, advance: evaluate_texts(
             model, examples.examples, **reading, limits=limits, advance=advance
         ),
     )
@@ -102,7 +102,7 @@ def _preferences(config: EvaluateConfig, source: PreferenceSource, limits: Batch
         side="",
         source=examples,
         settings={"max_tokens": config.max_tokens, **draw},
-        measure=lambda model, advance: measure_pairs(
+        evaluate=lambda model, advance: evaluate_pairs(
             model, examples.examples, max_tokens=config.max_tokens, limits=limits, advance=advance
         ),
     )
@@ -122,7 +122,7 @@ def _conversations(config: EvaluateConfig, source: ConversationSource, limits: B
         side=source.capability,
         source=examples,
         settings={**answering, **draw},
-        measure=lambda model, advance: measure_answers(
+        evaluate=lambda model, advance: evaluate_answers(
             model, examples.examples, **answering, limits=limits, advance=advance
         ),
     )

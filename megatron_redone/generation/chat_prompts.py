@@ -6,7 +6,6 @@ from typing import Any
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.records import Messages
-from megatron_redone.generation.hf_model import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -18,23 +17,27 @@ class RenderedPair:
     rejected: list[int]
 
 
-def prompt_ids(model: LoadedModel, messages: Messages) -> list[int]:
+def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     """A conversation by the chat template, up to where the assistant's answer begins.
 
+    Args:
+        tokenizer: transformers' own, with its chat template.
+        messages: The conversation.
+
     Raises:
-        UserError: the model has no chat template, or its template refuses the messages.
+        UserError: there is no chat template, or it does not take the messages.
     """
-    return _encode(model, _render(model, messages, add_generation_prompt=True))
+    return _encode(tokenizer, _render(tokenizer, messages, add_generation_prompt=True))
 
 
-def pair_ids(model: LoadedModel, prompt: str | Messages, responses: Sequence[str | Messages]) -> RenderedPair:
+def pair_ids(tokenizer: Any, prompt: str | Messages, responses: Sequence[str | Messages]) -> RenderedPair:
     """A pair by the chat template, or as plain text with the end token behind each response.
 
     Where prompt and response meet, tokens may differ from those of the prompt alone; responses begin where they do,
     as in TRL's DPOTrainer. White space that a template writes after the token that ends an answer belongs to no one.
 
     Args:
-        model: Whose tokenizer and template are used.
+        tokenizer: transformers' own.
         prompt: Text, or messages.
         responses: The chosen and the rejected one, of the same kind as the prompt.
 
@@ -42,35 +45,52 @@ def pair_ids(model: LoadedModel, prompt: str | Messages, responses: Sequence[str
         UserError: see `prompt_ids`.
     """
     if isinstance(prompt, str):
-        start = model.tokenizer(prompt)["input_ids"]
-        sides = [model.tokenizer(prompt + _ended(model, str(side)))["input_ids"] for side in responses]
+        start = tokenizer(prompt)["input_ids"]
+        sides = [tokenizer(prompt + _ended(tokenizer, str(side)))["input_ids"] for side in responses]
     else:
-        start = prompt_ids(model, prompt)
-        sides = [_encode(model, _render(model, prompt + list(side)).rstrip()) for side in responses]  # type: ignore[arg-type]
+        start = prompt_ids(tokenizer, prompt)
+        sides = [_conversation_ids(tokenizer, prompt + list(side)) for side in responses]  # type: ignore[arg-type]
     shared = min(_common_prefix(start, side) for side in sides)
     return RenderedPair(start[:shared], sides[0][shared:], sides[1][shared:])
 
 
-def _ended(model: LoadedModel, response: str) -> str:
-    end = model.tokenizer.eos_token or ""
+def answer_ids(tokenizer: Any, messages: Messages, answer: str) -> tuple[list[int], list[int]]:
+    """A prompt and an assistant's answer to it, parted as in `pair_ids`; the end of the turn counts as the answer's.
+
+    Raises:
+        UserError: see `prompt_ids`.
+    """
+    start = prompt_ids(tokenizer, messages)
+    whole = _conversation_ids(tokenizer, [*messages, {"role": "assistant", "content": answer}])
+    shared = _common_prefix(start, whole)
+    return whole[:shared], whole[shared:]
+
+
+def _ended(tokenizer: Any, response: str) -> str:
+    end = tokenizer.eos_token or ""
     return response if response.endswith(end) else response + end
 
 
-def _render(model: LoadedModel, messages: Messages, **options: Any) -> str:
-    if model.tokenizer.chat_template is None:
-        raise UserError(f"{model.label}: the model has no chat template; name one with chat_template=FILE.jinja")
+def _conversation_ids(tokenizer: Any, messages: Messages) -> list[int]:
+    return _encode(tokenizer, _render(tokenizer, messages).rstrip())
+
+
+def _render(tokenizer: Any, messages: Messages, **options: Any) -> str:
+    name = tokenizer.name_or_path
+    if tokenizer.chat_template is None:
+        raise UserError(f"{name}: the model has no chat template; name one with chat_template=FILE.jinja")
     from jinja2 import TemplateError  # apply_chat_template needs it as well
 
     try:
         # Templates that know of thinking aloud (Qwen3's) are told to answer at once; the others do not look.
-        return model.tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, **options)
+        return tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, **options)
     except TemplateError as error:
         beginning = messages[0]["content"][:60]
-        raise UserError(f"{model.label}: its chat template refuses the messages {beginning!r}...: {error}") from None
+        raise UserError(f"{name}: its chat template does not take the messages {beginning!r}...: {error}") from None
 
 
-def _encode(model: LoadedModel, text: str) -> list[int]:
-    return model.tokenizer(text, add_special_tokens=False)["input_ids"]
+def _encode(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def _common_prefix(one: list[int], other: list[int]) -> int:

@@ -13,11 +13,11 @@ _LOGITS = 1 << 24
 
 
 Advance = Callable[[int, int], None]
-"""Told how many rows are done, of how many."""
+"""Called with how many rows are done, of how many."""
 
 
 def no_progress(done: int, total: int) -> None:
-    """Tells nobody."""
+    """Does nothing."""
 
 
 @dataclass(frozen=True)

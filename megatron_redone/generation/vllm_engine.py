@@ -1,11 +1,11 @@
-"""Draws and weighs answers with vLLM, where it is installed."""
+"""A policy that vLLM computes, where it is installed."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from megatron_redone.config.build_preferences import PolicyConfig, SamplingConfig
 from megatron_redone.config.model import Precision
+from megatron_redone.formats.hf_folder import find_hf_folder
 
 _DTYPES = {Precision.fp32: "float32", Precision.bf16: "bfloat16"}
 # vLLM batches by itself; this is how much is lost when a run is killed.
@@ -13,14 +13,19 @@ _AT_ONCE = 256
 
 
 class VllmEngine:
-    """A model that vLLM computes; see `PolicyEngine`."""
+    """See `PolicyEngine`."""
 
-    def __init__(self, folder: Path, config: PolicyConfig) -> None:
-        """Starts the engine."""
+    def __init__(self, config: PolicyConfig) -> None:
+        """Starts vLLM.
+
+        Raises:
+            UserError: there is no such directory.
+        """
         from vllm import LLM  # pyright: ignore[reportMissingImports]
 
         # One token more: likelihoods are had by way of prompts, and a prompt must leave room for an answer.
-        self._llm: Any = LLM(str(folder), dtype=_DTYPES[config.precision], max_model_len=config.max_tokens + 1)
+        folder = str(find_hf_folder(config.path))
+        self._llm: Any = LLM(folder, dtype=_DTYPES[config.precision], max_model_len=config.max_tokens + 1)
         self.prompts_at_once = self.answers_at_once = _AT_ONCE
 
     def sample(self, prompts: Sequence[list[int]], sampling: SamplingConfig, seed: int) -> list[list[list[int]]]:

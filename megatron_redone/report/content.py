@@ -1,20 +1,18 @@
 """Gathers what a report shows; what is missing becomes a note."""
 
 import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from megatron_redone import __version__
 from megatron_redone.config.report import ReportConfig
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.tables import sections
 from megatron_redone.report.funnel_view import SourceFunnel, read_funnel
 from megatron_redone.report.packed_sources import PackedSource, packed_sources
 from megatron_redone.report.run_history import RunHistory, read_run
+from megatron_redone.versions import installed_versions
 
 _PACKAGES = ("torch", "megatron-core", "transformer-engine", "transformers", "datatrove", "tokenizers", "numpy")
 
@@ -52,7 +50,7 @@ def gather(config: ReportConfig) -> ReportContent:
         funnels=_funnels(config.funnel, notes),
         evaluation=_evaluation(config.evaluation, notes),
         packing=[source for run in runs for source in _packing(run, notes)],
-        versions=dict(_versions()),
+        versions=installed_versions(*_PACKAGES),
         notes=notes,
     )
 
@@ -125,13 +123,3 @@ def _packing(run: RunHistory, notes: list[str]) -> list[PackedSource]:
     except UserError as error:
         notes.append(f"Packing of {run.name}: {error}.")
         return []
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    yield "megatron_redone", __version__
-    yield "python", platform.python_version()
-    for package in _PACKAGES:
-        try:
-            yield package, version(package)
-        except PackageNotFoundError:
-            continue

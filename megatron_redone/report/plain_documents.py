@@ -25,7 +25,7 @@ def report_json(content: ReportContent, written: str) -> dict[str, Any]:
         "title": content.title,
         "written": written,
         "runs": [_run_record(run) for run in content.runs],
-        "evaluation": None if content.evaluation is None else content.evaluation["figures"],
+        "evaluation": None if content.evaluation is None else content.evaluation["metrics"],
         "funnel": [dataclasses.asdict(funnel) for funnel in content.funnels],
         "packing": [dataclasses.asdict(source) for source in content.packing],
         "versions": content.versions,

@@ -125,7 +125,7 @@ def lanes(row: Row) -> list[Lane]:
 
 
 def _lane(number: int, cell: Cell, place: Any) -> Lane:
-    return Lane(colour=number % COLOURS, low=place(cell.low), value=place(cell.figure), high=place(cell.high))
+    return Lane(colour=number % COLOURS, low=place(cell.low), value=place(cell.number), high=place(cell.high))
 
 
 def run_view(run: RunHistory) -> RunView:

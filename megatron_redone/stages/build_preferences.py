@@ -91,7 +91,7 @@ class _Workshop:
     def __init__(self, config: BuildPreferencesConfig, output: Path) -> None:
         self.config = config
         self.output = output
-        self._shelf: Any = None
+        self._engines: Any = None
 
     def people(self, entry: JudgedConfig) -> AnnotatedConfig:
         """The entry on whose labels a judge is measured."""
@@ -99,11 +99,12 @@ class _Workshop:
 
     def policy(self, entry: ObjectiveConfig, cache: AnswerCache) -> Any:
         """The policy of an entry; torch is imported only where there is one."""
-        from megatron_redone.generation.policy import EngineShelf, Policy
+        from megatron_redone.generation.policy import Policy
+        from megatron_redone.generation.policy_engine import EngineCache
 
         assert entry.policy is not None
-        self._shelf = self._shelf or EngineShelf()
-        return Policy(entry.policy, entry.likelihood, cache, self._shelf)
+        self._engines = self._engines or EngineCache()
+        return Policy(entry.policy, entry.likelihood, cache, self._engines)
 
 
 def _build(workshop: _Workshop, entry: Entry) -> None:
@@ -138,10 +139,10 @@ def _work(workshop: _Workshop, entry: Entry) -> str:
 
 
 def _policy_fingerprint(entry: ObjectiveConfig) -> str:
-    from megatron_redone.generation.policy import fingerprint
+    from megatron_redone.generation.model_files import model_fingerprint
 
     assert entry.policy is not None
-    return fingerprint(entry.policy)
+    return model_fingerprint(entry.policy.path, entry.policy.chat_template)
 
 
 def _is_complete(config: BuildPreferencesConfig, files: EntryFiles, work: str) -> bool:

@@ -7,11 +7,9 @@ has changed is the only one that is computed again. Figures, intervals and table
 import dataclasses
 import json
 import logging
-import platform
 import sys
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,22 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from megatron_redone import __version__
 from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import plain, work_hash
 from megatron_redone.errors import UserError
-from megatron_redone.evaluation.figures import MeasuredSource, compute_figures
+from megatron_redone.evaluation.comparison import EvaluatedSource, compute_metrics
 from megatron_redone.evaluation.results import Part, ResultFolder
 from megatron_redone.evaluation.tables import reading_note, to_markdown, to_terminal
 from megatron_redone.evaluation.tasks import Task, build_tasks
 from megatron_redone.formats.atomic import write_json, write_text
-from megatron_redone.generation.hf_model import LoadedModel, Placement, fingerprint, load_model, placement
+from megatron_redone.generation.hf_model import LoadedModel, load_model
+from megatron_redone.generation.model_files import model_fingerprint
+from megatron_redone.generation.placement import Placement, choose_placement
+from megatron_redone.versions import installed_versions
 
 log = logging.getLogger(__name__)
 
-FORMAT = "megatron_redone.evaluation/1"
+FORMAT = "megatron_redone.evaluation/2"
 
 
 def run(config: EvaluateConfig) -> None:
@@ -41,8 +41,8 @@ def run(config: EvaluateConfig) -> None:
     Raises:
         UserError: for anything that the user can mend: see the message.
     """
-    place = placement(config.device, config.dtype)
-    prints = {entry.label: fingerprint(entry) for entry in config.models}
+    place = choose_placement(config.device, config.dtype)
+    prints = {entry.label: model_fingerprint(entry.path, entry.chat_template) for entry in config.models}
     tasks = list(build_tasks(config))
     output = _make_folder(Path(config.output))
     work = _work(config, tasks, prints, place)
@@ -50,8 +50,8 @@ def run(config: EvaluateConfig) -> None:
     if evaluation is not None:
         log.info("%s: complete already, nothing to do", output)
     else:
-        _keep_refused(output, tasks)
-        parts = _measure(config, tasks, prints, place, ResultFolder(output / "examples"))
+        _keep_invalid(output, tasks)
+        parts = _evaluate(config, tasks, prints, place, ResultFolder(output / "examples"))
         evaluation = _evaluation(config, tasks, prints, place, parts, work)
         write_text(output / "evaluation.md", "# Evaluation\n\n" + to_markdown(evaluation))
         write_json(output / "evaluation.json", evaluation)
@@ -80,22 +80,22 @@ def _read_finished(output: Path, work: str) -> dict[str, Any] | None:
     return evaluation if evaluation.get("work") == work else None
 
 
-def _keep_refused(output: Path, tasks: list[Task]) -> None:
-    """Writes refused records with their reasons, and tells how many there are."""
-    file = output / "refused.jsonl"
+def _keep_invalid(output: Path, tasks: list[Task]) -> None:
+    """Writes invalid records with their reasons, and tells how many there are."""
+    file = output / "invalid.jsonl"
     lines = [
-        orjson.dumps({"source": task.name, **dataclasses.asdict(refused)}).decode()
+        orjson.dumps({"source": task.name, **dataclasses.asdict(record)}).decode()
         for task in tasks
-        for refused in task.source.refused
+        for record in task.source.invalid
     ]
     write_text(file, "".join(line + "\n" for line in lines))
     for task in tasks:
-        if task.source.refused:
-            counts = f"{len(task.source.refused):,} of {task.source.records:,}"
-            log.warning("%s: %s records refused, listed in %s", task.name, counts, file)
+        if task.source.invalid:
+            counts = f"{len(task.source.invalid):,} of {task.source.records:,}"
+            log.warning("%s: %s records are invalid, listed in %s", task.name, counts, file)
 
 
-def _measure(
+def _evaluate(
     config: EvaluateConfig, tasks: list[Task], prints: Mapping[str, str], place: Placement, folder: ResultFolder
 ) -> dict[str, dict[str, Part]]:
     """Results by task and model: read where they are there, else computed; one model is in memory at a time."""
@@ -106,8 +106,8 @@ def _measure(
             work = task.work(prints[entry.label], str(place))
             part = folder.read(entry.label, task.file_name, work)
             if part is None:
-                model = model or load_model(entry, place)
-                part = _measure_part(model, task)
+                model = model or load_model(entry.path, place, entry.chat_template)
+                part = _evaluate_part(entry.label, model, task)
                 folder.write(entry.label, task.file_name, work, part)
             else:
                 log.info("%s on %s: kept from before", entry.label, task.name)
@@ -115,11 +115,11 @@ def _measure(
     return parts
 
 
-def _measure_part(model: LoadedModel, task: Task) -> Part:
+def _evaluate_part(label: str, model: LoadedModel, task: Task) -> Part:
     start = time.monotonic()
     total = len(task.source.examples)
     with Progress(
-        TextColumn(f"{model.label} on {task.name}"),
+        TextColumn(f"{label} on {task.name}"),
         BarColumn(30),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
@@ -128,14 +128,12 @@ def _measure_part(model: LoadedModel, task: Task) -> Part:
         transient=True,
     ) as progress:
         shown = progress.add_task("", total=None)
-        results = task.measure(model, lambda done, of: progress.update(shown, completed=done, total=of))
+        results = task.evaluate(model, lambda done, of: progress.update(shown, completed=done, total=of))
     seconds = time.monotonic() - start
-    log.info("%s on %s: %s examples in %.1f s", model.label, task.name, f"{total:,}", seconds)
+    log.info("%s on %s: %s examples in %.1f s", label, task.name, f"{total:,}", seconds)
     shortened = sum(bool(result.get("shortened")) for result in results)
     if shortened:
-        log.warning(
-            "%s on %s: %d examples were longer than max_tokens and shortened", model.label, task.name, shortened
-        )
+        log.warning("%s on %s: %d examples were longer than max_tokens and shortened", label, task.name, shortened)
     return Part(results, seconds)
 
 
@@ -148,7 +146,7 @@ def _evaluation(
     work: str,
 ) -> dict[str, Any]:
     measured = [
-        MeasuredSource(
+        EvaluatedSource(
             kind=task.kind,
             name=task.name,
             side=task.side,
@@ -156,7 +154,7 @@ def _evaluation(
         )
         for task in tasks
     ]
-    figures = compute_figures(measured, config.base_label, config.bootstrap)
+    metrics = compute_metrics(measured, config.base_label, config.bootstrap)
     return {
         "format": FORMAT,
         "work": work,
@@ -165,33 +163,25 @@ def _evaluation(
             {"name": entry.label, "path": entry.path, "fingerprint": prints[entry.label]} for entry in config.models
         ],
         "sources": [_source_record(task, parts[task.file_name]) for task in tasks],
-        "figures": [figure.as_record() for figure in figures],
+        "metrics": [value.as_record() for value in metrics],
         "place": str(place),
-        "versions": _versions(),
+        "versions": installed_versions("torch", "transformers"),
         "config": plain(config),
     }
 
 
 def _source_record(task: Task, parts: Mapping[str, Part]) -> dict[str, Any]:
     reasons: dict[str, int] = {}
-    for refused in task.source.refused:
-        reasons[refused.reason] = reasons.get(refused.reason, 0) + 1
+    for record in task.source.invalid:
+        reasons[record.reason] = reasons.get(record.reason, 0) + 1
     return {
         "kind": task.kind.name,
         "name": task.name,
         "side": task.side,
         "records": task.source.records,
         "examples": len(task.source.examples),
-        "refused": reasons,
+        "invalid": reasons,
         "seconds": {model: round(part.seconds, 3) for model, part in parts.items()},
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "megatron_redone": __version__,
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "transformers")},
     }
 
 

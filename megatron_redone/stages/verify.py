@@ -4,7 +4,6 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,6 +21,8 @@ from megatron_redone.distributed import ParallelContext, destroy_context, start_
 from megatron_redone.distributed.collectives import broadcast_from_last, broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.errors import UserError
 from megatron_redone.formats.hf_folder import find_hf_folder
+from megatron_redone.generation.model_files import load_causal_lm
+from megatron_redone.generation.placement import Placement
 from megatron_redone.models.build import build_model
 from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
 from megatron_redone.models.transformer_config import DTYPES
@@ -170,19 +171,8 @@ def _text(config: VerifyConfig) -> str:
 
 
 def _load_reference(hf: Path, config: VerifyConfig, device: torch.device) -> Reference:
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError:
-        raise UserError("verify compares with transformers: `pip install transformers`") from None
-    theirs: Any = AutoModelForCausalLM.from_pretrained(
-        str(hf),
-        dtype=DTYPES[config.precision],
-        attn_implementation="sdpa",
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
-    theirs = theirs.eval().to(device)
+    place = Placement(device=device, dtype=DTYPES[config.precision])
+    theirs = load_causal_lm(hf, place, attn_implementation="sdpa")
     return lambda tokens: theirs(tokens.to(device)).logits
 
 

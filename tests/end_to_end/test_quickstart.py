@@ -51,7 +51,7 @@ def test_from_posts_to_a_report_and_a_second_call_does_nothing(tmp_path: Path) -
     assert "Is the post relevant to the query?" in shown.stdout and "Bits per byte" in shown.stdout
     assert (work / "exports" / "dpo" / "model.safetensors").is_file()
     evaluated = {
-        figure["model"] for figure in json.loads((work / "evaluation" / "evaluation.json").read_text())["figures"]
+        entry["model"] for entry in json.loads((work / "evaluation" / "evaluation.json").read_text())["metrics"]
     }
     assert evaluated == {"base", "cpt", "sft1", "sft2", "dpo"}
     again = quickstart(tmp_path)

@@ -2,12 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import torch
 
 from megatron_redone.cli import main
 from megatron_redone.curation.counting import Amount
@@ -17,15 +15,9 @@ from tests.helpers.browser import open_page
 from tests.helpers.pretrain_runs import figures, pretrain, write_inputs
 from tests.helpers.ranks import run_on_ranks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TITLE = "Posts & <numbers>"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +103,9 @@ def test_json_and_markdown_say_the_same(report: Path, parts: Path) -> None:
     assert run["validation"]["held_out"]["loss"] == {"first": loss[0], "last": loss[40]}
     assert run["steps"] == 40 and run["tokens"] == figures(parts / "runs" / "cpt", "consumed_tokens")[40]
     evaluation = json.loads((parts / "evaluation" / "evaluation.json").read_text())
-    assert content["evaluation"] == evaluation["figures"]
+    assert content["evaluation"] == evaluation["metrics"]
     markdown = (report / "report.md").read_text()
-    assert f"{loss[0]:.3f} → {loss[40]:.3f}" in markdown and f"{evaluation['figures'][0]['value']:.3f}" in markdown
+    assert f"{loss[0]:.3f} → {loss[40]:.3f}" in markdown and f"{evaluation['metrics'][0]['value']:.3f}" in markdown
     assert "| exact | 119 | 31 |" in markdown
 
 

@@ -99,19 +99,19 @@ def on_other_data(clone: Path, data: Path | None) -> dict[str, float]:
     return {
         "shared_data_seconds": seconds,
         "shared_data_peak_rss_mb": peak,
-        **evaluated(json.loads((work / "evaluation" / "evaluation.json").read_text())["figures"]),
+        **evaluated(json.loads((work / "evaluation" / "evaluation.json").read_text())["metrics"]),
         **validated(work / "runs"),
     }
 
 
-def evaluated(figures: list[dict[str, Any]]) -> dict[str, float]:
+def evaluated(values: list[dict[str, Any]]) -> dict[str, float]:
     """Bits per byte before and after continued pretraining, and preferences before and after their optimisation."""
-    value = {(f["measure"], f["side"], f["model"]): f["value"] for f in figures if f["source"] is not None}
+    value = {(f["metric"], f["side"], f["model"]): f["value"] for f in values if f["source"] is not None}
     metrics = {f"{side}_bpb_{model}": value["bits_per_byte", side, model]
                for side in ("social", "general") for model in ("base", "cpt", "dpo")}  # fmt: skip
-    for measure in ("preference_accuracy", "preference_accuracy_per_token"):
-        metrics.update({f"{measure}_{model}": of for (name, _, model), of in value.items()
-                        if name == measure and model in ("sft2", "dpo")})  # fmt: skip
+    for metric in ("preference_accuracy", "preference_accuracy_per_token"):
+        metrics.update({f"{metric}_{model}": of for (name, _, model), of in value.items()
+                        if name == metric and model in ("sft2", "dpo")})  # fmt: skip
     return {name.replace("_sft2", "_sft"): of for name, of in metrics.items()}
 
 

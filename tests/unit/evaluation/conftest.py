@@ -1,24 +1,19 @@
 """A small chat model, loaded as an evaluation does."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from megatron_redone.config.evaluate import ComputeDtype, EvaluatedModel
+from megatron_redone.config.evaluate import ComputeDtype
 from megatron_redone.config.parallel import Device
-from megatron_redone.generation.hf_model import LoadedModel, load_model, placement
+from megatron_redone.generation.hf_model import LoadedModel, load_model
+from megatron_redone.generation.placement import choose_placement
 from tests.helpers import chat_models
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads cost more than they bring on models this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread: None) -> None:
+    """All tests of this folder."""
 
 
 @pytest.fixture(scope="session")
@@ -28,4 +23,4 @@ def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def chat_model(chat_folder: Path) -> LoadedModel:
-    return load_model(EvaluatedModel(path=str(chat_folder)), placement(Device.cpu, ComputeDtype.fp32))
+    return load_model(str(chat_folder), choose_placement(Device.cpu, ComputeDtype.fp32))

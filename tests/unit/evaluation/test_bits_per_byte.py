@@ -9,12 +9,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemma2ForCausalLM
 
-from megatron_redone.config.evaluate import ComputeDtype, EvaluatedModel
+from megatron_redone.config.evaluate import ComputeDtype
 from megatron_redone.config.parallel import Device
-from megatron_redone.evaluation.bits_per_byte import measure_texts, windows
+from megatron_redone.evaluation.bits_per_byte import evaluate_texts, windows
 from megatron_redone.evaluation.examples import TextExample
-from megatron_redone.generation.hf_model import LoadedModel, load_model, placement
+from megatron_redone.generation.hf_model import LoadedModel, load_model
 from megatron_redone.generation.log_probabilities import BatchLimits, Row, batches_by_length, log_probabilities
+from megatron_redone.generation.placement import choose_placement
 from tests.helpers import chat_models, small_tokenizer
 
 TEXTS = [*small_tokenizer.TEXT, "短", "😀 ok", small_tokenizer.TEXT[1] * 4, small_tokenizer.TEXT[3] * 3]
@@ -25,8 +26,8 @@ LIMITS = BatchLimits(rows=3, tokens=300)
 @pytest.mark.parametrize("bos", [None, "<|im_start|>"])
 def test_bits_are_those_of_one_document_at_a_time(bos: str | None, tmp_path: Path) -> None:
     folder = chat_models.write(tmp_path / "model", bos=bos)
-    model = load_model(EvaluatedModel(path=str(folder)), placement(Device.cpu, ComputeDtype.fp32))
-    found = measure_texts(model, EXAMPLES, window=200, stride=150, limits=LIMITS)
+    model = load_model(str(folder), choose_placement(Device.cpu, ComputeDtype.fp32))
+    found = evaluate_texts(model, EXAMPLES, window=200, stride=150, limits=LIMITS)
     theirs, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     for text, result in zip(TEXTS, found, strict=True):
         start = tokenizer.convert_tokens_to_ids(bos or "<|endoftext|>")
@@ -46,9 +47,9 @@ def test_a_long_text_is_read_in_windows_that_count_no_token_twice(chat_model: Lo
         losses = chat_models.token_losses(chat_model.model, ids[max(0, end - 32) : end])
         expected += float(losses[-(end - scored) :].sum()) / math.log(2)
         scored = end
-    [found] = measure_texts(chat_model, [example], window=32, stride=24, limits=LIMITS)
+    [found] = evaluate_texts(chat_model, [example], window=32, stride=24, limits=LIMITS)
     assert found["bits"] == pytest.approx(expected, rel=1e-5)
-    [whole] = measure_texts(chat_model, [example], window=500, stride=1, limits=LIMITS)
+    [whole] = evaluate_texts(chat_model, [example], window=500, stride=1, limits=LIMITS)
     assert len(ids) > 64 and found["bits"] != pytest.approx(whole["bits"], rel=1e-4)
 
 
@@ -92,7 +93,7 @@ def test_a_model_that_caps_its_logits_is_computed_whole(tmp_path: Path) -> None:
     )  # fmt: skip
     folder = chat_models.write(tmp_path)
     Gemma2ForCausalLM(config).save_pretrained(folder)
-    model = load_model(EvaluatedModel(path=str(folder)), placement(Device.cpu, ComputeDtype.fp32))
+    model = load_model(str(folder), choose_placement(Device.cpu, ComputeDtype.fp32))
     assert isinstance(model.head, torch.nn.Identity)
     ids = [5, 300, 17, 42, 7, 499]
     expected = -chat_models.token_losses(model.model, ids).sum()

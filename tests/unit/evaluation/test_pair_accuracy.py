@@ -4,8 +4,8 @@ import pytest
 
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.examples import PairExample
-from megatron_redone.evaluation.measures import PREFERENCE_ACCURACY, PREFERENCE_ACCURACY_PER_TOKEN
-from megatron_redone.evaluation.pair_accuracy import measure_pairs
+from megatron_redone.evaluation.metric_definitions import PREFERENCE_ACCURACY, PREFERENCE_ACCURACY_PER_TOKEN
+from megatron_redone.evaluation.pair_accuracy import evaluate_pairs
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import BatchLimits
 from tests.helpers import chat_models
@@ -27,7 +27,7 @@ PAIRS = [
 
 
 def test_messages_are_scored_as_transformers_renders_them(chat_model: LoadedModel) -> None:
-    found = measure_pairs(chat_model, PAIRS, max_tokens=256, limits=LIMITS)
+    found = evaluate_pairs(chat_model, PAIRS, max_tokens=256, limits=LIMITS)
     assert [result["record"] for result in found] == [1, 4, 5]
     tokenizer = chat_model.tokenizer
     newline = tokenizer("\n", add_special_tokens=False)["input_ids"]
@@ -44,7 +44,7 @@ def test_messages_are_scored_as_transformers_renders_them(chat_model: LoadedMode
 
 def test_strings_end_with_the_end_token_as_in_trl(chat_model: LoadedModel) -> None:
     pair = PairExample(1, "The ferry leaves", " at nine", " at half past six")
-    [found] = measure_pairs(chat_model, [pair], max_tokens=256, limits=LIMITS)
+    [found] = evaluate_pairs(chat_model, [pair], max_tokens=256, limits=LIMITS)
     prompt = chat_model.tokenizer(pair.prompt)["input_ids"]
     for name in ("chosen", "rejected"):
         ids = chat_model.tokenizer(pair.prompt + getattr(pair, name) + "<|im_end|>")["input_ids"]
@@ -55,7 +55,7 @@ def test_strings_end_with_the_end_token_as_in_trl(chat_model: LoadedModel) -> No
 def test_a_response_that_changes_the_prompts_last_token_counts_it(chat_model: LoadedModel) -> None:
     """'The ferry' has a token over the border of 'The fer' and 'ry'; both sides begin before it."""
     pair = PairExample(1, "The fer", "ry leaves", " x")
-    [found] = measure_pairs(chat_model, [pair], max_tokens=256, limits=LIMITS)
+    [found] = evaluate_pairs(chat_model, [pair], max_tokens=256, limits=LIMITS)
     prompt, whole, other = (chat_model.tokenizer(t)["input_ids"]
                             for t in ("The fer", "The ferry leaves<|im_end|>", "The fer x<|im_end|>"))  # fmt: skip
     assert whole[: len(prompt)] != prompt, "the test needs a token over the border"
@@ -64,11 +64,11 @@ def test_a_response_that_changes_the_prompts_last_token_counts_it(chat_model: Lo
 
 
 def test_the_prompt_loses_its_beginning_where_a_side_is_too_long(chat_model: LoadedModel) -> None:
-    [full] = measure_pairs(chat_model, PAIRS[:1], max_tokens=256, limits=LIMITS)
-    [cut] = measure_pairs(chat_model, PAIRS[:1], max_tokens=40, limits=LIMITS)
+    [full] = evaluate_pairs(chat_model, PAIRS[:1], max_tokens=256, limits=LIMITS)
+    [cut] = evaluate_pairs(chat_model, PAIRS[:1], max_tokens=40, limits=LIMITS)
     assert cut["shortened"] and not full["shortened"]
     assert cut["chosen_tokens"] == full["chosen_tokens"]
-    [short] = measure_pairs(chat_model, PAIRS[:1], max_tokens=5, limits=LIMITS)
+    [short] = evaluate_pairs(chat_model, PAIRS[:1], max_tokens=5, limits=LIMITS)
     assert short["chosen_tokens"] == 4 == short["rejected_tokens"]
 
 
@@ -78,14 +78,14 @@ def test_accuracy_by_sum_and_by_token() -> None:
     assert PREFERENCE_ACCURACY.top({**result, "rejected": -30.0}) == 0.0  # a tie prefers nothing
 
 
-def test_a_template_that_refuses_the_messages_is_told(chat_model: LoadedModel) -> None:
+def test_a_template_that_does_not_take_the_messages_is_told(chat_model: LoadedModel) -> None:
     strict = "{{ raise_exception('roles must alternate') }}"
     before, chat_model.tokenizer.chat_template = chat_model.tokenizer.chat_template, strict
     try:
-        with pytest.raises(UserError, match=r"refuses the messages 'Answer.'.*roles must alternate"):
-            measure_pairs(chat_model, PAIRS, max_tokens=256, limits=LIMITS)
+        with pytest.raises(UserError, match=r"does not take the messages 'Answer.'.*roles must alternate"):
+            evaluate_pairs(chat_model, PAIRS, max_tokens=256, limits=LIMITS)
         chat_model.tokenizer.chat_template = None
         with pytest.raises(UserError, match="has no chat template; name one with chat_template="):
-            measure_pairs(chat_model, PAIRS, max_tokens=256, limits=LIMITS)
+            evaluate_pairs(chat_model, PAIRS, max_tokens=256, limits=LIMITS)
     finally:
         chat_model.tokenizer.chat_template = before

@@ -10,8 +10,9 @@ import transformers
 from megatron_redone.config.build_preferences import Engine, Likelihood, PolicyConfig, SamplingConfig
 from megatron_redone.curation.pair_building.answer_cache import AnswerCache
 from megatron_redone.errors import UserError
-from megatron_redone.generation import policy
-from megatron_redone.generation.policy import EngineShelf, Policy
+from megatron_redone.generation import policy_engine
+from megatron_redone.generation.policy import Policy
+from megatron_redone.generation.policy_engine import EngineCache
 from tests.helpers import hf_folders, small_tokenizer
 
 TEMPLATE = (
@@ -40,7 +41,7 @@ def tokenizer(folder: Path) -> Any:
 
 
 def open_policy(folder: Path, cache: AnswerCache, likelihood: str = "sum", **more: Any) -> Policy:
-    return Policy(PolicyConfig(path=str(folder), **more), Likelihood[likelihood], cache, EngineShelf())
+    return Policy(PolicyConfig(path=str(folder), **more), Likelihood[likelihood], cache, EngineCache())
 
 
 def their_log_prob(theirs: Any, tokenizer: Any, messages: Any, answer: str) -> tuple[float, int]:
@@ -89,15 +90,15 @@ def test_a_draw_repeats_itself_also_after_an_interruption(
     with AnswerCache(tmp_path / "part.jsonl") as cache:
         assert open_policy(folder, cache, batch_size=2).sample(PROMPTS, sampling) == whole
     with AnswerCache(tmp_path / "whole.jsonl") as cache:
-        monkeypatch.setattr(policy, "_load_engine", None)  # nothing is left to compute
+        monkeypatch.setattr(policy_engine, "load_engine", None)  # nothing is left to compute
         assert open_policy(folder, cache, batch_size=2).sample(PROMPTS, sampling) == whole
 
 
-def test_answers_end_where_the_model_ends_them(folder: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_answers_end_where_the_model_ends_them(folder: Path, tokenizer: Any) -> None:
     """The directory's generation_config names 2 (<|im_end|>) and 5 as the tokens that end an answer."""
     from megatron_redone.generation.transformers_engine import TransformersEngine
 
-    engine = TransformersEngine(folder, PolicyConfig(path=str(folder)), tokenizer)
+    engine = TransformersEngine(PolicyConfig(path=str(folder)))
     prompt = tokenizer("ferry")["input_ids"]
     drawn = engine.sample([prompt] * 4, SamplingConfig(samples=50, max_new_tokens=40, temperature=2.0), seed=0)
     answers = [answer for rows in drawn for answer in rows]
@@ -114,11 +115,11 @@ def test_what_is_too_long_is_left_out(folder: Path, tmp_path: Path) -> None:
         assert drawn[0] is None and drawn[1] is not None and len(drawn[1]) == 1
 
 
-def test_a_model_is_loaded_once_for_entries_that_share_it(folder: Path, tokenizer: Any) -> None:
-    shelf, config = EngineShelf(), PolicyConfig(path=str(folder))
-    first = shelf.take(folder, config, tokenizer)
-    assert shelf.take(folder, PolicyConfig(path=str(folder), chat_template="x"), tokenizer) is first
-    assert shelf.take(folder, PolicyConfig(path=str(folder), batch_size=1), tokenizer) is not first
+def test_a_model_is_loaded_once_for_entries_that_share_it(folder: Path) -> None:
+    engines = EngineCache()
+    first = engines.get(PolicyConfig(path=str(folder)))
+    assert engines.get(PolicyConfig(path=str(folder), chat_template="x")) is first
+    assert engines.get(PolicyConfig(path=str(folder), batch_size=1)) is not first
 
 
 def test_directories_that_are_no_policy(folder: Path, tmp_path: Path) -> None:
@@ -127,8 +128,8 @@ def test_directories_that_are_no_policy(folder: Path, tmp_path: Path) -> None:
             open_policy(small_tokenizer.train(tmp_path / "empty"), cache)
         plain = hf_folders.write(tmp_path / "plain", "qwen2_tied")
         (plain / "chat_template.jinja").unlink()
-        with pytest.raises(UserError, match=r"no chat template; give policy\.chat_template"):
-            open_policy(plain, cache)
+        with pytest.raises(UserError, match="no chat template; name one with chat_template="):
+            open_policy(plain, cache).log_probs([(PROMPTS[0], "x")])
         with pytest.raises(UserError, match=r"chat_template: none\.jinja cannot be read"):
             open_policy(plain, cache, chat_template="none.jinja")
         (tmp_path / "own.jinja").write_text(TEMPLATE)

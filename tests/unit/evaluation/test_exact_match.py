@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from megatron_redone.config.evaluate import ComputeDtype, EvaluatedModel
+from megatron_redone.config.evaluate import ComputeDtype
 from megatron_redone.config.parallel import Device
-from megatron_redone.evaluation.answers import compare, measure_answers, normalise_items, normalise_label
+from megatron_redone.evaluation.exact_match import compare, evaluate_answers, normalise_items, normalise_label
 from megatron_redone.evaluation.examples import ConversationExample
 from megatron_redone.generation.chat_prompts import prompt_ids
-from megatron_redone.generation.greedy import greedy_answers
-from megatron_redone.generation.hf_model import LoadedModel, load_model, placement
+from megatron_redone.generation.hf_model import LoadedModel, load_model
 from megatron_redone.generation.log_probabilities import BatchLimits
+from megatron_redone.generation.placement import choose_placement
+from megatron_redone.generation.sampling import greedy_answers
 from tests.helpers import chat_models
 
 QUESTIONS = ["Which?", "The ferry leaves at nine, the last one back at half past six; which one?", "面好吃吗？",
@@ -38,13 +39,13 @@ def _alone(model: LoadedModel, question: str, tokens: int) -> str:
 def test_padding_changes_no_answer(rows: int, chat_model: LoadedModel) -> None:
     expected = [_alone(chat_model, question, 12) for question in QUESTIONS]
     assert len(set(expected)) > 1 and all(expected)
-    prompts = [prompt_ids(chat_model, example.prompt) for example in EXAMPLES]
+    prompts = [prompt_ids(chat_model.tokenizer, example.prompt) for example in EXAMPLES]
     found = greedy_answers(chat_model, prompts, 12, BatchLimits(rows=rows, tokens=10_000))
     assert found == expected
 
 
 def test_an_answer_ends_at_any_end_token(chat_model: LoadedModel) -> None:
-    prompt = prompt_ids(chat_model, EXAMPLES[0].prompt)
+    prompt = prompt_ids(chat_model.tokenizer, EXAMPLES[0].prompt)
     [free] = greedy_answers(chat_model, [prompt], 12, BatchLimits(1, 1))
     tokens = chat_model.model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12, pad_token_id=0)
     third = int(tokens[0, len(prompt) + 2])
@@ -62,9 +63,9 @@ def test_settings_of_the_model_that_are_not_greedy_do_not_count(chat_model: Load
     folder = chat_models.write(tmp_path)
     settings = {"do_sample": True, "temperature": 1.5, "repetition_penalty": 5.0, "max_length": 7, "eos_token_id": 3}
     (folder / "generation_config.json").write_text(json.dumps(settings))
-    other = load_model(EvaluatedModel(path=str(folder)), placement(Device.cpu, ComputeDtype.fp32))
+    other = load_model(str(folder), choose_placement(Device.cpu, ComputeDtype.fp32))
     assert 3 in other.end_ids
-    prompts = [prompt_ids(chat_model, example.prompt) for example in EXAMPLES]
+    prompts = [prompt_ids(chat_model.tokenizer, example.prompt) for example in EXAMPLES]
     expected = [_alone(chat_model, question, 12) for question in QUESTIONS]
     assert greedy_answers(other, prompts, 12, BatchLimits(2, 10_000)) == expected
 
@@ -72,7 +73,7 @@ def test_settings_of_the_model_that_are_not_greedy_do_not_count(chat_model: Load
 def test_a_conversation_is_answered_and_compared(chat_model: LoadedModel) -> None:
     answer = _alone(chat_model, QUESTIONS[0], 30).splitlines()[0]
     examples = [ConversationExample(1, EXAMPLES[0].prompt, f"  {answer.upper()}\n"), EXAMPLES[1]]
-    found = measure_answers(
+    found = evaluate_answers(
         chat_model, examples, expects_items=False, max_new_tokens=None, max_tokens=256,
         limits=BatchLimits(4, 1000),
     )  # fmt: skip

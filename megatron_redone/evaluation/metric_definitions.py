@@ -1,4 +1,4 @@
-"""Which figures are taken of which kind of example, each as a ratio of two sums over examples."""
+"""Which metrics are taken of which kind of example, each as a ratio of two sums over examples."""
 
 import enum
 from collections.abc import Callable, Mapping
@@ -15,8 +15,8 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A figure.
+class Metric:
+    """A value.
 
     Attributes:
         name: In evaluation.json.
@@ -33,36 +33,36 @@ class Measure:
     bottom: Callable[[Mapping[str, Any]], float] = lambda _: 1.0
 
 
-BITS_PER_BYTE = Measure(
+BITS_PER_BYTE = Metric(
     name="bits_per_byte",
     title="bits per byte",
     higher_is_better=False,
     top=lambda result: result["bits"],
     bottom=lambda result: result["bytes"],
 )
-PREFERENCE_ACCURACY = Measure(
+PREFERENCE_ACCURACY = Metric(
     name="preference_accuracy",
     title="chosen likelier",
     top=lambda result: float(result["chosen"] > result["rejected"]),
 )
-PREFERENCE_ACCURACY_PER_TOKEN = Measure(
+PREFERENCE_ACCURACY_PER_TOKEN = Metric(
     name="preference_accuracy_per_token",
     title="chosen likelier per token",
     top=lambda result: float(
         result["chosen"] / result["chosen_tokens"] > result["rejected"] / result["rejected_tokens"]
     ),
 )
-EXACT_MATCH = Measure(name="exact_match", title="exact match", top=lambda result: result["exact"])
-ITEM_F1 = Measure(name="item_f1", title="F1 of items", top=lambda result: result["f1"])
+EXACT_MATCH = Metric(name="exact_match", title="exact match", top=lambda result: result["exact"])
+ITEM_F1 = Metric(name="item_f1", title="F1 of items", top=lambda result: result["f1"])
 
-_MEASURES = {
+_METRICS = {
     Kind.held_out: [BITS_PER_BYTE],
     Kind.preferences: [PREFERENCE_ACCURACY_PER_TOKEN, PREFERENCE_ACCURACY],
     Kind.conversations: [EXACT_MATCH, ITEM_F1],
 }
-MEASURES = {measure.name: measure for measures in _MEASURES.values() for measure in measures}
+METRICS = {metric.name: metric for metrics in _METRICS.values() for metric in metrics}
 
 
-def measures_of(kind: Kind, result: Mapping[str, Any]) -> list[Measure]:
-    """The figures of a source, one of whose results is given: labels have no F1."""
-    return [measure for measure in _MEASURES[kind] if measure is not ITEM_F1 or "f1" in result]
+def metrics_of(kind: Kind, result: Mapping[str, Any]) -> list[Metric]:
+    """The metrics of a source, one of whose results is given: labels have no F1."""
+    return [metric for metric in _METRICS[kind] if metric is not ITEM_F1 or "f1" in result]

@@ -18,9 +18,9 @@ from typing import Any
 
 from megatron_redone.evaluation.examples import ConversationExample
 from megatron_redone.generation.chat_prompts import prompt_ids
-from megatron_redone.generation.greedy import greedy_answers
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance, BatchLimits, no_progress
+from megatron_redone.generation.sampling import greedy_answers
 
 _SEPARATORS = re.compile(r"[\n,;、，；]")
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d+[.):、])\s+")
@@ -48,7 +48,7 @@ def items_f1(expected: frozenset[str], found: frozenset[str]) -> float:
     return 2 * len(expected & found) / (len(expected) + len(found))
 
 
-def measure_answers(
+def evaluate_answers(
     model: LoadedModel,
     examples: Sequence[ConversationExample],
     *,
@@ -69,7 +69,7 @@ def measure_answers(
                         for example in examples)  # fmt: skip
         max_new_tokens = max(map(len, expected_ids)) + _SLACK
     room = max(1, min(max_tokens, model.limit) - max_new_tokens)
-    prompts = [prompt_ids(model, example.prompt) for example in examples]
+    prompts = [prompt_ids(model.tokenizer, example.prompt) for example in examples]
     answers = greedy_answers(model, [prompt[-room:] for prompt in prompts], max_new_tokens, limits, advance)
     return [
         {

@@ -1,0 +1,83 @@
+"""A Hugging Face directory as transformers loads it, without running its code, and what identifies it."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from megatron_redone.errors import UserError
+from megatron_redone.formats.hf_folder import HF_FILES, find_hf_folder
+from megatron_redone.formats.weights_fingerprint import weights_fingerprint
+from megatron_redone.generation.placement import Placement
+
+_LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def model_fingerprint(path: str, chat_template: str | None = None) -> str:
+    """Sixteen hexadecimal digits that change when a model's files do.
+
+    Configuration, tokenizer and template count by their content, weights as in `weights_fingerprint`.
+
+    Args:
+        path: A directory, or a name on the hub.
+        chat_template: A Jinja file that is used instead of the model's own template.
+
+    Raises:
+        UserError: there is no such directory or template, or no weights in the directory.
+    """
+    folder = find_hf_folder(path)
+    digest = hashlib.sha256(weights_fingerprint(folder).encode())
+    for name in HF_FILES:
+        if (folder / name).is_file():
+            digest.update(name.encode() + (folder / name).read_bytes())
+    if chat_template is not None:
+        digest.update(_read_template(chat_template).encode())
+    return digest.hexdigest()[:16]
+
+
+def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
+    """transformers' own tokenizer, with the template of a file where one is given.
+
+    Raises:
+        UserError: transformers is missing or cannot load it, or the file cannot be read.
+    """
+    tokenizer = _load("AutoTokenizer", folder)
+    if chat_template is not None:
+        tokenizer.chat_template = _read_template(chat_template)
+    return tokenizer
+
+
+def load_causal_lm(folder: Path, place: Placement, **options: Any) -> Any:
+    """transformers' own model, from safetensors, in evaluation mode.
+
+    Args:
+        folder: The directory.
+        place: Where to, and in which type.
+        options: Further ones of transformers' `from_pretrained`.
+
+    Raises:
+        UserError: transformers is missing, or cannot load it.
+    """
+    model = _load("AutoModelForCausalLM", folder, dtype=place.dtype, use_safetensors=True, **options)
+    return model.eval().to(place.device)
+
+
+def _load(factory: str, folder: Path, **options: Any) -> Any:
+    try:
+        import transformers
+        from transformers.utils import logging as their_logging
+    except ImportError:
+        raise UserError("transformers is not installed: `pip install 'megatron_redone[evaluation]'`") from None
+    their_logging.disable_progress_bar()
+    try:
+        return getattr(transformers, factory).from_pretrained(str(folder), **_LOCAL, **options)
+    except Exception as error:  # its own, of many kinds, and those of safetensors and tokenizers
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{folder}: transformers cannot load it ({reason})") from None
+
+
+def _read_template(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UserError(f"chat_template: {file} cannot be read ({reason})") from None
