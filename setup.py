@@ -34,6 +34,7 @@ EXTRAS["dev"] = [
     "import-linter>=2.0",
     "pyright[nodejs]>=1.1.400",
     "pytest>=8",
+    "pytest-xdist>=3.7,<4",
     "ruff>=0.9",
     "scikit-learn>=1.5,<2",
     "scipy>=1.13",

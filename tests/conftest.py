@@ -1,5 +1,6 @@
-"""Makes `tests.helpers` importable, and ends the pool of ranks with the session."""
+"""Makes `tests.helpers` importable, shares the cores between processes of tests, and ends the pool of ranks."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,15 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread_where_tests_share_the_cores() -> None:
+    """Two processes of pytest-xdist with a thread for every core would wait for each other."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import torch
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

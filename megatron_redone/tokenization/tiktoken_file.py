@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import awkward as ak
 import gigatoken
 
 from megatron_redone.config.tokenizer import TiktokenPattern
 from megatron_redone.errors import UserError
 from megatron_redone.tokenization.fast import BatchEncoder
+
+if TYPE_CHECKING:
+    import awkward as ak
 
 _CL100K = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|"""
@@ -127,7 +130,7 @@ class _NfcTokenizer:
     def __init__(self, tokenizer: gigatoken.Tokenizer) -> None:
         self._tokenizer = tokenizer
 
-    def encode_batch(self, texts: list[str], *, parallel: bool) -> ak.Array:
+    def encode_batch(self, texts: list[str], *, parallel: bool) -> "ak.Array":
         return self._tokenizer.encode_batch(_nfc(texts), parallel=parallel)
 
 

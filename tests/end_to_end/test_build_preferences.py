@@ -170,7 +170,8 @@ def test_structural_pairs_of_every_task_with_options(tmp_path: Path) -> None:
 def test_wrong_answers_of_a_real_model(tmp_path: Path, smollm2_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Drawn from SmolLM2, then the same from the files that this left; and on to token ids."""
     few = tmp_path / "few.json"
-    few.write_text(json.dumps(json.loads((SAMPLE / "Note-QueryCorr-explain.json").read_text())[:3]))
+    records = json.loads((SAMPLE / "Note-QueryCorr-explain.json").read_text())
+    few.write_text(json.dumps(sorted(records, key=lambda record: len(record["sentence1"]))[:3]))
     source = {"input": [str(few)], "prompt": "Is this an answer to '{sentence1}'? Say Yes or No."}
     policy = {"path": str(smollm2_folder), "max_tokens": 512, "device": "cpu"}
     entry = {"name": "drawn", "source": source, "scorer": "label", "policy": policy}

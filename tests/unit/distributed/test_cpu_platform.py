@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import torch
 from megatron_redone.distributed import cpu_platform
@@ -13,6 +15,7 @@ print(torch.empty(1).device, torch.zeros(1, device="cuda").device)
 """
 
 
+@pytest.mark.slow
 def test_a_device_context_still_decides_where_tensors_are_made() -> None:
     """transformers builds its models in one."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM], capture_output=True, text=True, timeout=120)

@@ -42,6 +42,7 @@ def keys_of(stage: str) -> frozenset[str]:
     return frozenset([*names, *sections])
 
 
+@cache
 def all_keys() -> frozenset[str]:
     return frozenset().union(*map(keys_of, STAGES))
 
@@ -49,7 +50,7 @@ def all_keys() -> frozenset[str]:
 def unknown_keys(code: str) -> list[str]:
     """Dotted names that begin like a section of some stage and are none of its keys."""
     keys = all_keys()
-    sections = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)}
+    sections = {key.split(".")[0] for key in keys if "." in key}
     dotted = re.findall(r"(?<![\w./])[a-z_]\w*(?:\.[a-z_]\w*)+(?![\w/(])", code)
     found = [name for name in dotted if name.split(".")[0] in sections and not name.endswith(ENDINGS)]
     return [name for name in found if name not in keys and name not in FOREIGN_KEYS]

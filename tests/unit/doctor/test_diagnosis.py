@@ -62,6 +62,7 @@ def test_a_version_out_of_range_is_broken(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(diagnosis._software_problems([part])) == [f"megatron-core is broken ({part.remedy})"]
 
 
+@pytest.mark.slow
 def test_an_import_that_hangs_or_crashes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "crashes.py").write_text("import os; os._exit(7)")
     (tmp_path / "hangs.py").write_text("import time; time.sleep(60)")

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 LENGTH = 64  # of the rows in te_layouts.py
 TP_SP = {"tensor_model_parallel_size": 2, "sequence_parallel": True}

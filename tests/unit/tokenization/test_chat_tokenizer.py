@@ -100,6 +100,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     return apply
 
 
+@pytest.mark.slow
 @needs_shared_data
 def test_ids_and_masks_of_all_real_conversations(
     real_chats: list[Chat], reference: Callable[..., Any], tmp_path: Path
@@ -112,6 +113,7 @@ def test_ids_and_masks_of_all_real_conversations(
     assert masks == expected["assistant_masks"]
 
 
+@pytest.mark.slow
 @needs_shared_data
 @pytest.mark.parametrize("template", ["qwen2_5", "llama3", "smollm2", "mistral"])
 def test_texts_of_all_real_conversations_and_ids_of_some(
@@ -130,6 +132,7 @@ def test_texts_of_all_real_conversations_and_ids_of_some(
     assert all(0 < sum(mask) < len(mask) for mask in masks)
 
 
+@pytest.mark.slow
 @needs_shared_data
 @pytest.mark.parametrize("template", ["qwen3", "llama3_1"])
 def test_ids_of_some_real_conversations(
@@ -140,6 +143,7 @@ def test_ids_of_some_real_conversations(
     assert ids == reference(template, sample)["input_ids"]
 
 
+@pytest.mark.slow
 @needs_shared_data
 def test_prefix_rendering_finds_what_a_twin_of_the_template_marks(
     real_chats: list[Chat], reference: Callable[..., Any], tmp_path: Path

@@ -43,6 +43,7 @@ def test_every_document_comes_once(tmp_path: Path, run_tokens: int, monkeypatch:
     assert Counter(order) == expected
 
 
+@pytest.mark.slow
 def test_places_are_uniform(tmp_path: Path) -> None:
     """Chi-square over where document 1 lands: 12 places, 600 seeds; 31.3 is the 0.1 % quantile of 11 degrees."""
     places = Counter(run(tmp_path, shards=2, per_shard=6, buckets=3, seed=seed).index(1) for seed in range(600))

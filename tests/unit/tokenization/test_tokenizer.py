@@ -36,6 +36,7 @@ def literal(file: Path) -> tokenizers.Tokenizer:
     return reference
 
 
+@pytest.mark.slow
 @needs_shared_data
 def test_every_document_of_real_text_equals_hugging_face() -> None:
     texts = list(real_text.documents(FOLDER))
@@ -46,6 +47,7 @@ def test_every_document_of_real_text_equals_hugging_face() -> None:
     assert sum(a != b for a, b in zip(batch_ids(tokenizer, texts), expected, strict=True)) == 0
 
 
+@pytest.mark.slow
 @needs_shared_data
 def test_tiktoken_file_equals_hugging_face() -> None:
     """The same vocabulary in another format: the split pattern and NFC are ours to get right."""

@@ -11,6 +11,8 @@ import pytest
 from megatron_redone.curation.posts import parse_post
 from tests.helpers.shared_data import FOLDER, needs_shared_data
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[3] / "tools/lay_out_shared_data.py"
 CONVERSATIONS = [
     "content_understanding",
