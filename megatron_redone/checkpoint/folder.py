@@ -9,11 +9,12 @@ written after it.
 """
 
 import json
-import re
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
+from megatron_redone.checkpoint.record import step_of_name
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import (
     begin_folder,
@@ -24,7 +25,8 @@ from megatron_redone.formats.atomic import (
     write_text,
 )
 
-_NAME = re.compile(r"step-(\d{8,})")
+log = logging.getLogger(__name__)
+
 _LATEST = "latest"
 _BEST = "best.json"
 
@@ -40,8 +42,8 @@ class CheckpointFolder:
         """The steps of the complete checkpoints, ascending."""
         if not self.path.is_dir():
             return []
-        matches = (_NAME.fullmatch(entry.name) for entry in self.path.iterdir() if entry.is_dir())
-        return sorted(int(match[1]) for match in matches if match)
+        found = (step_of_name(entry.name) for entry in self.path.iterdir() if entry.is_dir())
+        return sorted(step for step in found if step is not None)
 
     def of_step(self, step: int) -> Path:
         """Where the checkpoint of a step lies."""
@@ -52,15 +54,22 @@ class CheckpointFolder:
         return partial_name(self.of_step(step))
 
     def latest(self) -> Path | None:
-        """The newest complete checkpoint, or None."""
-        file = self.path / _LATEST
-        if file.is_file():
-            named = self.path / file.read_text().strip()
-            if named.is_dir():
-                return named
-        # Somebody removed it, or the machine went down between the rename and `latest`.
+        """The checkpoint that `latest` names, or the newest where it names none of this folder; None without any."""
+        named = self._read_latest()
+        if named is not None:
+            return named
+        # Somebody removed or damaged it, or the machine went down between the rename and `latest`.
         steps = self.steps()
         return self.of_step(steps[-1]) if steps else None
+
+    def _read_latest(self) -> Path | None:
+        """The name is one of this folder's own: nothing leads out of it."""
+        try:
+            name = (self.path / _LATEST).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        step = step_of_name(name)
+        return self.of_step(step) if step in self.steps() else None
 
     def begin(self, step: int) -> Path:
         """An empty folder to write the checkpoint of a step to.
@@ -82,6 +91,19 @@ class CheckpointFolder:
         write_text(self.path / _LATEST, final.name + "\n")
         return final
 
+    def clean_up(self) -> None:
+        """Removes what killed saves and removals have left, before a run begins or goes on.
+
+        Raises:
+            UserError: best.json is damaged: what it keeps would be removed as if it were not the best.
+        """
+        for entry in self.path.iterdir() if self.path.is_dir() else ():
+            name, _, ending = entry.name.rpartition(".")
+            if ending in ("partial", "removed") and step_of_name(name) is not None:
+                shutil.rmtree(entry, ignore_errors=True)
+                log.info("removed %s, which a save that was killed has left", entry)
+        self._read_best()
+
     def abandon(self, step: int) -> None:
         """Removes what was written of a checkpoint that failed."""
         shutil.rmtree(self.partial(step), ignore_errors=True)
@@ -100,15 +122,37 @@ class CheckpointFolder:
         write_json(self.path / _BEST, {"step": step, "checkpoint": self.of_step(step).name, metric: value})
 
     def best_value(self, metric: str) -> float | None:
-        """The value of the best checkpoint by a metric, or None where there is none."""
-        return None if self.best() is None else self._read_best().get(metric)
+        """The value of the best checkpoint by a metric, or None where there is none.
+
+        Raises:
+            UserError: best.json is damaged.
+        """
+        value = None if self.best() is None else self._read_best().get(metric)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise self._damaged_best(f"{metric} is {value!r}")
+        return value
 
     def best(self) -> Path | None:
-        """The best checkpoint, or None where there is none."""
+        """The best checkpoint, or None where there is none.
+
+        Raises:
+            UserError: best.json is damaged.
+        """
         best = self._read_best()
         found = self.of_step(best["step"]) if "step" in best else None
         return found if found is not None and found.is_dir() else None
 
     def _read_best(self) -> dict[str, Any]:
-        file = self.path / _BEST
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        try:
+            content = json.loads((self.path / _BEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise self._damaged_best(str(error)) from None
+        step = content.get("step") if isinstance(content, dict) else None
+        if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+            raise self._damaged_best("it names no step")
+        return content
+
+    def _damaged_best(self, reason: str) -> UserError:
+        return UserError(f"{self.path / _BEST}: damaged ({reason}); remove it, and the best is looked for anew")

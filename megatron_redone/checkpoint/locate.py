@@ -1,5 +1,6 @@
 """Finds the checkpoint that a user means: a checkpoint, or the folder of a run."""
 
+import re
 from pathlib import Path
 
 from megatron_redone.checkpoint.folder import CheckpointFolder
@@ -40,6 +41,8 @@ def checkpoint_of_run(path: Path) -> Path | None:
 def _megatron_latest(path: Path) -> Path | None:
     if not (path / _MEGATRON_LATEST).is_file():
         return None
-    word = (path / _MEGATRON_LATEST).read_text().strip()
-    folder = path / (f"iter_{int(word):07d}" if word.isdigit() else word)
+    word = (path / _MEGATRON_LATEST).read_bytes()[:20].strip()
+    if not re.fullmatch(rb"\d{1,12}|release", word):  # all that Megatron-LM writes; nothing leads out of the folder
+        return None
+    folder = path / (f"iter_{int(word):07d}" if word.isdigit() else word.decode())
     return folder if (folder / ".metadata").is_file() else None

@@ -7,14 +7,19 @@ run/hf/              config.json, tokenizer and chat template of the model, as t
 
 import dataclasses
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json, write_text
 from megatron_redone.formats.hf_folder import HF_FILES
+
+_NAME = re.compile(r"step-(\d{8,12})", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +59,51 @@ def read_state(checkpoint: Path) -> TrainState:
     """Where the run of a checkpoint stood.
 
     Raises:
-        UserError: this is not a checkpoint of a run.
+        UserError: this is not a checkpoint of a run, or its state is damaged.
     """
     try:
-        return TrainState(**json.loads((checkpoint / "run" / "state.json").read_text(encoding="utf-8")))
+        state = TrainState(**json.loads((checkpoint / "run" / "state.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{checkpoint}: not a checkpoint of a training run ({error})") from None
+    _check_state(state, checkpoint)
+    return state
+
+
+def _check_state(state: TrainState, checkpoint: Path) -> None:
+    file = checkpoint / "run" / "state.json"
+    for name in ("step", "consumed_samples", "consumed_tokens"):
+        value = getattr(state, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise UserError(f"{file}: damaged ({name} is {value!r}); take another checkpoint")
+    if not isinstance(state.data, dict):
+        raise UserError(f"{file}: damaged (data is {state.data!r}); take another checkpoint")
+    named = step_of_name(checkpoint.name)
+    if named is not None and named != state.step:
+        raise UserError(f"{file}: damaged (it says step {state.step}, the folder {named}); take another checkpoint")
+
+
+def step_of_name(name: str) -> int | None:
+    """The step of a checkpoint's folder, or None for another name."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else int(match[1])
 
 
 def read_config(checkpoint: Path) -> str:
-    """The resolved configuration of the run, as YAML."""
-    return (checkpoint / "run" / "config.yaml").read_text(encoding="utf-8")
+    """The resolved configuration of the run, as YAML.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    file = checkpoint / "run" / "config.yaml"
+    try:
+        text = file.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{file}: missing or damaged ({reason}); take another checkpoint") from None
+    if not isinstance(content, dict | None):
+        raise UserError(f"{file}: damaged (it holds no keys); take another checkpoint")
+    return text
 
 
 def hf_folder(checkpoint: Path) -> Path:

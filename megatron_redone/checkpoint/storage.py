@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.mapping import ShardedStateDict
 from megatron.core.dist_checkpointing.strategies.base import SaveShardedStrategy
 from megatron.core.dist_checkpointing.strategies.torch import (
@@ -21,6 +22,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from megatron_redone.checkpoint.storage_check import check_storage
 from megatron_redone.errors import UserError
 
 
@@ -63,9 +65,12 @@ def load_sharded(state: dict[str, Any], path: Path) -> dict[str, Any]:
         UserError: the checkpoint is damaged, or lacks a tensor or has another shape of one; on all ranks.
     """
     try:
+        check_storage(path)
         loaded = dist_checkpointing.load(state, str(path))
     except CheckpointException as error:
         raise UserError(f"{path}: the checkpoint could not be read ({_first_cause(error)})") from None
+    except CheckpointingException as error:
+        raise UserError(f"{path}: the checkpoint could not be read ({' '.join(str(error).split())[:300]})") from None
     assert isinstance(loaded, dict)
     return loaded
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.utils import _create_file_view
 
 from megatron_redone.architectures.weights import FullWeight
+from megatron_redone.checkpoint.metadata_file import read_metadata
 from megatron_redone.conversion.dtypes import WEIGHT_DTYPES
 from megatron_redone.errors import UserError
 
@@ -60,12 +60,7 @@ class CheckpointWeights:
             UserError: it is no distributed checkpoint of megatron-core.
         """
         self.folder = folder
-        try:
-            self._metadata = FileSystemReader(folder).read_metadata()
-        except Exception as error:  # a damaged pickle raises what it likes
-            raise UserError(
-                f"{folder}: not a distributed checkpoint ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-            ) from None
+        self._metadata = read_metadata(folder)
         self._weights = dict(self._find())
 
     def keys(self) -> list[str]:

@@ -78,6 +78,8 @@ def run_training(config: TrainingStageConfig, open_task: OpenTask) -> None:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
     with errors_stop_all_ranks():
         inputs = read_inputs(config, context, open_task)
+        if context.is_main:
+            inputs.folder.clean_up()
     trainee = _prepare(config, context, inputs)
     if trainee.state.step >= inputs.schedule.train_steps:
         log.info("complete already: step %d of %d", trainee.state.step, inputs.schedule.train_steps)

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from megatron_redone.checkpoint.folder import CheckpointFolder
-from megatron_redone.checkpoint.record import TrainState, collect_hf_files, is_checkpoint, read_state, write_record
 from megatron_redone.errors import UserError
 
 
@@ -55,15 +54,70 @@ def test_what_is_kept(tmp_path: Path, keep_last: int | None, keep_every: int | N
     assert folder.steps() == kept
 
 
-def test_the_record_is_read_back(tmp_path: Path) -> None:
-    model, tokenizer, checkpoint = tmp_path / "model", tmp_path / "tokenizer", tmp_path / "step-1"
-    for path, names in {model: ["config.json", "model.safetensors"], tokenizer: ["tokenizer.json"]}.items():
-        path.mkdir()
-        for name in names:
-            (path / name).write_text(name)
-    state = TrainState(step=3, consumed_samples=24, consumed_tokens=768, data={"seed": 1})
-    write_record(checkpoint, "a: 1\n", state, collect_hf_files(model / "config.json", tokenizer))
-    assert read_state(checkpoint) == state and is_checkpoint(checkpoint)
-    assert sorted(p.name for p in (checkpoint / "run/hf").iterdir()) == ["config.json", "tokenizer.json"]
-    with pytest.raises(UserError, match="not a checkpoint of a training run"):
-        read_state(model)
+@pytest.mark.parametrize("best", [1, 3])
+def test_the_best_is_kept_besides(tmp_path: Path, best: int) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in range(1, 6):
+        save(folder, step)
+    folder.mark_best(best, "validation/a/loss", 1.5)
+    folder.prune(1, None)
+    assert folder.steps() == [best, 5] and folder.best() == folder.of_step(best)
+    assert folder.best_value("validation/a/loss") == 1.5 and folder.best_value("validation/b/loss") is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"\xff\xfe", b"x" * 5000, b"../elsewhere", b"../../elsewhere", b"/tmp", b".", b"step-5"]
+)
+def test_a_damaged_latest_stands_for_the_newest_and_leads_nowhere_else(tmp_path: Path, content: bytes) -> None:
+    folder = CheckpointFolder(tmp_path / "run" / "checkpoints")
+    for step in (5, 10):
+        save(folder, step)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "elsewhere").mkdir()
+    (folder.path / "latest").write_bytes(content)
+    assert folder.latest() == folder.of_step(10)
+
+
+def test_latest_names_an_older_one_where_it_says_so(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (5, 10):
+        save(folder, step)
+    (tmp_path / "latest").write_text("step-00000005\n")
+    assert folder.latest() == folder.of_step(5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"step": 1', b"null", b"[]", b"{}", b'{"step": "1"}', b'{"step": true}', b'{"step": -1}', b"\xff"],
+)
+def test_a_damaged_best_is_named_before_anything_is_removed(tmp_path: Path, content: bytes) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (1, 2, 3):
+        save(folder, step)
+    folder.mark_best(1, "loss", 1.5)
+    (tmp_path / "best.json").write_bytes(content)
+    for use in (folder.best, folder.clean_up, lambda: folder.best_value("loss"), lambda: folder.prune(1, None)):
+        with pytest.raises(UserError, match=r"best\.json: damaged .*remove it"):
+            use()
+    assert folder.steps() == [1, 2, 3]
+
+
+def test_a_best_value_that_is_no_number_is_named(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    save(folder, 1)
+    folder.mark_best(1, "loss", "low")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="loss is 'low'"):
+        folder.best_value("loss")
+
+
+def test_what_killed_saves_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+    folder.clean_up()  # there is none yet
+    save(folder, 5)
+    for name in ("step-00000007.partial", "step-00000003.removed", "notes.partial", "step-00000005.copy"):
+        (folder.path / name).mkdir()
+        (folder.path / name / "weights").write_text("x")
+    folder.clean_up()
+    assert sorted(p.name for p in folder.path.iterdir()) == [
+        *("latest", "notes.partial", "step-00000005", "step-00000005.copy")
+    ]

@@ -31,3 +31,20 @@ def test_a_run_without_a_best_one_is_told_so(run: Path) -> None:
     assert checkpoint_of_run(run / "best") is None
     with pytest.raises(UserError, match="best is no distributed checkpoint"):
         find_checkpoint(run / "best")
+
+
+@pytest.mark.parametrize(
+    ("word", "folder"),
+    [("7", "iter_0000007"), ("release\n", "release"), ("../run", None), ("\udcff", None), ("", None)],
+)
+def test_megatron_lm_s_own_folder_and_nothing_outside_it(tmp_path: Path, word: str, folder: str | None) -> None:
+    for name in ("run", "other/iter_0000007", "other/release"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / ".metadata").write_text("")
+    latest = tmp_path / "other" / "latest_checkpointed_iteration.txt"
+    latest.write_bytes(word.encode(errors="surrogateescape"))
+    if folder is not None:
+        assert find_checkpoint(tmp_path / "other") == tmp_path / "other" / folder
+        return
+    with pytest.raises(UserError, match="no distributed checkpoint"):
+        find_checkpoint(tmp_path / "other")
