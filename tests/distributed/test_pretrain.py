@@ -5,7 +5,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.distributed.checkpoint.default_planner import _EmptyStateDictLoadPlan
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
+from tests.helpers import commands
 from tests.helpers.pretrain_runs import figures, pretrain, write_dataset, write_inputs, write_model
 from tests.helpers.ranks import run_on_ranks
 
@@ -229,11 +229,9 @@ def test_a_signal_under_torchrun_saves_and_the_same_command_goes_on(
     inputs: tuple[Path, list[str]], tmp_path: Path
 ) -> None:
     keys = [*inputs[1], f"output_dir={tmp_path}/run", "training.train_steps=100000", "checkpoint.save_every=null"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [*launcher, "-m", "megatron_redone", "pretrain", *keys], env=environment, stderr=subprocess.PIPE, text=True,
-        stdout=subprocess.DEVNULL,
+        commands.under_torchrun(2, "pretrain", *keys), env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     metrics = tmp_path / "run/metrics.jsonl"
     for _ in range(900):

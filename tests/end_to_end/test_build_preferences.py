@@ -2,9 +2,6 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from megatron_redone.curation.pair_building import judge_endpoint
 from megatron_redone.errors import UserError
 from megatron_redone.formats.preferences import PreferenceDataset
 from megatron_redone.stages import build_preferences, prepare_preferences
-from tests.helpers import shared_data
+from tests.helpers import commands, shared_data
 from tests.helpers.chat_server import chat_server, completion
 from tests.helpers.preference_sources import write_lines
 
@@ -81,9 +78,8 @@ def test_people_and_judges_from_the_command_line(tmp_path: Path) -> None:
         "annotated": [people("three", 3, min_margin=0.5, min_annotators=3), people("two", 2)],
         "judged": [judged("length", scores=[length]), judged("third", scores=[third])],
     }
-    command = [sys.executable, "-m", "megatron_redone", "build-preferences", "--config"]
-    command.append(str(configure(tmp_path, **entries)))
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    arguments = ("build-preferences", "--config", str(configure(tmp_path, **entries)))
+    done = commands.redone(*arguments, OMP_NUM_THREADS="1")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "length: the judge is not used: its kappa with 'two' is 0.300 over 472 pairs" in done.stderr
     output = tmp_path / "out"
@@ -92,7 +88,7 @@ def test_people_and_judges_from_the_command_line(tmp_path: Path) -> None:
     _check_three(output)
     _check_third(output)
     stamps = {path: path.stat().st_mtime_ns for path in output.glob("*.*")}
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = commands.redone(*arguments)
     assert again.stderr.count("complete already, nothing to do") == 3
     assert stamps == {path: path.stat().st_mtime_ns for path in output.glob("*.*")}
 

@@ -3,17 +3,17 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers import commands
 
 pytestmark = pytest.mark.distributed
 
 
 def doctor(*keys: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "megatron_redone", "doctor", *keys]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, env={**os.environ, **environment})
+    return commands.redone("doctor", *keys, **environment)
 
 
 def test_two_processes_train_as_one() -> None:

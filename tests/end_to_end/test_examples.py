@@ -1,5 +1,6 @@
 """What lies under examples/ can be run: every YAML is planned, every script is linted, pins fit setup.py."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -12,6 +13,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from tests.helpers import commands
+
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 PIPELINES = sorted(EXAMPLES.glob("*/pipeline.yaml"))
@@ -23,8 +26,7 @@ SCRIPTS = [
 
 @pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda path: path.parent.name)
 def test_every_file_of_a_pipeline_passes_its_dry_run(pipeline: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "megatron_redone", "pipeline", "--config", str(pipeline), "--dry-run"]
-    shown = subprocess.run([*command, f"work_dir={tmp_path}"], capture_output=True, text=True, timeout=120)
+    shown = commands.redone("pipeline", "--config", str(pipeline), "--dry-run", f"work_dir={tmp_path}")
     assert shown.returncode == 0, shown.stderr
     stages = yaml.safe_load(pipeline.read_text())["stages"]
     assert f"{len(stages)} of {len(stages)} stages would run" in shown.stdout
@@ -77,12 +79,7 @@ def test_the_dockerfile_pins_what_setup_asks_for() -> None:
     asked = requirements()
     for name, version in pins.items():
         assert all(requirement.specifier.contains(version) for requirement in asked[name]), name
-    needed = subprocess.run(
-        [sys.executable, "-c", "import importlib.metadata as m; print('\\n'.join(m.requires('megatron_redone')))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    needed = importlib.metadata.requires("megatron_redone") or []
     plain = {Requirement(line).name.lower() for line in needed if "extra ==" not in line}
     of_the_image = {"torch", "numpy"}
     assert plain - of_the_image <= pins.keys()

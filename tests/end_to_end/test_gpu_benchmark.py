@@ -1,20 +1,19 @@
 """The benchmark for CUDA devices, rehearsed: every part runs, with tiny shapes on a CPU."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import commands
+
 ROOT = Path(__file__).parents[2]
 
 
 def test_rehearsal_runs_every_part() -> None:
-    command = [sys.executable, "-W", "ignore", "tools/benchmarks/gpu.py", "--rehearse"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-W", "ignore", str(ROOT / "tools/benchmarks/gpu.py"), "--rehearse"]
+    done = commands.to_its_end(command, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["problems"] == []

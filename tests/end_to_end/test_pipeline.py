@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.helpers import pretrain_runs, small_tokenizer
+from tests.helpers import commands, pretrain_runs, small_tokenizer
 
 NAMES = ["tokens", "first", "second", "export"]
 PIPELINE = {
@@ -52,11 +51,11 @@ def write_inputs(folder: Path) -> None:
 
 def command(folder: Path, *more: str) -> list[str]:
     config = ["--config", str(folder / "pipeline.yaml"), f"work_dir={folder}"]
-    return [sys.executable, "-m", "megatron_redone", "pipeline", *config, *more]
+    return commands.command("pipeline", *config, *more)
 
 
 def pipeline(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, *more), capture_output=True, text=True, timeout=300)
+    return commands.to_its_end(command(folder, *more))
 
 
 def begun(output: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import tokenizers
 from megatron_redone.formats.dataset_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.preferences import CHOSEN, REJECTED, PreferenceDataset
-from tests.helpers import chat_tokenizers, small_tokenizer
+from tests.helpers import chat_tokenizers, commands, small_tokenizer
 from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data
 
 
@@ -25,8 +24,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(output: Path, tokenizer: Path, sources: list[dict[str, Any]], *keys: str) -> "subprocess.CompletedProcess[str]":
     given = [f"sources={json.dumps(sources)}", f"output_dir={output}", f"tokenizer.path={tokenizer}"]
-    command = [sys.executable, "-m", "megatron_redone", "prepare-preferences", *given, *keys]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return commands.redone("prepare-preferences", *given, *keys)
 
 
 def write_lines(path: Path, records: list[Any]) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.formats.conversations import ConversationDataset
 from megatron_redone.formats.dataset_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
-from tests.helpers import chat_tokenizers, small_tokenizer
+from tests.helpers import chat_tokenizers, commands, small_tokenizer
 from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data
 
 
@@ -28,11 +27,11 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(output: Path, tokenizer: Path, sources: list[dict[str, Any]], *keys: str) -> list[str]:
     given = [f"sources={json.dumps(sources)}", f"output_dir={output}", f"tokenizer.path={tokenizer}"]
-    return [sys.executable, "-m", "megatron_redone", "prepare-sft", *given, *keys]
+    return commands.command("prepare-sft", *given, *keys)
 
 
 def run(output: Path, tokenizer: Path, sources: list[dict[str, Any]], *keys: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(command(output, tokenizer, sources, *keys), capture_output=True, text=True, timeout=300)
+    return commands.to_its_end(command(output, tokenizer, sources, *keys))
 
 
 def chat(*texts: str) -> dict[str, Any]:

@@ -1,14 +1,11 @@
 """Real weights: SmolLM2-135M-Instruct on real text against transformers, from the command line."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import hf_folders, shared_data
+from tests.helpers import commands, hf_folders, shared_data
 
 pytestmark = pytest.mark.distributed
 
@@ -16,10 +13,8 @@ _PERPLEXITY = re.compile(r"perplexity: (\S+) with transformers, (\S+) here")
 
 
 def redone(*arguments: str, ranks: int = 1) -> str:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
-    command = [sys.executable, *launcher, "-m", "megatron_redone", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=200)
+    words = commands.under_torchrun(ranks, *arguments) if ranks > 1 else commands.command(*arguments)
+    done = commands.to_its_end(words, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     return done.stderr
 

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 import tokenizers
 
 from megatron_redone.formats.indexed import IndexedDataset
-from tests.helpers import small_tokenizer
+from tests.helpers import commands, small_tokenizer
 
 # fmt: off
 WORDS = ["ferry", "湖边", "dumplings", "café", "noodles", "好吃", "windy", "#travel", "3.5", "km", "ok！", "don't",
@@ -42,11 +41,11 @@ def corpus(path: Path, megabytes: float, seed: int = 0) -> list[str]:
 
 def command(output: Path, tokenizer: Path, *keys: str) -> list[str]:
     settings = [f"output_prefix={output}", f"tokenizer.path={tokenizer}", *keys]
-    return [sys.executable, "-m", "megatron_redone", "tokenize", *settings]
+    return commands.command("tokenize", *settings)
 
 
 def run(output: Path, tokenizer: Path, *keys: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(output, tokenizer, *keys), capture_output=True, text=True, timeout=300)
+    return commands.to_its_end(command(output, tokenizer, *keys))
 
 
 def dataset_bytes(prefix: Path) -> tuple[bytes, bytes]:

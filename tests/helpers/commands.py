@@ -10,10 +10,8 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,7 @@ def main(*arguments: str) -> Done:
     from megatron_redone.cli import main
 
     output, errors = io.StringIO(), io.StringIO()
-    logging.getLogger().handlers.clear()  # of an earlier run in this process, which wrote elsewhere
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), _no_log_handlers():
         try:
             code: int | str | None = main(list(arguments))
         except SystemExit as stop:
@@ -39,19 +36,33 @@ def main(*arguments: str) -> Done:
     return Done(code, output.getvalue(), errors.getvalue())
 
 
+def redone(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`redone ARGUMENTS` as a process, to its end; `environment` is added to this one's."""
+    return to_its_end(command(*arguments), **environment)
+
+
 def command(*arguments: str) -> list[str]:
     """The words of `redone ARGUMENTS` as a process."""
     return [sys.executable, "-m", "megatron_redone", *arguments]
 
 
-def redone(*arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`redone ARGUMENTS` as a process, to its end; `environment` is added to this one's."""
-    return script(*command(*arguments)[1:], timeout=timeout, **environment)
+def under_torchrun(ranks: int, *arguments: str) -> list[str]:
+    """The words of `redone ARGUMENTS` as a process for each rank."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    return [sys.executable, *launcher, "-m", "megatron_redone", *arguments]
 
 
-def script(*arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python ARGUMENTS` in the repository's root, to its end; `environment` is added to this one's."""
-    return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT,
-        env={**os.environ, **environment},
-    )  # fmt: skip
+def to_its_end(words: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a process; one that takes five minutes hangs, and fails the test."""
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
+
+
+@contextlib.contextmanager
+def _no_log_handlers() -> Iterator[None]:
+    """The command line sets up logging where nobody has: not pytest, and no earlier run, which wrote elsewhere."""
+    root = logging.getLogger()
+    before, root.handlers = root.handlers, []
+    try:
+        yield
+    finally:
+        root.handlers = before

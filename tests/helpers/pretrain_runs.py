@@ -1,15 +1,13 @@
 """Small runs of `redone pretrain`, on ranks of the pool."""
 
-import contextlib
-import io
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from megatron_redone.formats.indexed import IndexedDatasetWriter
+from tests.helpers import commands
 
 VOCAB = 101  # padded to 128 rows on one tensor-parallel rank and to 256 on two
 
@@ -73,16 +71,8 @@ def write_inputs(folder: Path) -> list[str]:
 
 def command_line(arguments: list[str]) -> tuple[int | str | None, str]:
     """Runs the command line on this rank: its exit code, and what it wrote to standard error."""
-    from megatron_redone.cli import main
-
-    errors = io.StringIO()
-    logging.getLogger().handlers.clear()  # of an earlier run on this rank, which wrote elsewhere
-    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            code: int | str | None = main(arguments)
-        except SystemExit as stop:
-            code = stop.code
-    return code, errors.getvalue()
+    done = commands.main(*arguments)
+    return done.returncode, done.stderr
 
 
 def pretrain(keys: list[str]) -> tuple[int | str | None, str]:

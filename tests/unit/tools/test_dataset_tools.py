@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from megatron_redone.formats.indexed import IndexedDataset, IndexedDatasetWriter
-from tests.helpers import small_tokenizer
+from tests.helpers import commands, small_tokenizer
 
 TOOLS = Path(__file__).parents[3] / "tools"
 
 
 def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(TOOLS / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return commands.to_its_end([sys.executable, str(TOOLS / name), *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from megatron_redone.curation.posts import parse_post
+from tests.helpers import commands
 from tests.helpers.shared_data import FOLDER, needs_shared_data
 
 pytestmark = pytest.mark.slow
@@ -26,8 +27,7 @@ CONVERSATIONS = [
 
 
 def lay_out(target: Path, *arguments: str, source: Path = FOLDER) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), "--from", str(source), "--to", str(target), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return commands.to_its_end([sys.executable, str(SCRIPT), "--from", str(source), "--to", str(target), *arguments])
 
 
 def records(path: Path) -> list[dict[str, Any]]:
