@@ -17,6 +17,8 @@ EXTRAS = {
     "tokenizers": ["sentencepiece>=0.2,<0.3", "tiktoken>=0.7,<1"],
     # Live curves beside metrics.jsonl.
     "tracking": ["tensorboard>=2.14"],
+    # `redone build-preferences` with a judge behind a server.
+    "judge": ["openai>=3.57,<4"],
     # `redone evaluate`.
     "evaluation": ["transformers>=5,<6"],
 }
@@ -27,6 +29,7 @@ EXTRAS["dev"] = [
     *EXTRAS["data"],
     *EXTRAS["tokenizers"],
     *EXTRAS["tracking"],
+    *EXTRAS["judge"],
     *EXTRAS["quickstart"],
     "argcomplete>=3.1",
     "datasets>=5,<6",

@@ -11,7 +11,6 @@ import pytest
 from megatron_redone.config.build_preferences import BuildPreferencesConfig
 from megatron_redone.config.loader import load_config
 from megatron_redone.config.prepare_preferences import PreparePreferencesConfig
-from megatron_redone.curation.pair_building import judge_endpoint
 from megatron_redone.errors import UserError
 from megatron_redone.formats.preferences import PreferenceDataset
 from megatron_redone.stages import build_preferences, prepare_preferences
@@ -199,9 +198,8 @@ def test_wrong_answers_of_a_real_model(tmp_path: Path, smollm2_folder: Path, cap
     )
 
 
-def test_a_judge_behind_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_judge_behind_a_server(tmp_path: Path) -> None:
     """The server answers as the third annotator; it fails in the middle, and the next run goes on."""
-    monkeypatch.setattr(judge_endpoint, "_FIRST_WAIT_S", 0.01)
     records = [r for r in json.loads(PANDALM.read_text()) if all(isinstance(r[n], str) and r[n] for n in RESPONSES)]
     few = tmp_path / "few.json"
     few.write_text(json.dumps(records[:60]))

@@ -22,7 +22,7 @@ class ChatServer:
 
     Attributes:
         base_url: For clients.
-        requests: What was asked: path, headers and body.
+        requests: What was asked: path, headers by their names in lower case, and body.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -48,7 +48,8 @@ def chat_server(answer: Callable[[dict[str, Any], int], Reply]) -> Iterator[Chat
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
-                running.requests.append((self.path, dict(self.headers), body))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                running.requests.append((self.path, headers, body))
                 number = len(running.requests)
             status, headers, content = answer(body, number)
             data = content if isinstance(content, bytes) else json.dumps(content).encode()

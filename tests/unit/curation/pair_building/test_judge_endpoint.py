@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from megatron_redone.config.build_preferences import EndpointConfig
-from megatron_redone.curation.pair_building import judge_endpoint
 from megatron_redone.curation.pair_building.answer_cache import AnswerCache
 from megatron_redone.curation.pair_building.judge import NoAnswer, Question, Verdict, ask_both_orders
 from megatron_redone.curation.pair_building.judge_endpoint import judge_from_endpoint, read_scores
@@ -42,7 +42,7 @@ def endpoint(url: str, **more: Any) -> EndpointConfig:
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge_endpoint, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.01)
 
 
 def test_both_orders_are_asked_in_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_both_orders_are_asked_in_the_protocol(tmp_path: Path, monkeypatch: pyte
         "Q: why?\nA: rather longer 1\nB: short 1\nScores?",
     ]
     for path, headers, body in server.requests:
-        assert path == "/v1/chat/completions" and headers["Authorization"] == "Bearer secret"
+        assert path == "/v1/chat/completions" and headers["authorization"] == "Bearer secret"
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("judge-1", 0.0, 64)
     assert b"secret" not in (tmp_path / "answers.jsonl").read_bytes()
 
