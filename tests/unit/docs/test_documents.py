@@ -126,6 +126,27 @@ def test_the_front_door_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= README_WORDS
 
 
+def levels() -> list[list[str]]:
+    """The levels of the import contract, highest first; packages and modules by their names."""
+    (block,) = re.findall(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
+    return [re.findall(r"megatron_redone\.(\w+)", line) for line in block.splitlines()]
+
+
+def test_the_levels_are_those_of_the_import_contract() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^## Levels\n.*?^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    shown = [re.findall(r"(\w+)(?:\.py)?", re.split(r"  +", line)[0].replace(".py", "")) for line in block.splitlines()]
+    assert [sorted(level) for level in shown] == [sorted(level) for level in levels()]
+
+
+def test_the_tree_names_every_package_above_those_that_it_imports() -> None:
+    shown = re.findall(r"^  (\w+)(?:/|\.py) ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert set(shown) - {"cli", "errors"} == packages
+    height = {name: number for number, level in enumerate(levels()) for name in level}
+    assert shown == sorted(shown, key=height.__getitem__)
+
+
 @in_every_document
 def test_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8"))
