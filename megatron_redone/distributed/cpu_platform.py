@@ -1,7 +1,7 @@
-"""Makes megatron-core run without CUDA: the one place that changes other people's modules for it.
+"""Makes megatron-core run without CUDA: stands in for what it calls by that name.
 
-megatron-core names CUDA in places that matter. Most of what is replaced here can only raise on a
-machine without CUDA, so that replacing it changes nothing for anybody else; the exceptions say so.
+Most of what is replaced here can only raise on a machine without CUDA, so that replacing it changes
+nothing for anybody else; the exceptions say so. What is replaced for speed alone is in cpu_kernels.py.
 """
 
 import contextlib
@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
+from megatron_redone.distributed import cpu_kernels
+
 _CPU = torch.device("cpu")
 _FACTORIES = (
     *("tensor", "zeros", "ones", "empty", "full", "arange", "rand", "randn"),
     *("zeros_like", "ones_like", "empty_like", "full_like"),
 )
-_CACHED_LOGITS = 1 << 22  # 16 megabytes in fp32
 _state = {"installed": False}
 
 
@@ -41,10 +42,8 @@ def install() -> None:
     _replace_factories()
     _replace_tensor_methods()
     _replace_random_state()
-    _provide_gradient_accumulation()
-    _skip_collectives_of_one()
     _take_plain_tensor_lists()
-    _speed_up_cross_entropy()
+    cpu_kernels.install()
     _state["installed"] = True
 
 
@@ -107,28 +106,6 @@ def _replace_random_state() -> None:
     tracker.logging = _Silent()
 
 
-def _provide_gradient_accumulation() -> None:
-    # Apex's kernel adds a weight's gradient to the main gradient within the matrix product. BLAS can do
-    # that too, which saves a pass over every weight and a gradient-sized tensor.
-    from megatron.core.tensor_parallel import layers
-
-    layers.fused_weight_gradient_mlp_cuda = _GradientAccumulation  # type: ignore[attr-defined]
-    layers._grad_accum_fusion_available = True
-    # The embedding's only use of it. Its gradient has a row for every token of the batch, autograd's one for
-    # every token of the vocabulary.
-    layers.F = _EmbeddingOnly  # type: ignore[assignment]
-
-
-def _skip_collectives_of_one() -> None:
-    # In a group of one NCCL does nothing; gloo copies all gradients and all weights to themselves and back.
-    from megatron.core.distributed import param_and_grad_buffer
-
-    for name in ("dist_all_gather_func", "dist_reduce_scatter_func"):
-        setattr(param_and_grad_buffer, name, _unless_in_place(getattr(param_and_grad_buffer, name)))
-    # Of a loss, a norm, a count: a thread of gloo's is woken up for each.
-    torch.distributed.all_reduce = _unless_alone(torch.distributed.all_reduce)
-
-
 def _take_plain_tensor_lists() -> None:
     # Where Transformer Engine or Apex is installed, norms and scaling of gradients are its CUDA kernels.
     from megatron.core import utils
@@ -143,90 +120,6 @@ def _take_plain_tensor_lists() -> None:
     clip_grads.l2_norm_impl = utils.local_multi_tensor_l2_norm
 
 
-def _unless_in_place(collective: Callable[..., Any]) -> Callable[..., Any]:
-    def call(output: torch.Tensor, source: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        in_place = output.data_ptr() == source.data_ptr() and output.numel() == source.numel()
-        return None if in_place else collective(output, source, *args, **kwargs)
-
-    return call
-
-
-def _unless_alone(all_reduce: Callable[..., Any]) -> Callable[..., Any]:
-    def call(
-        tensor: torch.Tensor, op: Any = torch.distributed.ReduceOp.SUM, group: Any = None, async_op: bool = False
-    ) -> Any:
-        if torch.distributed.get_world_size(group) != 1:
-            return all_reduce(tensor, op=op, group=group, async_op=async_op)
-        return _FINISHED if async_op else None
-
-    return call
-
-
-class _GradientAccumulation:
-    """Apex's `fused_weight_gradient_mlp_cuda` in torch."""
-
-    @staticmethod
-    def wgrad_gemm_accum_fp32(total_input: torch.Tensor, grad_output: torch.Tensor, main_grad: torch.Tensor) -> None:
-        """Adds grad_output^T [out, tokens] times total_input [tokens, in] to main_grad [out, in], fp32."""
-        if total_input.dtype == torch.float32:
-            main_grad.addmm_(grad_output.t(), total_input)
-        else:
-            main_grad.add_(grad_output.t().matmul(total_input))
-
-
-def _speed_up_cross_entropy() -> None:
-    # It passes over all logits six times. They are many times what a cache holds: here every pass but the last is
-    # made over some rows at a time. The largest is taken without its index, which costs more than the exponentials.
-    from megatron.core.tensor_parallel.cross_entropy import VocabParallelCrossEntropy
-
-    def largest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        wide = logits.float()
-        return wide, wide.amax(-1)
-
-    def exponentials(
-        logits: torch.Tensor, target: torch.Tensor, maximum: torch.Tensor, first: int, last: int
-    ) -> tuple[torch.Tensor, ...]:
-        elsewhere = (target < first) | (target >= last)
-        own = (target - first).masked_fill_(elsewhere, 0).view(-1)
-        rows, sums, predicted = logits.view(-1, logits.shape[-1]), [], []
-        size = max(_CACHED_LOGITS // rows.shape[-1], 1)
-        for part, maxima, chosen in zip(rows.split(size), maximum.view(-1).split(size), own.split(size), strict=True):
-            part.sub_(maxima.unsqueeze(-1))
-            predicted.append(part.gather(-1, chosen.unsqueeze(-1)).squeeze(-1))
-            sums.append(part.exp_().sum(-1))
-        found = torch.cat(predicted).view_as(target).masked_fill_(elsewhere, 0.0)
-        return elsewhere, own, found, torch.cat(sums).view_as(target), logits
-
-    VocabParallelCrossEntropy.calculate_logits_max = staticmethod(largest)  # type: ignore[assignment]
-    VocabParallelCrossEntropy.calculate_predicted_logits = staticmethod(exponentials)  # type: ignore[assignment]
-
-
-class _EmbeddingOnly:
-    """torch.nn.functional as megatron-core's embedding sees it."""
-
-    @staticmethod
-    def embedding(ids: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Rows of a weight [V, H] by ids [B, S]."""
-        if hasattr(weight, "main_grad"):
-            return _AccumulatingEmbedding.apply(ids, weight)  # type: ignore[return-value]
-        return torch.nn.functional.embedding(ids, weight)
-
-
-class _AccumulatingEmbedding(torch.autograd.Function):
-    """Adds its gradient to the main gradient by itself, and hands none to autograd."""
-
-    @staticmethod
-    def forward(ctx: Any, ids: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        ctx.ids, ctx.weight = ids, weight
-        return torch.nn.functional.embedding(ids, weight)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, None]:
-        main_grad = ctx.weight.main_grad
-        main_grad.index_add_(0, ctx.ids.flatten(), grads[0].flatten(0, -2).to(main_grad.dtype))
-        return None, None
-
-
 class _InertStream:
     """Stands for a CUDA stream."""
 
@@ -235,9 +128,6 @@ class _InertStream:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return _do_nothing
-
-
-_FINISHED = _InertStream()  # stands for a collective that has nothing to wait for
 
 
 class _Silent:

@@ -112,7 +112,7 @@ def make_chunk(
         # megatron-core knows one of transformers' scalings, and only with numbers of its own.
         chunk.rotary_pos_emb.inv_freq = inverse_frequencies(architecture.rotary)[0].to(device)
     if device.type == "cpu" and pre_process and post_process:
-        # Embedding and output layer both add to the main gradient by themselves (cpu_platform.py): what the
+        # Embedding and output layer both add to the main gradient by themselves (cpu_kernels.py): what the
         # output layer hands to autograd is not read, and need not be zeroed.
         chunk.embedding.word_embeddings.weight.zero_out_wgrad = False  # type: ignore[attr-defined]
     if post_process:
