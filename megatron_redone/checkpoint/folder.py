@@ -2,7 +2,7 @@
 
     step-00000500/       complete; made by the rename of step-00000500.partial
     latest               the name of the newest complete one
-    best.json            where one is kept for its figures: its step, the metric and the value
+    best.json            where one is kept for its metrics: its step, the metric and the value
 
 A reader never meets half a checkpoint: everything is on the disk before the rename, and `latest` is
 written after it.

@@ -9,7 +9,7 @@ import torch
 from megatron_redone.architectures import read_architecture
 from megatron_redone.architectures.weights import HFTensor, family_tensors, full_weights
 from megatron_redone.conversion.hf_files import write_hf_files
-from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, plan_shards, write_index
+from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, assign_to_files, write_index
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.row_blocks import row_blocks
 from megatron_redone.formats.atomic import atomic_folder
@@ -46,9 +46,9 @@ def export_checkpoint(
     weights.check(full_weights(architecture))
     tensors = {tensor.name: tensor for tensor in family_tensors(architecture)}
     planned = [PlannedTensor(name, t.shape, dtype or weights.dtype(t.weight.key)) for name, t in tensors.items()]
-    shards = plan_shards(planned, max_shard_size)
+    shards = assign_to_files(planned, max_shard_size)
     with atomic_folder(output, overwrite=overwrite) as folder:
-        # What is small goes first: a mistake in it must not be told after an hour.
+        # What is small goes first: a mistake in it must not be found after an hour.
         write_hf_files(hf_files, folder, planned[0].dtype, end_tokens)
         for file, shard in shards.items():
             ShardWriter(folder / file, shard).write(_blocks(shard, tensors, weights))

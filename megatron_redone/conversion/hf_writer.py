@@ -28,7 +28,7 @@ class PlannedTensor:
         return prod(self.shape) * self.dtype.itemsize
 
 
-def plan_shards(tensors: Iterable[PlannedTensor], max_size: int) -> dict[str, list[PlannedTensor]]:
+def assign_to_files(tensors: Iterable[PlannedTensor], max_size: int) -> dict[str, list[PlannedTensor]]:
     """Distributes tensors over files, in order; a file exceeds `max_size` bytes only with a single tensor.
 
     Returns:

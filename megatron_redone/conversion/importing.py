@@ -25,7 +25,7 @@ def import_checkpoint(
     """Writes a checkpoint.
 
     It carries weights alone. Its state is that of a run before its first step, and names what it was
-    imported from as its data: `init_from` takes it, and a run that is told to resume from it is refused.
+    imported from as its data: `init_from` takes it, and a run that would resume from it is refused.
 
     Args:
         source: The Hugging Face directory.

@@ -1,8 +1,8 @@
 """Reads full weights from a megatron-core distributed checkpoint of any layout, some rows at a time.
 
-torch's own reader loads the whole piece that a rank has written and then copies from it; a piece may be
-an embedding of gigabytes. A piece is a zip archive with the numbers uncompressed in it, so that any rows
-of it can be read from their place in the file.
+torch's own reader loads the whole chunk that a rank has written and then copies from it; a chunk may be
+an embedding of gigabytes. A chunk is a zip archive with the numbers uncompressed in it, so that any rows
+of it can be read from where they lie in the file.
 """
 
 import re
@@ -26,12 +26,12 @@ _NO_WEIGHT = ("optimizer.", "rng_state", "chained_")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece as some rank wrote it: rows and columns of one full weight, and where its numbers lie.
+    """A chunk as some rank wrote it: rows and columns of one full weight, and where its numbers lie.
 
     Attributes:
         first_row: In the full weight.
         first_column: In the full weight; 0 for a vector.
-        shape: Rows and columns of the piece; a vector has one column.
+        shape: Rows and columns of the chunk; a vector has one column.
         index: How the checkpoint calls it.
     """
 
@@ -115,17 +115,17 @@ class CheckpointWeights:
                 part = matrix[begin - first : end - first, columns]
                 self._read_chunk(chunk, begin - chunk.first_row, part)
                 filled += part.numel()
-        assert filled == matrix.numel(), f"{key}: pieces do not cover rows {first} to {last}"
+        assert filled == matrix.numel(), f"{key}: chunks do not cover rows {first} to {last}"
         return matrix.view(last - first, *stored.shape[1:])
 
     def _read_chunk(self, chunk: Chunk, first: int, target: torch.Tensor) -> None:
-        """Fills a matrix with the rows of a piece from `first` on."""
-        place = self._metadata.storage_data[chunk.index]  # type: ignore[index]
-        file = self.folder / place.relative_path
+        """Fills a matrix with the rows of a chunk from `first` on."""
+        storage = self._metadata.storage_data[chunk.index]  # type: ignore[index]
+        file = self.folder / storage.relative_path
         rows = target if target.is_contiguous() else torch.empty_like(target, memory_format=torch.contiguous_format)
         try:
             with open(file, "rb", buffering=0) as stream:
-                start = _start_of_numbers(stream, place, chunk, target.dtype)
+                start = _start_of_numbers(stream, storage, chunk, target.dtype)
                 stream.seek(start + first * chunk.shape[1] * target.itemsize)
                 taken = stream.readinto(rows.view(torch.uint8).numpy().data)
         except (OSError, RuntimeError) as error:
@@ -143,21 +143,21 @@ class CheckpointWeights:
             if name.startswith("decoder.layers.") and not _LAYER.fullmatch(name):
                 yield from _stacked_layers(name, entry)
             else:
-                yield name, _stored(tuple(entry.size), entry, list(_pieces(name, entry)))
+                yield name, _stored(tuple(entry.size), entry, list(_chunks(name, entry)))
 
 
 def _stacked_layers(name: str, entry: TensorStorageMetadata) -> Iterator[tuple[str, Stored]]:
     """megatron-core puts equal layers on top of each other: the first dimension counts them."""
     layers: list[list[tuple[tuple[int, ...], tuple[int, ...], MetadataIndex]]] = [[] for _ in range(entry.size[0])]
-    for offsets, sizes, index in _pieces(name, entry):
-        assert sizes[0] == 1, f"{name}: a piece of several layers"
+    for offsets, sizes, index in _chunks(name, entry):
+        assert sizes[0] == 1, f"{name}: a chunk of several layers"
         layers[offsets[0]].append((offsets[1:], sizes[1:], index))
-    for number, pieces in enumerate(layers):
+    for number, chunks in enumerate(layers):
         key = name.replace("decoder.layers.", f"decoder.layers.{number}.")
-        yield key, _stored(tuple(entry.size[1:]), entry, pieces)
+        yield key, _stored(tuple(entry.size[1:]), entry, chunks)
 
 
-def _pieces(
+def _chunks(
     name: str, entry: TensorStorageMetadata
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], MetadataIndex]]:
     for number, chunk in enumerate(entry.chunks):
@@ -167,20 +167,20 @@ def _pieces(
 def _stored(
     shape: tuple[int, ...],
     entry: TensorStorageMetadata,
-    pieces: list[tuple[tuple[int, ...], tuple[int, ...], MetadataIndex]],
+    chunks: list[tuple[tuple[int, ...], tuple[int, ...], MetadataIndex]],
 ) -> Stored:
-    chunks = tuple(
-        Chunk(offsets[0], (*offsets, 0)[1], (sizes[0], (*sizes, 1)[1]), index) for offsets, sizes, index in pieces
+    held = tuple(
+        Chunk(offsets[0], (*offsets, 0)[1], (sizes[0], (*sizes, 1)[1]), index) for offsets, sizes, index in chunks
     )
-    return Stored(shape, entry.properties.dtype, chunks)
+    return Stored(shape, entry.properties.dtype, held)
 
 
-def _start_of_numbers(stream: Any, place: Any, chunk: Chunk, dtype: torch.dtype) -> int:
-    """Where in the file the numbers of a piece begin."""
-    if getattr(place, "transform_descriptors", None):
+def _start_of_numbers(stream: Any, storage: Any, chunk: Chunk, dtype: torch.dtype) -> int:
+    """Where in the file the numbers of a chunk begin."""
+    if getattr(storage, "transform_descriptors", None):
         raise RuntimeError("stored through a transformation such as compression")
-    archive: Any = torch._C.PyTorchFileReader(_create_file_view(stream, place.offset, place.length))  # type: ignore
+    archive: Any = torch._C.PyTorchFileReader(_create_file_view(stream, storage.offset, storage.length))  # type: ignore
     start = archive.get_record_offset("data/0")
-    if start + chunk.shape[0] * chunk.shape[1] * dtype.itemsize > place.length:
-        raise RuntimeError("fewer numbers than the piece should have")
-    return place.offset + start
+    if start + chunk.shape[0] * chunk.shape[1] * dtype.itemsize > storage.length:
+        raise RuntimeError("fewer numbers than the chunk should have")
+    return storage.offset + start

@@ -53,7 +53,7 @@ class StackedWeight:
     dtype: torch.dtype
 
     def blocks(self) -> Iterator[tuple[str, int, int, ChunkStorageMetadata]]:
-        """Key, first and one-past-last row of each block, and its place in what is stored."""
+        """Key, first and one-past-last row of each block, and where it lies in what is stored."""
         for layer, key in enumerate(self.keys):
             for first, last in row_blocks(0, self.shape[0], self.shape[1:]):
                 offsets, sizes = (first, *(0 for _ in self.shape[1:])), (last - first, *self.shape[1:])
@@ -155,8 +155,8 @@ class _Writer(FileSystemWriter):
                 else:
                     stream.write(data.getbuffer())
                 write_back.step()
-                place = _StorageInfo(name, start, stream.tell() - start)
-                results.append(WriteResult(index=item.index, size_in_bytes=place.length, storage_data=place))
+                storage = _StorageInfo(name, start, stream.tell() - start)
+                results.append(WriteResult(index=item.index, size_in_bytes=storage.length, storage_data=storage))
                 if stream.tell() >= _FILE_SIZE:
                     break
         if not results:

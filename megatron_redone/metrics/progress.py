@@ -49,7 +49,7 @@ _SILENT = {"seconds_per_step", "consumed_samples", "consumed_tokens", "epoch"}
 def progress_line(step: int, train_steps: int, metrics: Mapping[str, float]) -> str:
     """One line, aligned with those before and after it.
 
-    The usual figures stand first, in one order, as far as they are there: utilisation hides the bare
+    The usual metrics stand first, in one order, as far as they are there: utilisation hides the bare
     operations a second. Others follow by name; those of validation stand alone.
     """
     head = f"step {step:>{len(str(train_steps))}}/{train_steps}"
@@ -72,7 +72,7 @@ class ConsoleTracker:
         self._stream, self._train_steps = stream, train_steps
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Prints the figures of one step."""
+        """Prints the metrics of one step."""
         print(progress_line(step, self._train_steps, metrics), file=self._stream, flush=True)
 
     def close(self) -> None:

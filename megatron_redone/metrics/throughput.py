@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_SMOOTHING = 0.2  # weight of the newest report in the time of a step that the time left is told from
+_SMOOTHING = 0.2  # weight of the newest report in the time per step, from which the time left is reckoned
 
 
 class Throughput:
@@ -47,11 +47,11 @@ class Throughput:
         self._start += self._clock() - start
 
     def report(self, steps_left: int) -> dict[str, float]:
-        """Figures of the steps since the last report, and the time that the rest will take.
+        """Metrics of the steps since the last report, and the time that the rest will take.
 
         Returns:
             `seconds_per_step`, `tokens_per_second` (whole run), `tflops_per_device` (10^12 a second), `mfu` (a
-            share; only where the device's peak is known) and `seconds_left`.
+            fraction; only where the device's peak is known) and `seconds_left`.
         """
         assert self._steps, "nothing to report before the first step"
         seconds = max(self._clock() - self._start, 1e-9)
@@ -59,16 +59,16 @@ class Throughput:
         previous = per_step if self._seconds_per_step is None else self._seconds_per_step
         self._seconds_per_step = previous + _SMOOTHING * (per_step - previous)
         flops_per_device = self._tokens / seconds * self._flops_per_token / self._devices
-        figures = {
+        metrics = {
             "seconds_per_step": per_step,
             "tokens_per_second": self._tokens / seconds,
             "tflops_per_device": flops_per_device / 1e12,
             "seconds_left": self._seconds_per_step * steps_left,
         }
         if self._peak_flops is not None:
-            figures["mfu"] = flops_per_device / self._peak_flops
+            metrics["mfu"] = flops_per_device / self._peak_flops
         self._begin()
-        return figures
+        return metrics
 
     def _begin(self) -> None:
         self._start = self._clock()

@@ -1,4 +1,4 @@
-"""Where figures go: a JSON-lines file always, TensorBoard and Weights & Biases when asked for.
+"""Where metrics go: a JSON-lines file always, TensorBoard and Weights & Biases when asked for.
 
 A tracker that a run resumes with drops what was logged after the step that it resumes from: those steps
 are run again.
@@ -17,10 +17,10 @@ from megatron_redone.errors import UserError
 
 
 class Tracker(Protocol):
-    """Takes figures by the step that they belong to."""
+    """Takes metrics by the step that they belong to."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Records the figures of one step; steps never go back."""
+        """Records the metrics of one step; steps never go back."""
         ...
 
     def close(self) -> None:
@@ -29,7 +29,7 @@ class Tracker(Protocol):
 
 
 class JsonlTracker:
-    """One JSON object a line: `step`, `time` (Unix seconds) and the figures; NaN and infinities become null."""
+    """One JSON object a line: `step`, `time` (Unix seconds) and the metrics; NaN and infinities become null."""
 
     def __init__(self, path: Path, resumed_step: int = 0) -> None:
         """Opens the file, cut behind the last record of `resumed_step` (0: a new run starts it anew)."""
@@ -61,7 +61,7 @@ class TensorBoardTracker:
         self._writer.add_event(self._event.Event(wall_time=time.time(), step=resumed_step + 1, session_log=start))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Adds one scalar a figure."""
+        """Adds one scalar a metric."""
         values = [self._summary.Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
         summary = self._summary.Summary(value=values)
         self._writer.add_event(self._event.Event(wall_time=time.time(), step=step, summary=summary))
@@ -86,7 +86,7 @@ class WandbTracker:
         identity.write_text(self._run.id)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Sends the figures; Weights & Biases itself ignores steps that it already has."""
+        """Sends the metrics; Weights & Biases itself ignores steps that it already has."""
         self._run.log(dict(metrics), step=step)
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Trackers:
         self._trackers = list(trackers)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Hands the figures of one step to all."""
+        """Hands the metrics of one step to all."""
         for tracker in self._trackers:
             tracker.log(step, metrics)
 

@@ -37,9 +37,9 @@ class Model:
 def build_model(
     architecture: Architecture, model: ModelConfig, context: ParallelContext, seed: int | None = 1234
 ) -> Model:
-    """Builds this rank's model chunks with random weights that do not depend on the layout.
+    """Builds this rank's model chunks with random weights that do not depend on the parallel sizes.
 
-    The layout is to be checked before (`check_parallel_sizes`): here a mistake is somebody else's exception.
+    `check_parallel_sizes` is to be called before: here sizes that do not fit end in an exception of megatron-core's.
 
     Args:
         seed: Of the weights; None leaves them undrawn, whatever the memory held, for a caller who fills them all

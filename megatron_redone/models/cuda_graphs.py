@@ -50,7 +50,7 @@ def prepare_cuda_graphs() -> None:
 
 
 def refuse_cuda_graphs(config: TransformerConfig) -> None:
-    """Stops a run of packed rows: a graph has one shape, and every row has other borders.
+    """Stops a run of packed rows: a graph has one shape, and every row has other segments.
 
     Raises:
         UserError: `cuda_graphs` is on.

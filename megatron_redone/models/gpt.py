@@ -121,7 +121,7 @@ def make_chunk(
 
 
 def _silence_padding(chunk: GPTModel, vocab_size: int) -> None:
-    """Gives rows of padding no share of the softmax, or the loss would depend on how much padding a layout needs."""
+    """Keeps rows of padding out of the softmax, or the loss would depend on how many a layout needs."""
     layer = chunk.output_layer
     start = get_pg_rank(layer.tp_group) * layer.output_size_per_partition
 

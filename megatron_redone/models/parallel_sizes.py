@@ -1,4 +1,4 @@
-"""Refuses a parallel layout that a model or a sequence length cannot be cut into, before anything is built."""
+"""Refuses parallel sizes that a model or a sequence length cannot be cut into, before anything is built."""
 
 from megatron_redone.architectures import Architecture
 from megatron_redone.config.parallel import ParallelConfig
@@ -10,7 +10,7 @@ def check_parallel_sizes(architecture: Architecture, parallel: ParallelConfig, s
 
     Args:
         architecture: The model.
-        parallel: The layout.
+        parallel: The sizes.
         seq_length: Tokens of a row.
     """
     tensor = parallel.tensor_model_parallel_size
@@ -91,7 +91,7 @@ def padded_vocab_size(architecture: Architecture, parallel: ParallelConfig) -> i
     """Embedding rows over all tensor-parallel ranks.
 
     Rows come from the config.json, never from the tokenizer, which may have fewer. They are padded to a
-    multiple of 128 a rank, which matrix kernels like, so their number depends on the layout: a checkpoint
+    multiple of 128 a rank, which matrix kernels like, so their number depends on that size: a checkpoint
     that leaves the run is cut back to `vocab_size`.
     """
     multiple = 128 * parallel.tensor_model_parallel_size

@@ -77,39 +77,39 @@ class TorchCoreAttention(torch.nn.Module):
         **_: Any,
     ) -> torch.Tensor:
         """Query [S, B, N, D], key and value [S, B, G, D] to [S, B, N * D]."""
-        layout = packed_seq_params
-        assert layout is None or isinstance(layout, RowLayout)
+        row_layout = packed_seq_params
+        assert row_layout is None or isinstance(row_layout, RowLayout)
         if self.context_size > 1:
-            assert layout is not None, "context parallelism needs the layout of the rows"
-            out = self._over_ranks(query, key, value, layout)
-        elif layout is not None and layout.borders is not None:
-            out = self._by_segment(query, key, value, layout)
+            assert row_layout is not None, "context parallelism needs the layout of the rows"
+            out = self._over_ranks(query, key, value, row_layout)
+        elif row_layout is not None and row_layout.borders is not None:
+            out = self._by_segment(query, key, value, row_layout)
         else:
             out = self._attend(query, key, value)
         return out.flatten(2)
 
     def _by_segment(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: RowLayout
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_layout: RowLayout
     ) -> torch.Tensor:
         """Each segment by itself: what lies outside it cannot change it, not even in the last bit."""
         outputs = []
-        for segment in layout.segments:
+        for segment in row_layout.segments:
             own = slice(segment.begin, segment.end)
             keys, values, allowed = key[own], value[own], None
             if segment.has_prefix:
                 prefix = slice(segment.prefix_begin, segment.prefix_end)
                 keys, values = torch.cat([key[prefix], keys]), torch.cat([value[prefix], values])
-                allowed = layout.segment_mask(segment, key.device)
+                allowed = row_layout.segment_mask(segment, key.device)
             outputs.append(self._attend(query[own], keys, values, allowed))
         return torch.cat(outputs)
 
     def _over_ranks(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, layout: RowLayout
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_layout: RowLayout
     ) -> torch.Tensor:
         """This rank's two chunks against the keys of the whole row, each as far as it may look."""
         key, value = gather_sequence(key, self.group), gather_sequence(value, self.group)
         outputs = []
-        for part, mask in zip(query.chunk(2), layout.chunk_masks(key.shape[0], key.device), strict=True):
+        for part, mask in zip(query.chunk(2), row_layout.chunk_masks(key.shape[0], key.device), strict=True):
             keys, values = key[mask.first : mask.last], value[mask.first : mask.last]
             outputs.append(self._attend(part, keys, values, mask.allowed))
         return torch.cat(outputs)

@@ -1,4 +1,4 @@
-"""An architecture, a way of computing it and a layout, as megatron-core's TransformerConfig."""
+"""An architecture, a way of computing it and parallel sizes, as megatron-core's TransformerConfig."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def transformer_config(
     Args:
         architecture: The shape of the model.
         model: Precision and recomputation.
-        parallel: The layout.
+        parallel: The sizes.
         backend: `torch` or `transformer_engine`, not `auto`.
         device: Where weights are made.
     """
@@ -52,7 +52,7 @@ def transformer_config(
         qk_layernorm=architecture.qk_norm,
         hidden_dropout=0.0,
         attention_dropout=0.0,
-        # Weights are drawn by initialization.py, the same on any layout. Initialization stays switched on
+        # Weights are drawn by initialization.py, the same for any parallel sizes. Initialization stays switched on
         # because megatron-core marks there which weights tensor parallelism splits.
         init_method=_leave if not model.fp8.fp8_param_gather else torch.nn.init.zeros_,
         output_layer_init_method=_leave if not model.fp8.fp8_param_gather else torch.nn.init.zeros_,
