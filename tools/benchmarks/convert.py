@@ -27,7 +27,7 @@ from recording import Measured, measure, record
 from megatron_redone.architectures import parse_architecture, read_architecture
 from megatron_redone.architectures.weights import family_tensors
 from megatron_redone.conversion.hf_reader import HFWeights
-from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, plan_shards, write_index
+from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, assign_to_files, write_index
 from megatron_redone.conversion.row_blocks import row_blocks
 
 CONFIG = {
@@ -77,7 +77,7 @@ def write_model(folder: Path, config: dict[str, object]) -> int:
     (folder / "config.json").write_text(json.dumps(config))
     tensors = family_tensors(parse_architecture(dict(config)))
     planned = [PlannedTensor(tensor.name, tensor.shape, torch.bfloat16) for tensor in tensors]
-    shards = plan_shards(planned, 5 * 10**9)
+    shards = assign_to_files(planned, 5 * 10**9)
     for file, shard in shards.items():
         ShardWriter(folder / file, shard).write(random_blocks(shard))
     write_index(folder, shards)
