@@ -64,8 +64,6 @@ setup(
         "omegaconf>=2.3,<2.5",
         # One run at a time in a folder.
         "filelock>=3.20,<5",
-        # Records of files that hold one JSON array.
-        "ijson>=3.3,<4",
         "numpy>=1.26",
         "orjson>=3.9",
         "rich>=13",

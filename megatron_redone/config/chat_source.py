@@ -20,7 +20,7 @@ CAPABILITIES = (
 
 _FILE_NAME = re.compile(r"[\w][\w-]*(\.[\w-]+)*")
 # Endings by which the files of one source would be taken for those of another.
-_TAKEN_ENDINGS = (".bin", ".idx", ".validation", ".loss_mask", ".manifest", ".rejected", ".rewards")
+_TAKEN_ENDINGS = (".bin", ".idx", ".validation", ".loss_mask", ".manifest", ".invalid", ".rewards")
 
 
 def check_source(source: Any) -> None:

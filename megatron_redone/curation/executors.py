@@ -1,13 +1,14 @@
 """Passes over the corpus, and datatrove's executors that run them: here, or on Slurm."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import multiprocess
@@ -17,6 +18,10 @@ from datatrove.utils.stats import PipelineStats
 
 from megatron_redone.config.curate import SlurmConfig
 from megatron_redone.curation.watching import Watch
+from megatron_redone.formats.lock import exclusive, wait_until_free
+from megatron_redone.processes.live_progress import LiveProgress
+from megatron_redone.processes.parent import die_with
+from megatron_redone.processes.termination import clean_end_on_sigterm
 
 log = logging.getLogger(__name__)
 
@@ -40,20 +45,22 @@ class LocalExecutor(LocalPipelineExecutor):
     """datatrove's local executor, whose tasks log to files only and hold a lock while they write.
 
     Attributes:
-        work: The folder of the lock, and of a file for each process that is at work.
+        work: The folder with a lock file for each process that is at work, called by its number.
     """
 
     work: Path
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
-        with open(_lock(self.work), "w") as stream, quiet():
-            fcntl.flock(stream, fcntl.LOCK_SH)
-            running = _running(self.work) / str(os.getpid())
-            running.touch()
-            try:
-                return super()._run_for_rank(rank, local_rank, node_rank)
-            finally:
-                running.unlink()
+        _end_with_parent()
+        with exclusive(_running(self.work) / str(os.getpid()), self.work), quiet():
+            return super()._run_for_rank(rank, local_rank, node_rank)
+
+
+@cache  # once a process
+def _end_with_parent() -> None:
+    parent = multiprocess.parent_process()  # type: ignore[attr-defined]
+    if parent is not None:
+        threading.Thread(target=die_with, args=(parent,), daemon=True).start()
 
 
 def run_local(passes: Sequence[Pass], work: Path, workers: int) -> None:
@@ -69,22 +76,26 @@ def run_local(passes: Sequence[Pass], work: Path, workers: int) -> None:
     """
     wait_for_tasks(work)
     _running(work).mkdir(exist_ok=True)
-    for left_behind in _running(work).iterdir():
-        left_behind.unlink()
     # datatrove begins processes anew for every pass; so they find everything imported.
     forkserver = multiprocess.get_context("forkserver")  # type: ignore[attr-defined]
     forkserver.set_forkserver_preload(["megatron_redone.curation.passes"])
-    for number, part in enumerate(passes, 1):
-        logs = str(_log_folder(work, number, part))
-        executor = LocalExecutor(part.steps, part.tasks, min(workers, part.tasks), logs)
-        executor.work = work
-        _run_pass(executor, f"{number:2d} of {len(passes)}  {part.name}", _running(work))
+    with clean_end_on_sigterm():
+        for number, part in enumerate(passes, 1):
+            logs = str(_log_folder(work, number, part))
+            executor = LocalExecutor(part.steps, part.tasks, min(workers, part.tasks), logs)
+            executor.work = work
+            _run_pass(executor, f"{number:2d} of {len(passes)}  {part.name}", _running(work))
 
 
 def _run_pass(executor: LocalExecutor, name: str, running: Path) -> None:
     started = time.monotonic()
     done_before = executor.tasks - len(executor.get_incomplete_ranks())
-    with Watch(name, running, lambda: executor.tasks - len(executor.get_incomplete_ranks()), executor.tasks), quiet():
+
+    def state() -> tuple[int, str]:
+        done = executor.tasks - len(executor.get_incomplete_ranks())
+        return done, f"{done} of {executor.tasks} tasks"
+
+    with Watch(running), LiveProgress(executor.tasks, state, name), quiet():
         executor.run()
     tasks = f"{executor.tasks} tasks" if executor.tasks > 1 else "1 task"
     again = f", {done_before} of them done before" if done_before else ""
@@ -118,16 +129,8 @@ def submit_slurm(passes: Sequence[Pass], work: Path, config: SlurmConfig, worker
 
 def wait_for_tasks(work: Path) -> None:
     """Waits for tasks that a killed run has left behind, so that nobody writes the same files."""
-    with open(_lock(work), "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("tasks of an interrupted run are still at work; waiting for them to end")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-
-
-def _lock(work: Path) -> Path:
-    return work / "tasks.lock"
+    for lock in _running(work).glob("*"):
+        wait_until_free(lock, "tasks of an interrupted run are still at work; waiting for them to end")
 
 
 def _running(work: Path) -> Path:

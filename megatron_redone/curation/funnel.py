@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.curation.counting import Amount, Flow, read_flows
+from megatron_redone.curation.plain_table import plain_table
 from megatron_redone.curation.post_steps import comments_of
 from megatron_redone.errors import UserError
 
+_REASONS_SHOWN = 3
 # Steps that change the texts of the documents that they keep.
 _CHANGING = ("read", "clean", "advertising", "repetition")
 
@@ -164,17 +166,37 @@ def _sum(rows: Sequence[Row]) -> Row:
 
 
 def _block(name: str, rows: Sequence[Row], tokens: bool) -> str:
-    header = f"{name:<14}{'documents':>12}{'dropped':>10}{'%':>7}{'comments':>11}{'characters':>15}"
-    lines = [header + (f"{'tokens':>14}" if tokens else "") + "   dropped most because"]
-    for row in rows:
-        left, share = row.left, row.dropped.documents / max(1, row.entered.documents)
-        numbers = (
-            f"{left.documents:>12,}{row.dropped.documents:>10,}{share:>7.1%}{left.comments:>11,}{left.characters:>15,}"
-        )
-        counted = f"{left.tokens:>14,}" if tokens else ""
-        reasons = "; ".join(f"{reason} {number:,}" for reason, number in list(row.reasons.items())[:3])
-        lines.append(f"  {row.step:<12}{numbers}{counted}   {reasons}".rstrip())
+    header = [name, "documents", "dropped", "%", "comments", "characters", *(["tokens"] if tokens else [])]
+    lines = [_cells(row, tokens) for row in rows]
     if rows[-1].held_out.documents:
-        apart = rows[-1].held_out
-        lines.append(f"  and held out{apart.documents:>12,}{'':>17}{apart.comments:>11,}{apart.characters:>15,}")
-    return "\n".join(lines)
+        lines.append(_held_out_cells(rows[-1].held_out, tokens))
+    return "\n".join(plain_table([*header, "dropped most because"], lines, words=(0, len(header))))
+
+
+def _cells(row: Row, tokens: bool) -> list[str]:
+    left, fraction = row.left, row.dropped.documents / max(1, row.entered.documents)
+    reasons = "; ".join(f"{reason} {number:,}" for reason, number in list(row.reasons.items())[:_REASONS_SHOWN])
+    return [
+        f"  {row.step}",
+        f"{left.documents:,}",
+        f"{row.dropped.documents:,}",
+        f"{fraction:.1%}",
+        f"{left.comments:,}",
+        f"{left.characters:,}",
+        *([f"{left.tokens:,}"] if tokens else []),
+        reasons,
+    ]
+
+
+def _held_out_cells(apart: Amount, tokens: bool) -> list[str]:
+    counted = [f"{apart.tokens:,}"] if tokens else []
+    return [
+        "  and held out",
+        f"{apart.documents:,}",
+        "",
+        "",
+        f"{apart.comments:,}",
+        f"{apart.characters:,}",
+        *counted,
+        "",
+    ]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import gzip
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,8 +18,10 @@ from megatron_redone.config.schema import config_hash, plain
 from megatron_redone.curation.funnel import Row, build_funnel, check_funnel, funnel_json, funnel_table
 from megatron_redone.curation.passes import Work, funnel_steps
 from megatron_redone.errors import UserError
-from megatron_redone.formats.atomic import write_json, write_text
+from megatron_redone.formats.atomic import atomic_file, write_json, write_text
+from megatron_redone.formats.file_record import record_file, record_files
 from megatron_redone.formats.inputs import InputFile
+from megatron_redone.formats.work import Finished, read_sealed, write_sealed
 
 FORMAT = "megatron_redone.curated/1"
 MANIFEST = "manifest.json"
@@ -44,6 +45,7 @@ class OutputFile:
     documents: int
     size: int
     sha256: str
+    sample: str = ""
 
 
 class Finish(PipelineStep):
@@ -73,7 +75,7 @@ class Finish(PipelineStep):
         tokens = self.config.tokenizer is not None
         write_json(self.output / FUNNEL, {"tokens_counted": tokens, "rows": funnel_json(rows, tokens)})
         write_text(self.output / TABLE, funnel_table(rows, tokens) + "\n")
-        write_json(self.output / MANIFEST, self._manifest(files))
+        write_sealed(self.output / MANIFEST, self._manifest(files))
 
     def _write(self, source: str) -> Iterator[OutputFile]:
         if self.config.output is OutputForm.file:
@@ -94,16 +96,17 @@ class Finish(PipelineStep):
             yield self._file(path, source)
 
     def _file(self, path: Path, source: str, held_out: bool = False) -> OutputFile:
-        digest, documents = hashlib.sha256(), 0
-        with open(path, "rb") as stored:
-            while block := stored.read(_BLOCK):
-                digest.update(block)
+        documents = 0
         opened: Any = gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
         with opened as stream:
             while block := stream.read(_BLOCK):
                 documents += block.count(b"\n")
         name = str(path.relative_to(self.output))
-        return OutputFile(name, source, held_out, documents, path.stat().st_size, digest.hexdigest())
+        return OutputFile(name, source, held_out, documents, **dataclasses.asdict(record_file(path)))
+
+    def _reports(self) -> list[Path]:
+        """The files for people to read: what was dropped and why, and the funnel."""
+        return [*sorted((self.output / "dropped").rglob("*.jsonl")), self.output / FUNNEL, self.output / TABLE]
 
     def _manifest(self, files: list[OutputFile]) -> dict[str, Any]:
         return {
@@ -113,6 +116,7 @@ class Finish(PipelineStep):
             "config_hash": config_hash(self.config),
             "inputs": [dataclasses.asdict(file) for file in self.inputs],
             "outputs": [dataclasses.asdict(file) for file in files],
+            "reports": record_files(self.output, self._reports()),
             "version": __version__,
         }
 
@@ -137,14 +141,39 @@ def _merge_if_any(folder: Path, target: Path) -> None:
 
 
 def _merge(folder: Path, target: Path) -> Path:
-    """Joins a folder's files in order; written beside its place, then renamed."""
+    """Joins a folder's files in order."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    with open(partial, "wb") as joined:
+    with atomic_file(target, "wb") as joined:
         for path in sorted(folder.glob("*.jsonl")):
             with open(path, "rb") as part:
                 shutil.copyfileobj(part, joined, _BLOCK)
-        joined.flush()
-        os.fsync(joined.fileno())
-    os.replace(partial, target)
     return target
+
+
+def finished_curation(output: Path) -> Finished | None:
+    """What the manifest in an output folder says, or None where there is none."""
+    path = output / MANIFEST
+    if not path.exists():
+        return None
+    content, is_intact = read_sealed(path)
+    if content is None or content.get("format") != FORMAT:
+        return Finished(None, {}, path, is_intact=False)
+    files = {file["path"]: file for file in content["outputs"]} | content.get("reports", {})
+    return Finished(content.get("work"), {output / name: file for name, file in files.items()}, path, is_intact)
+
+
+def remove_curation(output: Path, finished: Finished | None) -> None:
+    """Removes the files of a result that is being replaced, if there is one, its manifest first.
+
+    Raises:
+        UserError: the manifest lists a file outside the folder.
+    """
+    if finished is None:
+        return
+    for file in finished.files:
+        if not file.parent.resolve().is_relative_to(output.resolve()):
+            raise UserError(f"{finished.manifest}: lists {file}, which lies outside; remove the folder yourself")
+    finished.manifest.unlink(missing_ok=True)
+    for file in finished.files:
+        file.unlink(missing_ok=True)
+    shutil.rmtree(output / "dropped", ignore_errors=True)

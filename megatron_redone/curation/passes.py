@@ -27,7 +27,7 @@ from megatron_redone.curation.post_steps import (
     PostFilter,
     Renderer,
 )
-from megatron_redone.curation.reading import CheckRejected, ReadPosts, SourceShard
+from megatron_redone.curation.reading import CheckInvalid, ReadPosts, SourceShard
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -
         return [*(nominate if step == last_drop else []), DocumentWriter(work.documents(step))]
 
     passes = [Pass("read, clean, filter", [*_filters(config, shards, work), *leave("length")], tasks)]
-    passes.append(Pass("check records", [CheckRejected(work.counts, config.max_rejected, work.dropped)], 1))
+    passes.append(Pass("check records", [CheckInvalid(work.counts, config.max_rejected, work.dropped)], 1))
     documents = work.documents("length")
     if config.deduplicate is not Deduplicate.none:
         passes += exact_passes(documents, folder / "exact", tasks)

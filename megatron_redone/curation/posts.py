@@ -5,10 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from megatron_redone.formats.jsonl import json_type
-
-
-class Malformed(Exception):
-    """A record that is not a post; its text is the reason, without the record's own words."""
+from megatron_redone.formats.records import InvalidRecordError
 
 
 @dataclass
@@ -39,13 +36,13 @@ def parse_post(record: Any) -> Post:
     All keys but one of `text` and `title` may be missing; a comment may be a plain string.
 
     Raises:
-        Malformed: the record is something else.
+        InvalidRecordError: the record is something else.
     """
     if not isinstance(record, dict):
-        raise Malformed(f"a JSON {json_type(record)}, not an object")
+        raise InvalidRecordError(f"a JSON {json_type(record)}, not an object")
     title, text = _text(record, "title"), _text(record, "text")
     if not title.strip() and not text.strip():
-        raise Malformed("no text" if "text" in record or "title" in record else "no key 'text'")
+        raise InvalidRecordError("no text" if "text" in record or "title" in record else "no key 'text'")
     return Post(
         text=text,
         id=_name(record, "id"),
@@ -87,10 +84,10 @@ def _parse_comment(item: Any) -> Comment:
     if isinstance(item, str):
         return Comment(item)
     if not isinstance(item, dict):
-        raise Malformed(f"a comment is a {json_type(item)}, not an object")
+        raise InvalidRecordError(f"a comment is a {json_type(item)}, not an object")
     likes = item.get("likes") or 0
     if not isinstance(likes, int):
-        raise Malformed(f"a comment's 'likes' is a {json_type(likes)}, not a number")
+        raise InvalidRecordError(f"a comment's 'likes' is a {json_type(likes)}, not a number")
     replies = [_parse_comment(reply) for reply in _list(item, "replies")]
     return Comment(_text(item, "text"), _name(item, "author"), likes, replies)
 
@@ -100,7 +97,7 @@ def _text(record: dict[str, Any], key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Malformed(f"'{key}' is a {json_type(value)}, not a string")
+        raise InvalidRecordError(f"'{key}' is a {json_type(value)}, not a string")
     return value
 
 
@@ -111,7 +108,7 @@ def _name(record: dict[str, Any], key: str) -> str | None:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise Malformed(f"'{key}' is a {json_type(value)}, not a string")
+    raise InvalidRecordError(f"'{key}' is a {json_type(value)}, not a string")
 
 
 def _list(record: dict[str, Any], key: str) -> list[Any]:
@@ -119,5 +116,5 @@ def _list(record: dict[str, Any], key: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Malformed(f"'{key}' is a {json_type(value)}, not an array")
+        raise InvalidRecordError(f"'{key}' is a {json_type(value)}, not an array")
     return value

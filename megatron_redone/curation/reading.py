@@ -1,11 +1,10 @@
-"""Raw records to documents: each task reads its part of the input, and what is no post is kept with its reason.
+"""Raw records to documents: each task reads its part of the input, and what is invalid is kept with its reason.
 
-datatrove's own reader of JSON lines passes over a malformed line, and ends a file at invalid UTF-8,
+datatrove's own reader of JSON lines passes over an invalid line, and ends a file at invalid UTF-8,
 with no more than a log entry; here every record must be accounted for.
 """
 
 import bisect
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -21,19 +20,20 @@ from megatron_redone.config.curate import SourceConfig
 from megatron_redone.curation.counting import Amount, Flow, amount_of, read_flows, write_flow
 from megatron_redone.curation.documents import write_dropped
 from megatron_redone.curation.post_steps import Renderer
-from megatron_redone.curation.posts import Malformed, Post, parse_post, walk
+from megatron_redone.curation.posts import Post, parse_post, walk
 from megatron_redone.errors import UserError
-from megatron_redone.formats.inputs import InputFile
+from megatron_redone.formats.inputs import FileRange, InputFile, cut_file
 from megatron_redone.formats.jsonl import read_lines, why_not_json
 from megatron_redone.formats.raw_records import begins_an_array, read_raw
-from megatron_redone.formats.records import EXCERPT, Piece
+from megatron_redone.formats.records import EXCERPT, InvalidRecordError
+from megatron_redone.hashing import short_hash
 
 
 @dataclass(frozen=True)
 class SourceShard:
     """What one task reads: pieces of files, each with the source that names its file."""
 
-    pieces: list[tuple[SourceConfig, Piece]]
+    pieces: list[tuple[SourceConfig, FileRange]]
 
 
 def plan_shards(files: Sequence[tuple[SourceConfig, InputFile]], tasks: int) -> list[SourceShard]:
@@ -43,29 +43,15 @@ def plan_shards(files: Sequence[tuple[SourceConfig, InputFile]], tasks: int) -> 
     """
     total = sum(file.size for _, file in files)
     borders = [total * i // tasks for i in range(tasks + 1)]
-    shards: list[list[tuple[SourceConfig, Piece]]] = [[] for _ in range(tasks)]
+    shards: list[list[tuple[SourceConfig, FileRange]]] = [[] for _ in range(tasks)]
     start = 0
     for source, file in files:
-        first = bisect.bisect_right(borders, start) - 1
-        if file.is_splittable:
-            for number, piece in _cut(file, start, borders, first):
-                shards[number].append((source, piece))
-        elif file.size:
-            shards[first].append((source, Piece(file)))
+        inner = [border - start for border in borders if start < border < start + file.size]
+        for part in cut_file(file, inner):
+            if part.size:
+                shards[bisect.bisect_right(borders, start + part.start) - 1].append((source, part))
         start += file.size
     return [SourceShard(pieces) for pieces in shards if pieces]
-
-
-def _cut(file: InputFile, start: int, borders: Sequence[int], number: int) -> Iterator[tuple[int, Piece]]:
-    """The pieces of a file that begins at `start` in part `number`, with the parts that they belong to."""
-    end = start + file.size
-    while max(start, borders[number]) < end:
-        first, last = max(start, borders[number]), min(end, borders[number + 1])
-        whole = (first, last) == (start, end)
-        yield number, Piece(file) if whole else Piece(file, first - start, last - start)
-        number += 1
-        if number == len(borders) - 1:
-            return
 
 
 class ReadPosts(PipelineStep):
@@ -98,7 +84,7 @@ class ReadPosts(PipelineStep):
     def _document(self, raw: bytes, source: SourceConfig, rank: int) -> Document | None:
         try:
             post = parse_post(_parsed(raw))
-        except Malformed as problem:
+        except InvalidRecordError as problem:
             metadata = {"source": source.name, "filter_reason": str(problem)}
             excerpt = raw[:EXCERPT].decode(errors="replace")
             self.writer.write(Document(excerpt, "", metadata=metadata), rank)
@@ -111,8 +97,8 @@ class ReadPosts(PipelineStep):
         return document
 
 
-class CheckRejected(PipelineStep):
-    """Stops where too many records are no posts, before hours are spent on the others."""
+class CheckInvalid(PipelineStep):
+    """Stops where too many records are invalid, before hours are spent on the others."""
 
     type = "📖 - READER"
     name = "check records"
@@ -127,15 +113,15 @@ class CheckRejected(PipelineStep):
         """Compares all tasks' records with what became of them."""
         flows = read_flows(self.counts / ReadPosts.name).values()
         records = sum(flow.entered.documents for flow in flows)
-        rejected = records - sum(flow.left.documents for flow in flows)
-        if rejected > self.most * records:
+        invalid = records - sum(flow.left.documents for flow in flows)
+        if invalid > self.most * records:
             raise UserError(
-                f"{rejected:,} of {records:,} records are no posts, more than max_rejected={self.most:g}; "
+                f"{invalid:,} of {records:,} records are invalid, more than max_rejected={self.most:g}; "
                 f"they are in {self.dropped / ReadPosts.name} with their reasons"
             )
 
 
-def _raw_records(piece: Piece) -> Iterator[bytes]:
+def _raw_records(piece: FileRange) -> Iterator[bytes]:
     """The records of a piece in JSON; an array cannot be cut and belongs to the piece in which it begins."""
     if piece.end is None or begins_an_array(piece.file):
         batches = read_raw(piece.file) if piece.start == 0 else ()
@@ -146,7 +132,7 @@ def _raw_records(piece: Piece) -> Iterator[bytes]:
 
 def _parsed(line: bytes) -> Any:
     if not line.strip():
-        raise Malformed("empty line")
+        raise InvalidRecordError("empty line")
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -154,10 +140,10 @@ def _parsed(line: bytes) -> Any:
     try:
         return json.loads(line)  # takes half an emoji, as posts cut off at a number of bytes have it
     except (ValueError, RecursionError):
-        raise Malformed(why_not_json(line)) from None
+        raise InvalidRecordError(why_not_json(line)) from None
 
 
 def _content_id(source: str, post: Post) -> str:
     """An identifier for a record that has none: the same wherever the record lies."""
     parts = [post.title, post.text, *(comment.text for comment in walk(post.comments))]
-    return f"{source}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
+    return f"{source}-{short_hash(parts)}"

@@ -27,20 +27,13 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[Any]:
         path: Of the file.
         mode: `w` for text in UTF-8, `wb` for bytes.
     """
-    with partial_file(path) as partial:
+    partial = partial_name(path)
+    try:
         with open(partial, mode, encoding=None if "b" in mode else "utf-8") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         put_in_place(partial, path)
-
-
-@contextmanager
-def partial_file(path: Path) -> Iterator[Path]:
-    """The name under which a file is written; nothing is left there at the end."""
-    partial = partial_name(path)
-    try:
-        yield partial
     finally:
         partial.unlink(missing_ok=True)
 
@@ -124,9 +117,14 @@ def flush_tree(path: Path) -> None:
     """Flushes all files and folders below a folder to the disk."""
     for folder, _, names in os.walk(path):
         for name in names:
-            with open(Path(folder, name), "rb") as stream:
-                os.fsync(stream.fileno())
+            flush_file(Path(folder, name))
         flush_folder(Path(folder))
+
+
+def flush_file(path: Path) -> None:
+    """Flushes what a closed file holds to the disk."""
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def flush_folder(path: Path) -> None:

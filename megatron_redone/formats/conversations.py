@@ -22,17 +22,17 @@ class ConversationCounts:
 
     Attributes:
         trained_tokens: Tokens whose mask is 1.
-        records: Of the whole source, held-out and rejected ones included.
-        rejected: Of the whole source.
-        with_special_tokens: Accepted records of the whole source in whose own text special tokens are written.
+        records: Of the whole source, held-out and invalid ones included.
+        invalid: Of the whole source.
+        with_special_tokens: Valid records of the whole source in whose own text special tokens are written.
     """
 
     conversations: int
     tokens: int
     trained_tokens: int
     records: int
-    rejected: int = 0
-    rejected_by_reason: dict[str, int] = field(default_factory=dict)
+    invalid: int = 0
+    invalid_by_reason: dict[str, int] = field(default_factory=dict)
     with_special_tokens: int = 0
 
 
@@ -45,6 +45,7 @@ class ConversationManifest:
         capability: What it trains, in the words of the configuration.
         split: `train` or `validation`.
         files: By what follows `PREFIX.` in the name.
+        reports: Likewise, what was written for people to read: the list of invalid records.
         record_formats: How many records each format had.
         chat_template_sha256: Of the template's text.
         rendered_at: The time that the template was told, ISO 8601: some templates write the date.
@@ -61,6 +62,7 @@ class ConversationManifest:
     dtype: str
     counts: ConversationCounts
     files: dict[str, FileRecord]
+    reports: dict[str, FileRecord] = field(default_factory=dict)
     record_formats: dict[str, int] = field(default_factory=dict)
     chat_template_sha256: str = ""
     rendered_at: str = ""

@@ -67,7 +67,7 @@ def sample_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def damage(files: Mapping[Path, Mapping[str, Any]]) -> list[str]:
+def damage(files: Mapping[Path, Mapping[str, Any]], *, whole: bool = False) -> list[str]:
     """What is wrong with files, one sentence each.
 
     Files of up to 256 MiB in all are compared by their SHA-256; of more, by the samples, so that
@@ -75,8 +75,9 @@ def damage(files: Mapping[Path, Mapping[str, Any]]) -> list[str]:
 
     Args:
         files: Their records (`FileRecord`), as JSON holds them.
+        whole: Read all of them, however large.
     """
-    whole = sum(record["size"] for record in files.values()) <= _READ_WHOLE
+    whole = whole or sum(record["size"] for record in files.values()) <= _READ_WHOLE
     problems = (_damage(path, record, whole) for path, record in files.items())
     return [problem for problem in problems if problem is not None]
 

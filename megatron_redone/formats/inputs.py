@@ -1,6 +1,7 @@
 """From what a user names (files, directories, globs, URLs) to the list of files to read."""
 
 import glob
+import itertools
 import logging
 import os
 from collections.abc import Sequence
@@ -46,6 +47,30 @@ class InputFile:
             filesystem, inner = _filesystem(self.path)
             return filesystem.open(inner, "rb")
         return open(self.path, "rb")
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """A range of one file's bytes. `end` is None for a file that is read whole.
+
+    A line belongs to the range in which its first byte lies.
+    """
+
+    file: InputFile
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the stored file that it covers."""
+        return (self.file.size if self.end is None else self.end) - self.start
+
+
+def cut_file(file: InputFile, offsets: Sequence[int]) -> list[FileRange]:
+    """Cuts a file at byte offsets, ascending and within it; one that cannot be cut stays whole."""
+    if not offsets or not file.is_splittable:
+        return [FileRange(file)]
+    return [FileRange(file, start, end) for start, end in itertools.pairwise([0, *offsets, file.size])]
 
 
 def expand_inputs(names: Sequence[str]) -> list[InputFile]:

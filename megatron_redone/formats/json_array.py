@@ -1,4 +1,8 @@
-"""Records of a file that holds one JSON array, as LLaMA-Factory's data does; read piece by piece."""
+"""Records of a file that holds one JSON array, as LLaMA-Factory's data does; read piece by piece.
+
+The elements keep their bytes. A parser that hands on values would not do: ijson's makes `?` of half an
+emoji, and gives up the file for a number of twenty digits or one byte that is not UTF-8.
+"""
 
 import codecs
 import json

@@ -9,67 +9,80 @@ from typing import Any, BinaryIO
 import orjson
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.records import EXCERPT, Piece, RecordBatch, Rejected
+from megatron_redone.formats.inputs import FileRange
+from megatron_redone.formats.records import InvalidRecord, InvalidRecordError, RecordBatch
 
 _BLOCK = 4 << 20  # bytes of text handled at once
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_json_lines(piece: Piece, key: str) -> Iterator[RecordBatch]:
+def read_json_lines(piece: FileRange, key: str) -> Iterator[RecordBatch]:
     """The records of a piece; see `reader.read_records`."""
     line = 1
     for lines, consumed in read_lines(piece):
-        texts, rejected = parse_lines(lines, key, line)
-        yield RecordBatch(texts, rejected, len(lines), consumed)
+        texts, invalid = parse_lines(lines, key, piece.file.path, line)
+        yield RecordBatch(texts, invalid, len(lines), consumed)
         line += len(lines)
 
 
-def parse_lines(lines: list[bytes], key: str, first_line: int) -> tuple[list[str], list[Rejected]]:
+def parse_lines(lines: list[bytes], key: str, file: str, first_line: int) -> tuple[list[str], list[InvalidRecord]]:
     """The texts of JSON lines, and the lines that have none.
 
     Args:
         lines: Without their line ends.
         key: The key of a record that holds its text.
+        file: The path of their file.
         first_line: The number of the first line.
     """
     try:
         texts = [record[key] for record in map(orjson.loads, lines)]
-        # As a method of the class it refuses what is not a string.
+        # As a method of the class it accepts nothing but strings.
         if all(map(str.strip, texts)):
             return texts, []
     except (ValueError, KeyError, TypeError, IndexError):
         pass
-    return _parse_one_by_one(lines, key, first_line)
+    return _parse_one_by_one(lines, key, file, first_line)
 
 
-def _parse_one_by_one(lines: list[bytes], key: str, first_line: int) -> tuple[list[str], list[Rejected]]:
-    texts, rejected = [], []
+def _parse_one_by_one(
+    lines: list[bytes], key: str, file: str, first_line: int
+) -> tuple[list[str], list[InvalidRecord]]:
+    texts, invalid = [], []
     for number, line in enumerate(lines, first_line):
-        text, reason = _text_or_reason(line, key)
-        if text is not None:
-            texts.append(text)
-        else:
-            rejected.append(Rejected(number, reason, line[:EXCERPT].decode(errors="replace")))
-    return texts, rejected
+        try:
+            texts.append(_text(line, key))
+        except InvalidRecordError as reason:
+            invalid.append(InvalidRecord.of(file, number, reason, line))
+    return texts, invalid
 
 
-def _text_or_reason(line: bytes, key: str) -> tuple[str | None, str]:
-    if not line.strip():
-        return None, "empty line"
-    try:
-        record: Any = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None, why_not_json(line)
-    if not isinstance(record, dict):
-        return None, f"a JSON {json_type(record)}, not an object"
+def _text(line: bytes, key: str) -> str:
+    record = parse_object(line)
     if key not in record:
-        return None, f"no key '{key}'"
+        raise InvalidRecordError(f"no key '{key}'")
     text = record[key]
     if not isinstance(text, str):
-        return None, f"'{key}' is a {json_type(text)}, not a string"
+        raise InvalidRecordError(f"'{key}' is a {json_type(text)}, not a string")
     if not text.strip():
-        return None, "empty text"
-    return text, ""
+        raise InvalidRecordError("empty text")
+    return text
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """A record from its JSON.
+
+    Raises:
+        InvalidRecordError: it is no JSON object.
+    """
+    if not line.strip():
+        raise InvalidRecordError("empty line")
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise InvalidRecordError(why_not_json(line)) from None
+    if not isinstance(record, dict):
+        raise InvalidRecordError(f"a JSON {json_type(record)}, not an object")
+    return record
 
 
 def why_not_json(line: bytes) -> str:
@@ -88,7 +101,7 @@ def json_type(value: Any) -> str:
     return {bool: "boolean", str: "string", list: "array", dict: "object"}.get(type(value), "number")
 
 
-def read_lines(piece: Piece) -> Iterator[tuple[list[bytes], int]]:
+def read_lines(piece: FileRange) -> Iterator[tuple[list[bytes], int]]:
     """Lists of whole lines, each with the stored bytes that reading it took."""
     with piece.file.open() as stored:
         stream = decompressed(piece.file.path, stored)
@@ -125,7 +138,7 @@ def decompressed(path: str, stored: BinaryIO) -> Any:
     return stored
 
 
-def _read(stream: Any, position: int, piece: Piece) -> bytes:
+def _read(stream: Any, position: int, piece: FileRange) -> bytes:
     size = _BLOCK if piece.end is None else min(_BLOCK, piece.end - position)
     if size <= 0:
         return b""

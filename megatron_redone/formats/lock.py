@@ -1,5 +1,6 @@
 """One process at a time in a place; the system lets go when the process ends, however it ends."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from megatron_redone.errors import UserError
+
+log = logging.getLogger(__name__)
+
+LOCK_NAME = ".lock"
 
 
 @contextmanager
@@ -24,7 +29,7 @@ def folder_lock(folder: Path, key: str = "output_dir") -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{key}: {folder} cannot be written to ({error.strerror})") from None
-    with exclusive(folder / ".lock", folder):
+    with exclusive(folder / LOCK_NAME, folder):
         yield folder
 
 
@@ -52,3 +57,20 @@ def exclusive(file: Path, place: Path) -> Iterator[None]:
         # While it is still held: whoever waits for this file finds it without a name, and takes a new one.
         file.unlink(missing_ok=True)
         lock.release()
+
+
+def wait_until_free(file: Path, notice: str) -> None:
+    """Waits until nobody holds a lock file, and removes it.
+
+    Args:
+        file: The lock file.
+        notice: Logged as a warning where somebody holds it.
+    """
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("%s", notice)
+        lock.acquire()
+    file.unlink(missing_ok=True)
+    lock.release()

@@ -7,7 +7,7 @@ those names). `tokenizer` stands in all of them under the same keys.
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ class Counts:
     records: int
     documents: int
     tokens: int
-    rejected: int
-    rejected_by_reason: dict[str, int]
+    invalid: int
+    invalid_by_reason: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Manifest:
         config_hash: Its hash.
         encoded_by: How many units of work each library encoded.
         version: Of this package.
+        reports: Files beside the dataset for people to read, by what follows `PREFIX.`: the list of invalid records.
     """
 
     work: str
@@ -66,6 +67,7 @@ class Manifest:
     idx: FileRecord
     encoded_by: dict[str, int]
     version: str
+    reports: dict[str, FileRecord] = field(default_factory=dict)
 
 
 def manifest_path(prefix: str | os.PathLike[str]) -> Path:
@@ -93,7 +95,16 @@ def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
         raise UserError(f"{path}: not readable as JSON ({error}); write the dataset again") from None
     if not isinstance(content, dict) or content.get("format") not in _FORMATS:
         raise UserError(f"{path}: not a manifest of this version ({', '.join(_FORMATS)}); write the dataset again")
+    _rename_old_counts(content)
     return content
+
+
+def _rename_old_counts(manifest: dict[str, Any]) -> None:
+    """Earlier versions called invalid records rejected."""
+    counts = manifest.get("counts", {})
+    for old, new in (("rejected", "invalid"), ("rejected_by_reason", "invalid_by_reason")):
+        if old in counts:
+            counts[new] = counts.pop(old)
 
 
 def file_records(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -108,7 +119,8 @@ def finished_dataset(prefix: str | os.PathLike[str]) -> Finished | None:
     if content is None or content.get("format") not in _FORMATS:
         return None if not path.exists() else Finished(None, {}, path, is_intact=False)
     try:
-        files = {Path(f"{prefix}.{suffix}"): record for suffix, record in file_records(content).items()}
+        records = {**file_records(content), **content.get("reports", {})}
+        files = {Path(f"{prefix}.{suffix}"): record for suffix, record in records.items()}
     except (KeyError, TypeError, AttributeError):
         return Finished(content.get("work"), {}, path, is_intact=False)
     return Finished(content.get("work"), files, path, is_intact)

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.records import Piece, RecordBatch, Rejected
+from megatron_redone.formats.inputs import FileRange
+from megatron_redone.formats.records import InvalidRecord, RecordBatch
 
 _ROWS = 8192
 
 
-def read_rows(piece: Piece, key: str) -> Iterator[RecordBatch]:
-    """The rows of a file; see `reader.read_records`. The line of a record is its row's number, from 1."""
+def read_rows(piece: FileRange, key: str) -> Iterator[RecordBatch]:
+    """The rows of a file; see `reader.read_records`. The place of a record is its row's number, from 1."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -23,8 +24,8 @@ def read_rows(piece: Piece, key: str) -> Iterator[RecordBatch]:
             row = 0
             for batch in table.iter_batches(_ROWS, columns=[key]):
                 values = batch.column(0).to_pylist()
-                share = len(values) / table.metadata.num_rows
-                yield _to_batch(values, row + 1, round(piece.size * share))
+                fraction = len(values) / table.metadata.num_rows
+                yield _to_batch(piece.file.path, values, row + 1, round(piece.size * fraction))
                 row += len(values)
     except pa.ArrowException as error:
         raise UserError(f"{piece.file.path}: not a readable Parquet file ({error})") from None
@@ -41,11 +42,11 @@ def _check_column(path: str, schema: Any, key: str) -> None:
         raise UserError(f"{path}: column '{key}' holds {kind}, not strings")
 
 
-def _to_batch(values: list[str | None], first_row: int, size: int) -> RecordBatch:
-    texts, rejected = [], []
+def _to_batch(file: str, values: list[str | None], first_row: int, size: int) -> RecordBatch:
+    texts, invalid = [], []
     for row, text in enumerate(values, first_row):
         if text is not None and text.strip():
             texts.append(text)
         else:
-            rejected.append(Rejected(row, "no text" if text is None else "empty text", text or ""))
-    return RecordBatch(texts, rejected, len(values), size)
+            invalid.append(InvalidRecord.of(file, row, "no text" if text is None else "empty text", text or ""))
+    return RecordBatch(texts, invalid, len(values), size)

@@ -35,17 +35,17 @@ class PreferenceCounts:
     Attributes:
         tokens: Of both sides, prompts counted twice.
         trained_tokens: Those of the responses.
-        records: Of the whole source, held-out and rejected ones included.
-        rejected: Records of the whole source that were refused (not: rejected responses).
-        with_special_tokens: Accepted records of the whole source in whose own text special tokens are written.
+        records: Of the whole source, held-out and invalid ones included.
+        invalid: Of the whole source.
+        with_special_tokens: Valid records of the whole source in whose own text special tokens are written.
     """
 
     pairs: int
     tokens: int
     trained_tokens: int
     records: int
-    rejected: int = 0
-    rejected_by_reason: dict[str, int] = field(default_factory=dict)
+    invalid: int = 0
+    invalid_by_reason: dict[str, int] = field(default_factory=dict)
     with_special_tokens: int = 0
 
 
@@ -60,6 +60,7 @@ class PreferenceManifest:
     dtype: str
     counts: PreferenceCounts
     files: dict[str, FileRecord]
+    reports: dict[str, FileRecord] = field(default_factory=dict)
     record_formats: dict[str, int] = field(default_factory=dict)
     chat_template_sha256: str = ""
     rendered_at: str = ""

@@ -8,10 +8,9 @@ from typing import Any
 import orjson
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.inputs import InputFile
+from megatron_redone.formats.inputs import FileRange, InputFile
 from megatron_redone.formats.json_array import read_array
 from megatron_redone.formats.jsonl import decompressed, read_lines, reading_errors
-from megatron_redone.formats.records import Piece
 
 # Records handed on at once: enough work to be worth sending to another process.
 _RECORDS = 256
@@ -23,12 +22,12 @@ class RawBatch:
 
     Attributes:
         file: Its path.
-        lines: Where each begins: the number of its line, or of its row for Parquet, from 1.
+        places: Its number in the file, from 1: of its line, of its element in a JSON array, or of its row for Parquet.
         records: Each in JSON.
     """
 
     file: str
-    lines: list[int]
+    places: list[int]
     records: list[bytes]
 
 
@@ -40,8 +39,8 @@ def read_raw(file: InputFile) -> Iterator[RawBatch]:
     """
     numbered = _rows(file) if file.is_parquet else _json_values(file)
     while chunk := list(itertools.islice(numbered, _RECORDS)):
-        lines, records = zip(*chunk, strict=True)
-        yield RawBatch(file.path, list(lines), list(records))
+        places, records = zip(*chunk, strict=True)
+        yield RawBatch(file.path, list(places), list(records))
 
 
 def _json_values(file: InputFile) -> Iterator[tuple[int, bytes]]:
@@ -61,7 +60,7 @@ def _array(file: InputFile) -> Iterator[tuple[int, bytes]]:
 
 
 def _lines(file: InputFile) -> Iterator[tuple[int, bytes]]:
-    return enumerate(itertools.chain.from_iterable(lines for lines, _ in read_lines(Piece(file))), 1)
+    return enumerate(itertools.chain.from_iterable(lines for lines, _ in read_lines(FileRange(file))), 1)
 
 
 def _rows(file: InputFile) -> Iterator[tuple[int, bytes]]:

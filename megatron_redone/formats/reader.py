@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+from megatron_redone.formats.inputs import FileRange
 from megatron_redone.formats.jsonl import read_json_lines
 from megatron_redone.formats.parquet import read_rows
-from megatron_redone.formats.records import Piece, RecordBatch
+from megatron_redone.formats.records import RecordBatch
 
 
-def read_records(piece: Piece, key: str) -> Iterator[RecordBatch]:
+def read_records(piece: FileRange, key: str) -> Iterator[RecordBatch]:
     """The records of a piece, some megabytes at a time.
 
     Args:

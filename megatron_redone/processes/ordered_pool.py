@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from megatron_redone.errors import UserError
 from megatron_redone.processes.parent import die_with_parent
+from megatron_redone.processes.termination import clean_end_on_sigterm
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -24,7 +25,7 @@ _AHEAD = 4
 class OrderedPool(Generic[Work, Result]):
     """Processes that each build one worker and hand it unit after unit; with one process, this one does it all.
 
-    A context manager; leaving it by an error does not wait for what is being worked on.
+    A context manager; leaving it by an error does not wait for what is being worked on, and SIGTERM is such an error.
     """
 
     def __init__(self, processes: int, build: Callable[..., Callable[[Work], Result]], *arguments: Any) -> None:
@@ -36,6 +37,7 @@ class OrderedPool(Generic[Work, Result]):
             arguments: Of `build`; they and `build` are pickled.
         """
         self._processes = processes
+        self._ending = clean_end_on_sigterm()
         self._here = build(*arguments) if processes == 1 else None
         self._pool = None
         if processes > 1:
@@ -61,9 +63,11 @@ class OrderedPool(Generic[Work, Result]):
             yield _first(pending)
 
     def __enter__(self) -> "OrderedPool[Work, Result]":
+        self._ending.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        self._ending.__exit__(None, None, None)
         if self._pool is None:
             return
         if kind is not None:
@@ -73,15 +77,20 @@ class OrderedPool(Generic[Work, Result]):
             self._pool.shutdown(cancel_futures=True)
 
 
+def worker_was_killed() -> UserError:
+    """What is told of a process that ended without having been asked to."""
+    return UserError(
+        "a worker process was killed, perhaps for want of memory; run the same command again, it goes on where it "
+        "was (fewer workers need less memory)"
+    )
+
+
 def _first(pending: "deque[tuple[Work, Future[Any]]]") -> tuple[Work, Any]:
     unit, future = pending.popleft()
     try:
         result = future.result()
     except BrokenProcessPool:
-        raise UserError(
-            "a worker process was killed, perhaps for want of memory; "
-            "run the same command again (fewer workers need less memory)"
-        ) from None
+        raise worker_was_killed() from None
     if isinstance(result, UserError):
         raise result
     return unit, result

@@ -6,22 +6,21 @@ on the input and the settings alone, not on the number of tasks or processes.
 """
 
 import dataclasses
-import fcntl
 import importlib.util
 import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from megatron_redone.config.curate import CurateConfig, Executor, SourceConfig
 from megatron_redone.config.schema import work_hash
 from megatron_redone.errors import UserError
-from megatron_redone.formats.atomic import write_json
+from megatron_redone.formats.atomic import write_json, writing_errors
 from megatron_redone.formats.inputs import InputFile, expand_inputs
+from megatron_redone.formats.lock import LOCK_NAME, folder_lock
+from megatron_redone.formats.work import Finished, is_complete, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from megatron_redone.curation.executors import Pass
@@ -39,24 +38,25 @@ def run(config: CurateConfig) -> None:
     """
     _require_datatrove()
     from megatron_redone.curation.executors import run_local
+    from megatron_redone.curation.outputs import finished_curation, remove_curation
 
     output = Path(config.output_dir)
     files = _input_files(config)
     digest = work_hash(config, [dataclasses.astuple(file) for _, file in files])
-    if _is_complete(config, digest):
+    finished = finished_curation(output)
+    if is_complete(finished, digest, overwrite=config.overwrite, place=str(output)):
         shutil.rmtree(output / "work", ignore_errors=True)  # which a job on Slurm leaves
-        log.info("%s: complete already, nothing to do", output)
         return
-    with _locked(output / "work") as work:
+    with writing_errors(output), folder_lock(output / "work") as work:
         tasks = _tasks(config, files)
-        _open_work(work, f"{digest} {tasks}")
+        _open_work(work, f"{digest} {tasks}", is_over=finished is not None)
         passes = _passes(config, files, tasks, digest, work)
         if config.executor is Executor.slurm:
-            _submit(config, passes, work)
+            _submit(config, passes, work, finished)
             return
-        _remove_previous(config)
+        remove_curation(output, finished)
         run_local(passes, work, min(config.workers or os.cpu_count() or 1, tasks))
-    shutil.rmtree(work)
+        shutil.rmtree(work)
     _report(output)
 
 
@@ -82,65 +82,6 @@ def _input_files(config: CurateConfig) -> list[tuple[SourceConfig, InputFile]]:
     return files
 
 
-def _is_complete(config: CurateConfig, digest: str) -> bool:
-    """Whether the result is there already, made from the same things; refuses to replace another."""
-    manifest = _manifest(config)
-    if manifest is None:
-        return False
-    if manifest.get("work") == digest:
-        return True
-    if not config.overwrite:
-        raise UserError(
-            f"{config.output_dir}: documents made from other input or settings are there; "
-            "choose another output_dir, or set overwrite=true"
-        )
-    return False
-
-
-def _manifest(config: CurateConfig) -> dict[str, Any] | None:
-    from megatron_redone.curation.outputs import FORMAT, MANIFEST
-
-    path = Path(config.output_dir) / MANIFEST
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: not a manifest of this version ({FORMAT}); choose another output_dir")
-    return content
-
-
-def _remove_previous(config: CurateConfig) -> None:
-    """Removes the files of a result that is being replaced, its manifest first."""
-    from megatron_redone.curation.outputs import MANIFEST
-
-    manifest = _manifest(config)
-    if manifest is None:
-        return
-    output = Path(config.output_dir)
-    (output / MANIFEST).unlink()
-    for file in manifest["outputs"]:
-        (output / file["path"]).unlink(missing_ok=True)
-    shutil.rmtree(output / "dropped", ignore_errors=True)
-
-
-@contextmanager
-def _locked(work: Path) -> Iterator[Path]:
-    """Keeps a second run away from the same output; the system lets go when the process ends."""
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"output_dir: {work.parent} cannot be written to ({error.strerror})") from None
-    with open(work / "lock", "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{work.parent}: another run is writing there") from None
-        yield work
-
-
 def _tasks(config: CurateConfig, files: list[tuple[SourceConfig, InputFile]]) -> int:
     from megatron_redone.curation.deduplication import MOST_TASKS
 
@@ -152,20 +93,27 @@ def _tasks(config: CurateConfig, files: list[tuple[SourceConfig, InputFile]]) ->
     return config.tasks or min(MOST_TASKS, max(1, -(-total // _TASK_BYTES)))
 
 
-def _open_work(work: Path, plan: str) -> None:
-    """Keeps what an interrupted run of the same plan has done, and removes what any other has left."""
+def _open_work(work: Path, plan: str, is_over: bool) -> None:
+    """Keeps what an interrupted run of the same plan has done, and removes what any other has left.
+
+    Args:
+        work: The folder.
+        plan: What the run does.
+        is_over: Whether its result was written already, so that nothing here is to be gone on with.
+    """
     from megatron_redone.curation.executors import wait_for_tasks
 
     path = work / "plan.json"
-    if path.is_file() and json.loads(path.read_text())["plan"] == plan:
+    content, is_intact = read_sealed(path)
+    if content is not None and is_intact and content.get("plan") == plan and not is_over:
         return
     wait_for_tasks(work)
     for entry in work.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != "lock":
+        elif entry.name != LOCK_NAME:
             entry.unlink()
-    write_json(path, {"plan": plan})
+    write_sealed(path, {"plan": plan})
 
 
 def _passes(
@@ -182,8 +130,9 @@ def _passes(
     return [*passes, Pass("check and finish", [finish], 1)]
 
 
-def _submit(config: CurateConfig, passes: "list[Pass]", work: Path) -> None:
+def _submit(config: CurateConfig, passes: "list[Pass]", work: Path, finished: Finished | None) -> None:
     from megatron_redone.curation.executors import submit_slurm
+    from megatron_redone.curation.outputs import remove_curation
 
     marker = work / "submitted.json"
     if marker.is_file():
@@ -193,7 +142,7 @@ def _submit(config: CurateConfig, passes: "list[Pass]", work: Path) -> None:
         return
     if shutil.which("sbatch") is None:
         raise UserError("executor: there is no sbatch on this machine; start from a login node, or take executor=local")
-    _remove_previous(config)
+    remove_curation(Path(config.output_dir), finished)
     job = submit_slurm(passes, work, config.slurm, config.workers)
     write_json(marker, {"last_job": job})
     log.info("submitted %d passes; when job %s has ended, %s has the result", len(passes), job, config.output_dir)

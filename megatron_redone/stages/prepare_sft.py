@@ -53,8 +53,8 @@ def _write_manifest(prefix: str, split: str, facts: SourceFacts, written: Masked
         tokens=written.tokens,
         trained_tokens=written.trained_tokens,
         records=tally.records,
-        rejected=tally.rejected.total(),
-        rejected_by_reason=dict(tally.rejected.most_common()),
+        invalid=tally.invalid.total(),
+        invalid_by_reason=dict(tally.invalid.most_common()),
         with_special_tokens=tally.with_special_tokens,
     )
     manifest = ConversationManifest(

@@ -1,13 +1,15 @@
-"""From finished shards to the dataset and its file of refused records."""
+"""From finished shards to the dataset and its list of invalid records."""
 
+import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from megatron_redone.formats.indexed import DatasetSummary, IndexedDataset, IndexedDatasetWriter
+from megatron_redone.formats.records import InvalidRecord, write_invalid
 from megatron_redone.tokenization.shard import ShardFiles, ShardResult
 from megatron_redone.tokenization.shard_plan import Shard
 from megatron_redone.tokenization.shuffle import shuffled_documents
@@ -35,34 +37,36 @@ def merge_shards(
         return writer.finish()
 
 
-def merge_rejected(
+def merge_invalid(
     path: Path, shards: Sequence[Shard], results: Sequence[ShardResult], files: Sequence[ShardFiles]
 ) -> dict[str, int]:
-    """Writes the refused records with their file and line number, and counts them by reason.
-
-    A shard knows its lines from its own beginning only; here the lines of the pieces before are added.
-    """
+    """Writes the list of invalid records, or removes an old one where there are none, and counts them by reason."""
     reasons: Counter[str] = Counter()
-    lines_before = 0
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as out:
-        for shard, result, names in zip(shards, results, files, strict=True):
-            first_line = []
-            for piece, records in zip(shard.pieces, result.records, strict=True):
-                if piece.start == 0:
-                    lines_before = 0
-                first_line.append(lines_before)
-                lines_before += records
-            for text in names.rejected.open(encoding="utf-8"):
-                record = json.loads(text)
-                number = record.pop("piece")
-                record["line"] += first_line[number]
-                entry = {"file": shard.pieces[number].file.path, **record}
-                out.write(json.dumps(entry, ensure_ascii=False) + "\n")
-                reasons[record["reason"]] += 1
-    if reasons:
-        partial.replace(path)
-    else:
-        partial.unlink()
-        path.unlink(missing_ok=True)
+
+    def counted() -> Iterator[InvalidRecord]:
+        for record in _invalid_records(shards, results, files):
+            reasons[record.reason] += 1
+            yield record
+
+    write_invalid(path, counted())
     return dict(reasons.most_common())
+
+
+def _invalid_records(
+    shards: Sequence[Shard], results: Sequence[ShardResult], files: Sequence[ShardFiles]
+) -> Iterator[InvalidRecord]:
+    """Those of all shards. A shard counts from the beginning of its pieces; here the lines before are added."""
+    lines_before = 0
+    for shard, result, names in zip(shards, results, files, strict=True):
+        first_line = []
+        for piece, records in zip(shard.pieces, result.records, strict=True):
+            if piece.start == 0:
+                lines_before = 0
+            first_line.append(lines_before)
+            lines_before += records
+        with open(names.invalid, encoding="utf-8") as stream:
+            for line in stream:
+                fields = json.loads(line)
+                number = fields.pop("piece")
+                record = InvalidRecord(**fields)
+                yield dataclasses.replace(record, place=record.place + first_line[number])

@@ -2,23 +2,25 @@
 
 import dataclasses
 import json
-import threading
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from megatron_redone.config.tokenize import TokenizeConfig
-from megatron_redone.errors import UserError
-from megatron_redone.formats.atomic import write_json
-from megatron_redone.formats.indexed import IndexedDatasetWriter, token_dtype
+from megatron_redone.formats.file_record import damage, record_files
+from megatron_redone.formats.indexed import DatasetPaths, IndexedDatasetWriter, token_dtype
 from megatron_redone.formats.reader import read_records
-from megatron_redone.formats.records import Rejected
-from megatron_redone.processes.parent import die_with_parent
+from megatron_redone.formats.records import InvalidRecord
+from megatron_redone.formats.work import read_sealed, write_sealed
 from megatron_redone.tokenization.shard_plan import Shard
 from megatron_redone.tokenization.shuffle import BucketWriter
 from megatron_redone.tokenization.tokenizer import Encoded, FastPathDisagreement, Tokenizer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,19 @@ class ShardFiles:
         return self.prefix.with_suffix(".buckets.npy")
 
     @property
-    def rejected(self) -> Path:
-        """Refused records, JSON lines."""
-        return self.prefix.with_suffix(".rejected.jsonl")
+    def invalid(self) -> Path:
+        """Invalid records, JSON lines."""
+        return self.prefix.with_suffix(".invalid.jsonl")
 
     @property
     def done(self) -> Path:
         """The done-marker."""
         return self.prefix.with_suffix(".done.json")
+
+    def written(self) -> list[Path]:
+        """The files that are there when the shard is encoded, before its done-marker."""
+        paths = DatasetPaths.of(self.prefix)
+        return [path for path in (paths.bin, paths.idx, self.table, self.invalid) if path.is_file()]
 
 
 @dataclass
@@ -55,19 +62,32 @@ class ShardResult:
     Attributes:
         records: Of each piece.
         slow_because: Why the fast path was not taken, or None where it was.
+        files: The record of each file, by its name (`FileRecord`).
     """
 
     number: int
     records: list[int]
     documents: int = 0
     tokens: int = 0
-    rejected: int = 0
+    invalid: int = 0
     slow_because: str | None = None
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, files: ShardFiles) -> "ShardResult | None":
-        """The result of a finished shard, or None."""
-        return cls(**json.loads(files.done.read_text())) if files.done.is_file() else None
+        """The result of a finished shard; None where it is not finished, or a file of it is missing or damaged."""
+        content, is_intact = read_sealed(files.done)
+        if content is None or not is_intact:
+            return None
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not all(name in content for name in names):
+            return None  # of another version
+        result = cls(**{name: content[name] for name in names})
+        problems = damage({files.prefix.parent / name: record for name, record in result.files.items()}, whole=True)
+        if problems:
+            log.warning("%s; the shard is encoded again", "; ".join(problems))
+            return None
+        return result
 
 
 class ShardWorker:
@@ -102,14 +122,16 @@ class ShardWorker:
         except FastPathDisagreement as error:
             result = self._encode(shard, fast=False)
             result.slow_because = str(error)
-        write_json(ShardFiles.of(self._folder, shard.number).done, dataclasses.asdict(result))
+        files = ShardFiles.of(self._folder, shard.number)
+        result.files = record_files(self._folder, files.written())
+        write_sealed(files.done, dataclasses.asdict(result))
         return result
 
     def _encode(self, shard: Shard, fast: bool) -> ShardResult:
         files = ShardFiles.of(self._folder, shard.number)
         result = ShardResult(shard.number, [0] * len(shard.pieces), slow_because=self._tokenizer.slow_because)
         seen = [0, 0, 0]
-        with IndexedDatasetWriter(files.prefix, self._dtype) as writer, open(files.rejected, "w") as rejected:
+        with IndexedDatasetWriter(files.prefix, self._dtype) as writer, open(files.invalid, "w") as invalid:
             sink = BucketWriter(writer, self._buckets, self._config.seed, shard.number) if self._buckets else writer
             for number, piece in enumerate(shard.pieces):
                 for batch in read_records(piece, self._config.text_key):
@@ -120,10 +142,10 @@ class ShardWorker:
                         raise
                     tokens, lengths = surround(encoded, self._tokenizer.prefix, self._suffix, self._dtype)
                     sink.add(tokens, lengths)
-                    for record in batch.rejected:
-                        rejected.write(_rejected_line(number, record))
+                    for record in batch.invalid:
+                        invalid.write(_invalid_line(number, record))
                     result.records[number] += batch.records
-                    result.rejected += len(batch.rejected)
+                    result.invalid += len(batch.invalid)
                     result.documents += len(lengths)
                     result.tokens += len(tokens)
                     self._count(seen, [batch.bytes, len(lengths), len(tokens)])
@@ -159,23 +181,10 @@ def surround(encoded: Encoded, prefix: list[int], suffix: list[int], dtype: np.d
     return ids, lengths
 
 
-def _rejected_line(piece: int, record: Rejected) -> str:
+def _invalid_line(piece: int, record: InvalidRecord) -> str:
     return json.dumps({"piece": piece, **dataclasses.asdict(record)}, ensure_ascii=True) + "\n"
 
 
-# A process pool hands its functions plain arguments, so what a worker keeps between calls stands here.
-_worker: list[ShardWorker] = []
-
-
-def start_worker(config: TokenizeConfig, folder: Path, buckets: int, counters: Any) -> None:
-    """Prepares a process of the pool; see `ShardWorker`."""
-    threading.Thread(target=die_with_parent, daemon=True).start()
-    _worker.append(ShardWorker(config, folder, buckets, counters))
-
-
-def encode_shard(shard: Shard) -> ShardResult | str:
-    """Runs in a process of the pool: the result, or what the user must mend."""
-    try:
-        return _worker[0].encode(shard)
-    except UserError as error:
-        return str(error)
+def shard_encoder(config: TokenizeConfig, folder: Path, buckets: int, counters: Any) -> Callable[[Shard], ShardResult]:
+    """What encodes shards in a process of a pool; see `ShardWorker`."""
+    return ShardWorker(config, folder, buckets, counters).encode

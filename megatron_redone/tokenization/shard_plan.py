@@ -1,11 +1,9 @@
 """How a corpus is cut into shards, the units of work and of resuming."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.records import Piece
+from megatron_redone.formats.inputs import FileRange, InputFile, cut_file
 
 # Every shard is an open file while documents are shuffled, and systems allow a process about a thousand.
 _MOST_SHARDS = 768
@@ -16,7 +14,7 @@ class Shard:
     """Some consecutive input: a part of one large file, or several small ones."""
 
     number: int
-    pieces: list[Piece]
+    pieces: list[FileRange]
 
     @property
     def size(self) -> int:
@@ -32,7 +30,7 @@ def plan_shards(files: Sequence[InputFile], shard_bytes: int) -> list[Shard]:
     """
     target = max(shard_bytes, -(-sum(file.size for file in files) // _MOST_SHARDS))
     shards: list[Shard] = []
-    pending: list[Piece] = []
+    pending: list[FileRange] = []
     for piece in (piece for file in files for piece in _cut(file, target)):
         pending.append(piece)
         if sum(p.size for p in pending) >= target:
@@ -43,9 +41,6 @@ def plan_shards(files: Sequence[InputFile], shard_bytes: int) -> list[Shard]:
     return shards
 
 
-def _cut(file: InputFile, target: int) -> list[Piece]:
-    if not file.is_splittable or file.size <= target:
-        return [Piece(file)]
-    parts = -(-file.size // target)
-    borders = [file.size * i // parts for i in range(parts + 1)]
-    return [Piece(file, start, end) for start, end in itertools.pairwise(borders)]
+def _cut(file: InputFile, target: int) -> list[FileRange]:
+    parts = max(1, -(-file.size // target))
+    return cut_file(file, [file.size * i // parts for i in range(1, parts)])

@@ -219,7 +219,7 @@ def test_a_killed_process_ends_the_run_and_says_so(tmp_path: Path) -> None:
     os.kill(at_work[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "a process was killed, perhaps for want of memory" in output
+    assert "a worker process was killed, perhaps for want of memory" in output
 
 
 _SBATCH = """#!/usr/bin/env bash
@@ -339,14 +339,14 @@ def test_what_is_held_out_stays_so_when_the_source_grows(tmp_path: Path) -> None
     assert len(few) == 7 and few < held_out[1]
 
 
-def test_malformed_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
+def test_invalid_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
     good = [json.dumps({"id": str(i), "text": sentence(random.Random(i), 20)}) for i in range(200)]
     bad = ["{", "[1]", '{"text": 3}', '{"title": ""}', ""]
     half_emoji = '{"id": "half", "text": "an emoji cut in half \\ud83d is no reason to lose a post"}'
     (tmp_path / "posts.jsonl").write_text("\n".join([*good[:90], *bad, half_emoji, *good[90:]]) + "\n")
     path = tmp_path / "posts.jsonl"
     path.write_bytes(path.read_bytes() + b'{"text": "\xff\xfe"}\n')
-    with pytest.raises(UserError, match=r"6 of 207 records are no posts, more than max_rejected=0\.01"):
+    with pytest.raises(UserError, match=r"6 of 207 records are invalid, more than max_rejected=0\.01"):
         curate.run(one_source(path, tmp_path / "out", "held_out.share=0"))
     keys = ["held_out.share=0", "deduplicate=none", "max_rejected=0.1"]
     curate.run(one_source(path, tmp_path / "out", *keys))

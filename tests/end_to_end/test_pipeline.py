@@ -172,7 +172,7 @@ def test_from_and_until(copy: Path) -> None:
         ("train.yaml", "seq_length: 32", "seq_lenght: 32", "stage 'first': .*did you mean 'seq_length'"),
         ("tokens.yaml", "posts.jsonl", "post.jsonl", "post.jsonl is not there, which is read by tokens"),
         ("pipeline.yaml", "stage: tokenize", "stage: tokenise", "stages.0..stage: 'tokenise' is no stage of a pip"),
-        ("tokens.yaml", "workers: 1", "text_key: body", "stage 'tokens': .* are malformed, .*logs/tokens.log"),
+        ("tokens.yaml", "workers: 1", "text_key: body", "stage 'tokens': .* are invalid, .*logs/tokens.log"),
     ],
 )
 def test_mistakes_are_told_in_one_line(copy: Path, file: str, old: str, new: str, message: str) -> None:

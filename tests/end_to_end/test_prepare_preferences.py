@@ -88,10 +88,10 @@ def test_bad_pairs_are_put_aside_with_line_and_reason(tmp_path: Path, tokenizer:
     sources = [{"name": "x", "input": write_lines(tmp_path / "a.jsonl", records)}]
     done = run(tmp_path / "out", tokenizer, sources, "max_rejected=1")
     assert done.returncode == 0, done.stderr
-    listed = [json.loads(line) for line in (tmp_path / "out/x.rejected.jsonl").read_text().splitlines()]
-    assert [(entry["line"], entry["reason"]) for entry in listed] == [(n, why) for n, (_, why) in enumerate(bad, 2)]
+    listed = [json.loads(line) for line in (tmp_path / "out/x.invalid.jsonl").read_text().splitlines()]
+    assert [(entry["place"], entry["reason"]) for entry in listed] == [(n, why) for n, (_, why) in enumerate(bad, 2)]
     counts = PreferenceDataset.open(tmp_path / "out/x").manifest["counts"]
-    assert (counts["pairs"], counts["records"], counts["rejected"]) == (1, 6, 5)
+    assert (counts["pairs"], counts["records"], counts["invalid"]) == (1, 6, 5)
 
 
 def test_prompts_that_are_not_the_same_tokens_are_refused(tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_prompts_that_are_not_the_same_tokens_are_refused(tmp_path: Path) -> Non
     sources = [{"name": "x", "input": write_lines(tmp_path / "a.jsonl", records)}]
     done = run(tmp_path / "out", folder, sources, "max_rejected=1")
     assert done.returncode == 0, done.stderr
-    listed = [json.loads(line) for line in (tmp_path / "out/x.rejected.jsonl").read_text().splitlines()]
-    assert [(entry["line"], entry["reason"]) for entry in listed] == [
+    listed = [json.loads(line) for line in (tmp_path / "out/x.invalid.jsonl").read_text().splitlines()]
+    assert [(entry["place"], entry["reason"]) for entry in listed] == [
         (1, "the two do not share the tokens of their prompt")
     ]
 

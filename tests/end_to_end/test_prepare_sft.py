@@ -78,7 +78,7 @@ def test_two_sources_become_two_datasets_and_a_table(tmp_path: Path, tokenizer: 
     rows = [line.split() for line in done.stderr.splitlines()[-3:]]
     dataset = ConversationDataset.open(tmp_path / "out/talk")
     tokens, learned = int(dataset.lengths.sum()), sum(int(dataset.loss_mask(i).sum()) for i in range(2))
-    assert rows[0] == ["source", "capability", "conversations", "held", "out", "tokens", "learned", "refused"]
+    assert rows[0] == ["source", "capability", "conversations", "held", "out", "tokens", "trained", "invalid"]
     assert rows[1] == ["talk", "dialogue_persona", "2", "-", str(tokens), f"{100 * learned / tokens:.1f}", "%", "0"]
     counts = dataset.manifest["counts"]
     assert (counts["conversations"], counts["tokens"], counts["trained_tokens"]) == (2, tokens, learned)
@@ -135,17 +135,17 @@ def test_bad_records_are_put_aside_with_line_and_reason(tmp_path: Path, tokenize
     sources = [{"name": "talk", "input": str(tmp_path / "a.jsonl")}]
     stopped = run(tmp_path / "out", tokenizer, sources)
     assert stopped.returncode == 2
-    assert "source talk: 8 of 10 records are refused, more than max_rejected=0.01" in stopped.stderr
-    assert list(files(tmp_path / "out")) == ["talk.rejected.jsonl"]
+    assert "source talk: 8 of 10 records are invalid, more than max_rejected=0.01" in stopped.stderr
+    assert list(files(tmp_path / "out")) == ["talk.invalid.jsonl"]
     done = run(tmp_path / "out", tokenizer, sources, "max_rejected=1")
     assert done.returncode == 0, done.stderr
-    listed = [json.loads(line) for line in (tmp_path / "out/talk.rejected.jsonl").read_text().splitlines()]
-    assert [entry["line"] for entry in listed] == list(range(2, 10))
+    listed = [json.loads(line) for line in (tmp_path / "out/talk.invalid.jsonl").read_text().splitlines()]
+    assert [entry["place"] for entry in listed] == list(range(2, 10))
     for entry, (_, reason) in zip(listed, BAD, strict=True):
-        assert entry["reason"].startswith(reason) and entry["file"].endswith("a.jsonl") and entry["record"]
+        assert entry["reason"].startswith(reason) and entry["file"].endswith("a.jsonl") and entry["excerpt"]
     counts = ConversationDataset.open(tmp_path / "out/talk").manifest["counts"]
-    assert (counts["records"], counts["conversations"], counts["rejected"]) == (10, 2, 8)
-    assert sum(counts["rejected_by_reason"].values()) == 8
+    assert (counts["records"], counts["conversations"], counts["invalid"]) == (10, 2, 8)
+    assert sum(counts["invalid_by_reason"].values()) == 8
 
 
 def test_a_source_that_yields_nothing_stops_the_run_with_its_name(tmp_path: Path, tokenizer: Path) -> None:
@@ -176,7 +176,7 @@ def test_special_tokens_in_a_text_are_told_or_refused(tmp_path: Path, tokenizer:
     keys = ("refuse_special_tokens=true", "max_rejected=0.5", "overwrite=true")
     assert run(tmp_path / "out", tokenizer, sources, *keys).returncode == 0
     counts = ConversationDataset.open(tmp_path / "out/talk").manifest["counts"]
-    assert counts["rejected_by_reason"] == {"a special token is written in its text": 1}
+    assert counts["invalid_by_reason"] == {"a special token is written in its text": 1}
     assert counts["with_special_tokens"] == 0
 
 
@@ -195,7 +195,7 @@ def test_processes_and_order_change_nothing_but_the_order(tmp_path: Path, tokeni
         assert done.returncode == 0, done.stderr
         held_out[name] = texts(tokenizer, tmp_path / f"{name}/talk.validation")
     one, two = files(tmp_path / "one"), files(tmp_path / "two")
-    same = ("talk.bin", "talk.idx", "talk.loss_mask.bin", "talk.validation.bin", "talk.rejected.jsonl")
+    same = ("talk.bin", "talk.idx", "talk.loss_mask.bin", "talk.validation.bin", "talk.invalid.jsonl")
     assert all(one[file] == two[file] for file in same)
     assert held_out["one"] == held_out["reversed"] and len(held_out["one"]) == 40
     learned = texts(tokenizer, tmp_path / "one/talk")

@@ -122,7 +122,7 @@ def wait_for_shards(folder: Path, count: int, process: subprocess.Popen) -> None
 
 def test_a_killed_worker_and_an_interrupt_are_told_in_one_line(tmp_path: Path, tokenizer: Path) -> None:
     corpus(tmp_path / "a.jsonl", 6)
-    keys = [f"input={tmp_path}/a.jsonl", "shard_mb=1", "tokenizer.fast=false", "workers=1"]
+    keys = [f"input={tmp_path}/a.jsonl", "shard_mb=1", "tokenizer.fast=false", "workers=2"]
     for culprit, message, code in [("worker", "a worker process was killed", 2), ("self", "interrupted", 130)]:
         # A test session in the background of a shell ignores SIGINT, and its children would inherit that.
         process = subprocess.Popen(
@@ -140,7 +140,7 @@ def test_a_killed_worker_and_an_interrupt_are_told_in_one_line(tmp_path: Path, t
         assert "Traceback" not in stderr
 
 
-def test_refused_records_are_listed_with_file_and_line(tmp_path: Path, tokenizer: Path) -> None:
+def test_invalid_records_are_listed_with_file_and_line(tmp_path: Path, tokenizer: Path) -> None:
     texts = corpus(tmp_path / "a.jsonl", 2.2)
     lines = (tmp_path / "a.jsonl").read_bytes().split(b"\n")[:-1]
     bad = {10: b"{", len(lines) // 2: b'{"text": "\xff"}', len(lines) - 3: b'{"text": ""}'}
@@ -149,22 +149,22 @@ def test_refused_records_are_listed_with_file_and_line(tmp_path: Path, tokenizer
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
     (tmp_path / "b.jsonl").write_text('{"body": "x"}\n{"text": "good"}\n')
     done = run(tmp_path / "out", tokenizer, f"input=[{tmp_path}/a.jsonl,{tmp_path}/b.jsonl]", "shard_mb=1")
-    assert done.returncode == 0 and "4 records refused" in done.stderr
-    listed = [json.loads(line) for line in Path(f"{tmp_path}/out.rejected.jsonl").read_text().splitlines()]
-    found = [(Path(r["file"]).name, r["line"], r["reason"]) for r in listed]
+    assert done.returncode == 0 and "4 records are invalid" in done.stderr
+    listed = [json.loads(line) for line in Path(f"{tmp_path}/out.invalid.jsonl").read_text().splitlines()]
+    found = [(Path(r["file"]).name, r["place"], r["reason"]) for r in listed]
     reasons = ["malformed JSON", "invalid UTF-8", "empty text"]
     expected = [("a.jsonl", number + 1, reason) for number, reason in zip(bad, reasons, strict=True)]
     assert found == [*expected, ("b.jsonl", 1, "no key 'text'")]
     counts = manifest(tmp_path / "out")["counts"]
-    assert counts["rejected"] == 4 and counts["documents"] == len(texts) - 3 + 1
-    assert counts["rejected_by_reason"] == dict.fromkeys([*reasons, "no key 'text'"], 1)
+    assert counts["invalid"] == 4 and counts["documents"] == len(texts) - 3 + 1
+    assert counts["invalid_by_reason"] == dict.fromkeys([*reasons, "no key 'text'"], 1)
 
 
-def test_too_many_refused_records_stop_the_run(tmp_path: Path, tokenizer: Path) -> None:
+def test_too_many_invalid_records_stop_the_run(tmp_path: Path, tokenizer: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n' * 97 + "{\n" * 3)
     keys = [f"input={tmp_path}/a.jsonl"]
     stopped = run(tmp_path / "out", tokenizer, *keys)
-    assert stopped.returncode == 2 and "3 of 100 records are malformed, more than max_rejected=0.01" in stopped.stderr
+    assert stopped.returncode == 2 and "3 of 100 records are invalid, more than max_rejected=0.01" in stopped.stderr
     assert not Path(f"{tmp_path}/out.idx").exists()
     assert run(tmp_path / "out", tokenizer, *keys, "max_rejected=0.03").returncode == 0
 

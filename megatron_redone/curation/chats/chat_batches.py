@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from megatron_redone.curation.conversations.conversation import BadRecord, parse_record
+from megatron_redone.formats.jsonl import parse_object
 from megatron_redone.formats.raw_records import RawBatch
-from megatron_redone.formats.records import EXCERPT, Rejected
+from megatron_redone.formats.records import InvalidRecord, InvalidRecordError
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RawChats:
     Attributes:
         source: The number of their source in the configuration.
         format: Of the records; None where not one of them is a JSON object.
-        batch: They.
+        batch: The records.
     """
 
     source: int
@@ -53,20 +53,20 @@ class EncodedBatch:
     Attributes:
         file: Of the records.
         records: How many there were.
-        items: The good ones, in order.
-        rejected: The others.
-        with_special_tokens: Good records in whose own text special tokens are written.
+        items: The valid ones, in order.
+        invalid: The others.
+        with_special_tokens: Valid records in whose own text special tokens are written.
     """
 
     file: str
     records: int
     items: list[EncodedItem] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
+    invalid: list[InvalidRecord] = field(default_factory=list)
     with_special_tokens: int = 0
 
-    def reject(self, line: int, record: bytes, reason: str) -> None:
+    def add_invalid(self, place: int, record: bytes, reason: str) -> None:
         """Puts a record aside."""
-        self.rejected.append(Rejected(line, reason, record[:EXCERPT].decode(errors="replace")))
+        self.invalid.append(InvalidRecord.of(self.file, place, reason, record))
 
 
 @dataclass
@@ -74,16 +74,16 @@ class Tally:
     """What became of a source's records so far."""
 
     records: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+    invalid: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     with_special_tokens: int = 0
 
     def add(self, batch: EncodedBatch, format: Any) -> None:
         """Counts a batch."""
         self.records += batch.records
-        self.rejected.update(record.reason for record in batch.rejected)
+        self.invalid.update(record.reason for record in batch.invalid)
         if format is not None:
-            self.formats[format.name] += batch.records - len(batch.rejected)
+            self.formats[format.name] += batch.records - len(batch.invalid)
         self.with_special_tokens += batch.with_special_tokens
 
 
@@ -91,6 +91,6 @@ def parsed(batch: RawBatch) -> Iterator[dict[str, Any]]:
     """The records of a batch that are JSON objects."""
     for record in batch.records:
         try:
-            yield parse_record(record)
-        except BadRecord:
+            yield parse_object(record)
+        except InvalidRecordError:
             continue

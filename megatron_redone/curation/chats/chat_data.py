@@ -8,9 +8,14 @@ from typing import Any, Protocol
 
 from megatron_redone import __version__
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats, Tally
+from megatron_redone.formats.file_record import FileRecord
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.manifest import TokenizerRecord, read_manifest
+from megatron_redone.formats.manifest import TokenizerRecord, finished_dataset, manifest_path
 from megatron_redone.formats.masked_tokens import MaskedTokensSummary
+from megatron_redone.formats.work import Finished
+
+# The record of a file that is not there.
+_MISSING = {"size": 0, "sha256": ""}
 
 
 class DatasetWriter(Protocol):
@@ -38,6 +43,7 @@ class SourceFacts:
     inputs: list[InputFile]
     work: str
     config: dict[str, Any]
+    reports: dict[str, FileRecord] = dataclasses.field(default_factory=dict)
     version: str = __version__
 
     def as_keywords(self) -> dict[str, Any]:
@@ -96,7 +102,17 @@ class SourcePlan:
         held_out = bool(self.source.validation_share or self.source.validation_count)
         return {**({"validation": self.validation_prefix} if held_out else {}), "train": self.prefix}
 
-    def is_complete(self) -> bool:
-        """Whether all its datasets are there, made from the same things."""
-        manifests = [read_manifest(prefix) for prefix in self.splits.values()]
-        return all(manifest is not None and manifest["work"] == self.work for manifest in manifests)
+    def finished(self) -> Finished | None:
+        """What the manifests of its datasets say, or None where that of the dataset to learn from is not there."""
+        train = finished_dataset(self.prefix)
+        if train is None:
+            return None
+        files, is_intact = dict(train.files), train.is_intact
+        for prefix in self.splits.values():
+            part = finished_dataset(prefix)
+            if part is None:
+                files[manifest_path(prefix)] = _MISSING
+            else:
+                files.update(part.files)
+                is_intact = is_intact and part.is_intact and part.work == train.work
+        return Finished(train.work, files, train.manifest, is_intact)

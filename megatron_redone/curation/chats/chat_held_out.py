@@ -1,6 +1,6 @@
 """Which conversations or pairs are held out: decided by their content, so that neither order nor tokenizer matters.
 
-Items of equal content go to the same side, so that nothing is both learned and validated.
+Items of equal content go to the same side, so that nothing is both trained on and validated.
 """
 
 import heapq
@@ -14,27 +14,27 @@ _KEYS = 1 << 64
 class HeldOut:
     """Divides items as they come.
 
-    By share: an item is held out when its key is among the lowest share of all numbers. By count: the
+    By fraction: an item is held out when its key is among the lowest fraction of all numbers. By count: the
     items with the lowest keys of all are held out; only those are kept in memory.
     """
 
-    def __init__(self, share: float, count: int) -> None:
-        """Holds out nothing yet; at most one of share and count is not 0."""
-        self._limit = int(share * _KEYS)
+    def __init__(self, fraction: float, count: int) -> None:
+        """Holds out nothing yet; at most one of fraction and count is not 0."""
+        self._limit = int(fraction * _KEYS)
         self._count = count
         self._lowest: dict[int, list[EncodedItem]] = {}
         self._heap: list[int] = []  # keys of _lowest, negated: the largest comes first
 
     def divide(self, items: Iterable[EncodedItem]) -> tuple[list[EncodedItem], list[EncodedItem]]:
-        """Those to be learned and those held out, as far as it is known yet; the rest comes with `finish`."""
-        learned: list[EncodedItem] = []
+        """Those to train on and those held out, as far as it is known yet; the rest comes with `finish`."""
+        trained: list[EncodedItem] = []
         held_out: list[EncodedItem] = []
         for item in items:
             if self._count:
-                learned += self._exchange(item)
+                trained += self._exchange(item)
             else:
-                (held_out if item.key < self._limit else learned).append(item)
-        return learned, held_out
+                (held_out if item.key < self._limit else trained).append(item)
+        return trained, held_out
 
     @property
     def kept(self) -> int:

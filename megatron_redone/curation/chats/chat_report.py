@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.curation.chats.chat_data import ChatData, SourcePlan
+from megatron_redone.curation.plain_table import plain_table
 from megatron_redone.formats.atomic import write_json
 from megatron_redone.formats.manifest import read_manifest
+from megatron_redone.formats.records import invalid_path
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ def listing_path(folder: str) -> Path:
 
 
 def write_listing(folder: str, data: ChatData, plans: Sequence[SourcePlan]) -> None:
-    """Writes the list of the sources: name, capability, counts of each split, refused records."""
+    """Writes the list of the sources: name, capability, counts of each split, invalid records."""
     content = {
         "format": _LISTING_FORMAT,
         "stage": data.stage,
@@ -31,15 +33,11 @@ def write_listing(folder: str, data: ChatData, plans: Sequence[SourcePlan]) -> N
 
 
 def log_table(data: ChatData, plans: Sequence[SourcePlan]) -> None:
-    """One line a source: what it holds, the share of tokens that are learned, and what was refused."""
-    header = ("source", "capability", data.unit, "held out", "tokens", "learned", "refused")
+    """One line a source: what it holds, the fraction of its tokens that are trained, and what is invalid."""
+    header = ("source", "capability", data.unit, "held out", "tokens", "trained", "invalid")
     entries = [_entry(data, plan) for plan in plans]
-    rows = [header, *(_row(data, entry) for entry in entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    for row in rows:
-        names = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        log.info("%s", "  ".join([*names, *numbers]))
+    for line in plain_table(header, [_row(data, entry) for entry in entries], words=(0, 1)):
+        log.info("%s", line)
     for plan, entry in zip(plans, entries, strict=True):
         _log_remarks(plan, entry)
 
@@ -48,7 +46,7 @@ def _entry(data: ChatData, plan: SourcePlan) -> dict[str, Any]:
     manifests = {split: read_manifest(prefix) for split, prefix in plan.splits.items()}
     train = manifests["train"]
     assert train is not None, "a source without its manifest"
-    counts = ("records", "rejected", "rejected_by_reason", "with_special_tokens")
+    counts = ("records", "invalid", "invalid_by_reason", "with_special_tokens")
     return {
         "name": plan.source.name,
         "capability": plan.source.capability,
@@ -72,14 +70,14 @@ def _row(data: ChatData, entry: dict[str, Any]) -> tuple[str, ...]:
         f"{splits[1][data.unit]:,}" if len(splits) > 1 else "-",
         f"{tokens:,}",
         f"{100 * trained / tokens:.1f} %",
-        f"{entry['rejected']:,}",
+        f"{entry['invalid']:,}",
     )
 
 
 def _log_remarks(plan: SourcePlan, entry: dict[str, Any]) -> None:
-    if entry["rejected"]:
-        log.warning("%s: refused records are in %s.rejected.jsonl:", entry["name"], plan.prefix)
-        for reason, number in list(entry["rejected_by_reason"].items())[:_REASONS_SHOWN]:
+    if entry["invalid"]:
+        log.warning("%s: invalid records are listed in %s:", entry["name"], invalid_path(plan.prefix))
+        for reason, number in list(entry["invalid_by_reason"].items())[:_REASONS_SHOWN]:
             log.warning("  %s  %s", f"{number:>10,}", reason)
     if entry["with_special_tokens"]:
         log.warning(

@@ -1,7 +1,6 @@
-"""The files of one source of chat data: what is learned, what is held out, and what was refused."""
+"""The files of one source of chat data: what is trained on, what is held out, and what is invalid."""
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +11,19 @@ from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedIte
 from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts, SourcePlan
 from megatron_redone.curation.chats.chat_held_out import HeldOut
 from megatron_redone.errors import UserError
+from megatron_redone.formats.file_record import record_file
 from megatron_redone.formats.manifest import manifest_path
+from megatron_redone.formats.records import InvalidRecordWriter, invalid_path
 
-# Records after which the share of refused ones is looked at while the run goes on.
+# Records after which the fraction of invalid ones is looked at while the run goes on.
 _EARLY_CHECK = 10_000
 
 
 class SourceWriter:
     """Writes the datasets of one source; they appear under their names when `finish` has written all.
 
-    A context manager: leaving it by an error removes what was written. The refused records stay where
-    they are the error.
+    A context manager: leaving it by an error removes what was written. The list of invalid records
+    stays where they are the error.
     """
 
     def __init__(self, data: ChatData, plan: SourcePlan, vocab_size: int, max_rejected: float) -> None:
@@ -32,7 +33,7 @@ class SourceWriter:
             data: Conversations or preferences.
             plan: The source.
             vocab_size: Of the tokenizer.
-            max_rejected: The share of refused records that is too much.
+            max_rejected: The fraction of invalid records that is too much.
         """
         self.tally = Tally()
         self._items: Counter[str] = Counter()
@@ -42,42 +43,40 @@ class SourceWriter:
         self._max_rejected = max_rejected
         self._held_out = HeldOut(plan.source.validation_share, plan.source.validation_count)
         self._writers = {split: data.open_writer(prefix, vocab_size) for split, prefix in plan.splits.items()}
-        self._rejected = Path(f"{plan.prefix}.rejected.jsonl")
-        self._partial = Path(f"{plan.prefix}.rejected.jsonl.partial")
-        self._quarantine = open(self._partial, "w", encoding="utf-8")
+        self._invalid = InvalidRecordWriter(invalid_path(plan.prefix))
 
     def add(self, batch: EncodedBatch, format: Any) -> None:
         """Takes a batch.
 
         Raises:
-            UserError: too many of the records so far were refused.
+            UserError: too many of the records so far are invalid.
         """
         self.tally.add(batch, format)
-        for record in batch.rejected:
-            entry = {"file": batch.file, **dataclasses.asdict(record)}
-            self._quarantine.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        learned, held_out = self._held_out.divide(batch.items)
-        self._add("train", learned)
+        for record in batch.invalid:
+            self._invalid.add(record)
+        trained, held_out = self._held_out.divide(batch.items)
+        self._add("train", trained)
         self._add("validation", held_out)
         if self.tally.records >= _EARLY_CHECK:
-            self._check_rejected()
+            self._check_invalid()
 
     def finish(self, facts: SourceFacts) -> None:
         """Writes all files, those of the dataset to learn from last, and of those the manifest.
 
         Raises:
-            UserError: there is nothing to learn from or nothing held out, or too many records were refused.
+            UserError: there is nothing to learn from or nothing held out, or too many records are invalid.
         """
-        self._check_rejected()
+        self._check_invalid()
         self._add("validation", self._held_out.finish())
         self._check_splits()
         manifest_path(self._plan.prefix).unlink(missing_ok=True)  # what is replaced is no longer complete
         if "validation" not in self._writers:
             remove_dataset(self._plan.validation_prefix)
-        self._settle_quarantine()
+        reports = {"invalid.jsonl": record_file(self._invalid.path)} if self._invalid.finish() else {}
         for split, prefix in self._plan.splits.items():
             summary = self._writers[split].finish()
-            self._data.write_manifest(prefix, split, facts, summary, self.tally)
+            own = dataclasses.replace(facts, reports=reports) if split == "train" else facts
+            self._data.write_manifest(prefix, split, own, summary, self.tally)
 
     def __enter__(self) -> "SourceWriter":
         return self
@@ -87,24 +86,23 @@ class SourceWriter:
             return
         for writer in self._writers.values():
             writer.abandon()
-        if kind is UserError:  # perhaps for what was refused: it is for the user to see
-            self._settle_quarantine()
+        if kind is UserError and not self._invalid.is_finished:
+            self._invalid.finish()  # perhaps they are the error: they are for the user to see
         else:
-            self._quarantine.close()
-            self._partial.unlink(missing_ok=True)
+            self._invalid.abandon()
 
     def _add(self, split: str, items: Sequence[EncodedItem]) -> None:
         if items:
             self._data.add(self._writers[split], items)
             self._items[split] += len(items)
 
-    def _check_rejected(self) -> None:
-        rejected, records = self.tally.rejected.total(), self.tally.records
-        if rejected == records or not self._items.total() + self._held_out.kept:
+    def _check_invalid(self) -> None:
+        invalid, records = self.tally.invalid.total(), self.tally.records
+        if invalid == records or not self._items.total() + self._held_out.kept:
             raise UserError(f"source {self._name}: not one of {records:,} records can be used{self._reasons()}")
-        if rejected > self._max_rejected * records:
+        if invalid > self._max_rejected * records:
             raise UserError(
-                f"source {self._name}: {rejected:,} of {records:,} records are refused, more than "
+                f"source {self._name}: {invalid:,} of {records:,} records are invalid, more than "
                 f"max_rejected={self._max_rejected:g}{self._reasons()}"
             )
 
@@ -119,17 +117,9 @@ class SourceWriter:
 
     def _reasons(self) -> str:
         """The most frequent reasons, and where all of them are."""
-        found = self.tally.rejected.most_common(3)
+        found = self.tally.invalid.most_common(3)
         reasons = "; ".join(f"{number:,} times: {reason}" for reason, number in found)
-        return f" ({reasons}); all are in {self._rejected}" if reasons else ""
-
-    def _settle_quarantine(self) -> None:
-        self._quarantine.close()
-        if self.tally.rejected:
-            self._partial.replace(self._rejected)
-        else:
-            self._partial.unlink(missing_ok=True)
-            self._rejected.unlink(missing_ok=True)
+        return f" ({reasons}); all are in {self._invalid.path}" if reasons else ""
 
 
 def remove_dataset(prefix: str) -> None:

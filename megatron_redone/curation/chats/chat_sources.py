@@ -7,13 +7,11 @@ the sources that are not complete, and the same call again does nothing.
 
 import dataclasses
 import enum
-import fcntl
 import hashlib
 import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,14 +20,17 @@ from typing import Any
 from megatron_redone.config.schema import plain, work_hash
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, RawChats, Tally, parsed
 from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts, SourcePlan
-from megatron_redone.curation.chats.chat_report import listing_path, log_table, write_listing
+from megatron_redone.curation.chats.chat_report import log_table, write_listing
 from megatron_redone.curation.chats.chat_source_writer import SourceWriter
 from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import writing_errors
 from megatron_redone.formats.inputs import InputFile, expand_inputs
-from megatron_redone.formats.manifest import TokenizerRecord, read_manifest
+from megatron_redone.formats.lock import folder_lock
+from megatron_redone.formats.manifest import TokenizerRecord
 from megatron_redone.formats.masked_tokens import is_half_written
 from megatron_redone.formats.raw_records import RawBatch, read_raw
-from megatron_redone.processes.corpus_progress import CorpusProgress
+from megatron_redone.formats.work import is_complete
+from megatron_redone.processes.live_progress import corpus_progress
 from megatron_redone.processes.ordered_pool import OrderedPool
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, find_chat_template, named_special_tokens
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, tokenizer_file
@@ -63,14 +64,9 @@ def prepare_sources(config: Any, data: ChatData) -> None:
     """
     files = [expand_inputs(source.input) for source in config.sources]
     run = _start(config, data)
-    with _lock(Path(config.output_dir)):
+    with writing_errors(config.output_dir), folder_lock(Path(config.output_dir)):
         plans = [_plan(run, number, found) for number, found in enumerate(files)]
-        pending = [plan for plan in plans if not plan.is_complete()]
-        if not pending and listing_path(config.output_dir).is_file():
-            log.info("%s: complete already, nothing to do", config.output_dir)
-        else:
-            _check_replaceable(run, pending)
-            _prepare_all(run, pending)
+        _prepare_all(run, [plan for plan in plans if not _is_complete(run, plan)])
         write_listing(config.output_dir, data, plans)
         log_table(data, plans)
 
@@ -99,34 +95,16 @@ def _plan(run: _Run, number: int, files: list[InputFile]) -> SourcePlan:
     return SourcePlan(number, source, files, os.path.join(run.config.output_dir, source.name), work)
 
 
-def _check_replaceable(run: _Run, pending: Sequence[SourcePlan]) -> None:
-    for plan in pending:
-        manifest = read_manifest(plan.prefix)
-        # With masks and no manifest it is what a killed run left, and is written anew.
-        foreign = manifest is None and Path(f"{plan.prefix}.idx").exists() and not is_half_written(plan.prefix)
-        other = manifest is not None and manifest["work"] != plan.work
-        if (other or foreign) and not run.config.overwrite:
-            raise UserError(
-                f"{plan.prefix}: a dataset made from other input or settings is there; "
-                "choose another output_dir, or set overwrite=true"
-            )
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Keeps a second run away from the same folder; the system lets go when the process ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"output_dir: {folder} cannot be written to ({error.strerror})") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UserError(f"{folder}: another run is writing there") from None
-    finally:
-        os.close(descriptor)
+def _is_complete(run: _Run, plan: SourcePlan) -> bool:
+    """Whether a source's datasets are there already, made from the same things; refuses to replace others."""
+    finished = plan.finished()
+    index = Path(f"{plan.prefix}.idx")
+    # With masks and no manifest it is what a killed run left, and is written anew.
+    if finished is None and index.exists() and not is_half_written(plan.prefix) and not run.config.overwrite:
+        raise UserError(
+            f"{index}: a dataset without a manifest is there; choose another output_dir, or set overwrite=true"
+        )
+    return is_complete(finished, plan.work, overwrite=run.config.overwrite, place=plan.prefix)
 
 
 def _prepare_all(run: _Run, pending: Sequence[SourcePlan]) -> None:
@@ -137,17 +115,16 @@ def _prepare_all(run: _Run, pending: Sequence[SourcePlan]) -> None:
     counters = [0, 0, 0]
     with (
         OrderedPool[RawChats, EncodedBatch](processes, run.data.build, run.config, run.template, run.now) as pool,
-        CorpusProgress(size, counters) as progress,
+        corpus_progress(size, counters),
     ):
         for plan in pending:
-            _prepare(run, plan, pool, progress, counters)
+            _prepare(run, plan, pool, counters)
 
 
 def _prepare(
     run: _Run,
     plan: SourcePlan,
     pool: OrderedPool[RawChats, EncodedBatch],
-    progress: CorpusProgress,
     counters: list[int],
 ) -> None:
     """Writes the datasets of one source, or nothing of them."""
@@ -157,7 +134,6 @@ def _prepare(
             counters[0] += sum(map(len, chats.batch.records))
             counters[1] += len(encoded.items)
             counters[2] += sum(len(item.tokens) for item in encoded.items)
-            progress.refresh()
         writer.finish(_facts(run, plan, writer.tally))
 
 

@@ -7,15 +7,12 @@ from typing import Any
 
 import orjson
 
-from megatron_redone.formats.jsonl import json_type, why_not_json
+from megatron_redone.formats.jsonl import json_type
+from megatron_redone.formats.records import InvalidRecordError
 
 ROLES = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
 
 _EXCERPT = 30  # characters of a role quoted in a reason
-
-
-class BadRecord(Exception):
-    """A record that is refused; its text is the reason, without the record's own words: reasons are counted."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +45,19 @@ def read_messages(value: Any, roles: Mapping[str, str]) -> list[dict[str, Any]]:
         roles: The names of roles in that format, and what they are called here.
 
     Raises:
-        BadRecord: a wrong type, an unknown role, or a turn without content.
+        InvalidRecordError: a wrong type, an unknown role, or a turn without content.
     """
     if not isinstance(value, list):
-        raise BadRecord(f"messages are a {json_type(value)}, not an array")
+        raise InvalidRecordError(f"messages are a {json_type(value)}, not an array")
     if not value:
-        raise BadRecord("no messages")
+        raise InvalidRecordError("no messages")
     return [_read_message(message, roles) for message in value]
 
 
 def required_messages(record: Mapping[str, Any], key: str, roles: Mapping[str, str] = ROLES) -> list[dict[str, Any]]:
     """The messages under a key of a record; see `read_messages`."""
     if key not in record:
-        raise BadRecord(f"no key '{key}'")
+        raise InvalidRecordError(f"no key '{key}'")
     return read_messages(record[key], roles)
 
 
@@ -68,14 +65,14 @@ def read_tools(value: Any) -> list[Any] | None:
     """The tools of a record: a list, or that list as a JSON text; None where it has none.
 
     Raises:
-        BadRecord: something else.
+        InvalidRecordError: something else.
     """
     if isinstance(value, str):
         value = _parse(value, "'tools'") if value.strip() else None
     if not value:
         return None
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
-        raise BadRecord("'tools' are not a list of objects")
+        raise InvalidRecordError("'tools' are not a list of objects")
     return [_without_nulls(tool) if "function" in tool else _as_function(tool) for tool in value]
 
 
@@ -83,42 +80,25 @@ def required_text(record: Mapping[str, Any], key: str) -> str:
     """A string of a record.
 
     Raises:
-        BadRecord: it is missing, of another type, or blank.
+        InvalidRecordError: it is missing, of another type, or blank.
     """
     text = optional_text(record, key)
     if not text.strip():
-        raise BadRecord(f"'{key}' is empty" if key in record else f"no key '{key}'")
+        raise InvalidRecordError(f"'{key}' is empty" if key in record else f"no key '{key}'")
     return text
-
-
-def parse_record(line: bytes) -> dict[str, Any]:
-    """A record from its JSON.
-
-    Raises:
-        BadRecord: it is no JSON object.
-    """
-    if not line.strip():
-        raise BadRecord("empty line")
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise BadRecord(why_not_json(line)) from None
-    if not isinstance(record, dict):
-        raise BadRecord(f"a JSON {json_type(record)}, not an object")
-    return record
 
 
 def optional_text(record: Mapping[str, Any], key: str) -> str:
     """A string of a record, empty where it is missing or null.
 
     Raises:
-        BadRecord: it is of another type.
+        InvalidRecordError: it is of another type.
     """
     text = record.get(key)
     if text is None:
         return ""
     if not isinstance(text, str):
-        raise BadRecord(f"'{key}' is a {json_type(text)}, not a string")
+        raise InvalidRecordError(f"'{key}' is a {json_type(text)}, not a string")
     return text
 
 
@@ -126,12 +106,12 @@ def with_system(messages: list[dict[str, Any]], system: str) -> list[dict[str, A
     """Messages behind a record's system prompt, where it has one.
 
     Raises:
-        BadRecord: the messages have one too.
+        InvalidRecordError: the messages have one too.
     """
     if not system.strip():
         return messages
     if messages[0]["role"] == "system":
-        raise BadRecord("two system prompts")
+        raise InvalidRecordError("two system prompts")
     return [{"role": "system", "content": system}, *messages]
 
 
@@ -139,11 +119,11 @@ def tool_call(value: Any) -> dict[str, Any]:
     """A call in OpenAI's form, its arguments an object; templates would write a string of JSON as a string.
 
     Raises:
-        BadRecord: it is none.
+        InvalidRecordError: it is none.
     """
     call = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-        raise BadRecord("a tool call without a name")
+        raise InvalidRecordError("a tool call without a name")
     arguments = call.get("arguments", call.get("parameters", {}))
     if isinstance(arguments, str):
         arguments = _parse(arguments, "the arguments of a tool call") if arguments.strip() else {}
@@ -153,19 +133,21 @@ def tool_call(value: Any) -> dict[str, Any]:
 
 def _read_message(message: Any, roles: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(message, dict):
-        raise BadRecord(f"a message is a {json_type(message)}, not an object")
+        raise InvalidRecordError(f"a message is a {json_type(message)}, not an object")
     role = message.get("role")
     if not isinstance(role, str) or role not in roles:
-        raise BadRecord(f"unknown role {str(role)[:_EXCERPT]!r}" if "role" in message else "a message has no role")
+        raise InvalidRecordError(
+            f"unknown role {str(role)[:_EXCERPT]!r}" if "role" in message else "a message has no role"
+        )
     read = {name: value for name, value in message.items() if value is not None}
     read["role"] = roles[role]
     read["content"] = _text_content(message.get("content"))
     if calls := read.pop("tool_calls", None):
         if not isinstance(calls, list):
-            raise BadRecord("'tool_calls' are not an array")
+            raise InvalidRecordError("'tool_calls' are not an array")
         read["tool_calls"] = [tool_call(call) for call in calls]
     if not read["content"].strip() and read["role"] in ("user", "assistant") and "tool_calls" not in read:
-        raise BadRecord(f"an empty turn of the {read['role']}")
+        raise InvalidRecordError(f"an empty turn of the {read['role']}")
     return read
 
 
@@ -176,7 +158,7 @@ def _text_content(content: Any) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise BadRecord(f"the content of a message is a {json_type(content)}, not a string")
+        raise InvalidRecordError(f"the content of a message is a {json_type(content)}, not a string")
     return "".join(_text_part(part) for part in content)
 
 
@@ -185,13 +167,13 @@ def _text_part(part: Any) -> str:
         return part
     text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else None
     if not isinstance(text, str):
-        raise BadRecord("a part of a message is not text")
+        raise InvalidRecordError("a part of a message is not text")
     return text
 
 
 def _as_function(tool: dict[str, Any]) -> dict[str, Any]:
     if "name" not in tool:
-        raise BadRecord("a tool without a name")
+        raise InvalidRecordError("a tool without a name")
     return {"type": "function", "function": _without_nulls(tool)}
 
 
@@ -206,4 +188,4 @@ def _parse(text: str, what: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise BadRecord(f"{what} are not valid JSON") from None
+        raise InvalidRecordError(f"{what} are not valid JSON") from None

@@ -6,8 +6,10 @@ from datetime import datetime
 
 from megatron_redone.config.prepare_sft import PrepareSFTConfig
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats
-from megatron_redone.curation.conversations.conversation import BadRecord, Conversation, content_key, parse_record
+from megatron_redone.curation.conversations.conversation import Conversation, content_key
 from megatron_redone.curation.conversations.records import learned_turns, read_conversations
+from megatron_redone.formats.jsonl import parse_object
+from megatron_redone.formats.records import InvalidRecordError
 from megatron_redone.tokenization.chat_template import TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, RenderedChat
@@ -33,20 +35,20 @@ class ConversationEncoder:
         """The conversations of some records, and the records that have none."""
         result = EncodedBatch(work.batch.file, len(work.batch.records))
         rendered: list[tuple[int, RenderedChat]] = []  # with the content's key
-        for line, record in zip(work.batch.lines, work.batch.records, strict=True):
+        for line, record in zip(work.batch.places, work.batch.records, strict=True):
             try:
                 conversations = self._read(work, record)
                 rendered += [self._render(conversation) for conversation in conversations]
                 result.with_special_tokens += any(self._special.search(c.text()) for c in conversations)
-            except (BadRecord, TemplateRefusal, CannotBeMasked) as error:
-                result.reject(line, record, refusal_reason(error))
+            except (InvalidRecordError, TemplateRefusal, CannotBeMasked) as error:
+                result.add_invalid(line, record, reason_of(error))
         encoded = self._tokenizer.encode([chat for _, chat in rendered])
         for (key, _), (tokens, mask) in zip(rendered, encoded, strict=True):
             result.items.append(EncodedItem(tokens, mask, (len(tokens),), key))
         return result
 
     def _read(self, work: RawChats, record: bytes) -> list[Conversation]:
-        parsed = parse_record(record)
+        parsed = parse_object(record)
         assert work.format is not None, "a JSON object, but no format"
         conversations = read_conversations(parsed, work.format, self._config.sources[work.source])
         if self._config.refuse_special_tokens:
@@ -57,7 +59,7 @@ class ConversationEncoder:
         messages, tools = conversation.messages, conversation.tools
         chat = self._tokenizer.render(messages, tools, learned_turns(messages, self._config.loss_on))
         if not any(first < stop for first, stop in chat.learned):
-            raise BadRecord("nothing in it is to be learned")
+            raise InvalidRecordError("nothing in it is to be learned")
         return content_key(conversation.text()), chat
 
 
@@ -67,17 +69,17 @@ def special_token_pattern(tokenizer: ChatTokenizer) -> re.Pattern[str]:
 
 
 def check_no_special_tokens(special: re.Pattern[str], conversations: Iterable[Conversation]) -> None:
-    """Refuses text that would be read as the template's own.
+    """Finds text that would be read as the template's own.
 
     Raises:
-        BadRecord: a special token is written in a conversation.
+        InvalidRecordError: a special token is written in a conversation.
     """
     if any(special.search(conversation.text()) for conversation in conversations):
-        raise BadRecord("a special token is written in its text")
+        raise InvalidRecordError("a special token is written in its text")
 
 
-def refusal_reason(error: Exception) -> str:
-    """Why a record was refused, with who refused it."""
+def reason_of(error: Exception) -> str:
+    """Why a record is invalid, with who says so."""
     if isinstance(error, TemplateRefusal):
         return f"the chat template refuses it: {error}"
     return f"its answers cannot be told apart: {error}" if isinstance(error, CannotBeMasked) else str(error)

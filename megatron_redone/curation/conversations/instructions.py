@@ -5,7 +5,6 @@ from typing import Any
 
 from megatron_redone.curation.conversations.conversation import (
     ROLES,
-    BadRecord,
     Conversation,
     optional_text,
     read_messages,
@@ -13,6 +12,7 @@ from megatron_redone.curation.conversations.conversation import (
     required_text,
     with_system,
 )
+from megatron_redone.formats.records import InvalidRecordError
 
 
 def from_alpaca(record: dict[str, Any]) -> list[Conversation]:
@@ -21,7 +21,7 @@ def from_alpaca(record: dict[str, Any]) -> list[Conversation]:
     Instruction and input are joined by a line break, as LLaMA-Factory does.
 
     Raises:
-        BadRecord: it is something else.
+        InvalidRecordError: it is something else.
     """
     answer = as_messages(required_text(record, "output"), "assistant")
     return [Conversation([*alpaca_messages(record), *answer])]
@@ -31,7 +31,7 @@ def alpaca_messages(record: dict[str, Any]) -> list[dict[str, Any]]:
     """What stands before the answer of an Alpaca record: system prompt, history, instruction and input.
 
     Raises:
-        BadRecord: there is no instruction, or a wrong type.
+        InvalidRecordError: there is no instruction, or a wrong type.
     """
     roles = ("user", "assistant")
     earlier = zip(itertools.cycle(roles), itertools.chain.from_iterable(_history(record.get("history"))))
@@ -45,11 +45,11 @@ def from_self_instruct(record: dict[str, Any]) -> list[Conversation]:
     """`{"instruction", "instances": [{"input", "output"}, ...]}`: one conversation an instance.
 
     Raises:
-        BadRecord: it is something else.
+        InvalidRecordError: it is something else.
     """
     instances = record.get("instances")
     if not isinstance(instances, list) or not instances or not all(isinstance(one, dict) for one in instances):
-        raise BadRecord("'instances' are not a list of objects")
+        raise InvalidRecordError("'instances' are not a list of objects")
     return [made for one in instances for made in from_alpaca({**one, "instruction": record.get("instruction")})]
 
 
@@ -57,11 +57,11 @@ def from_prompt_completion(record: dict[str, Any], prompt_key: str, completion_k
     """A prompt and a completion under any keys, each a text or a list of messages.
 
     Raises:
-        BadRecord: it is something else.
+        InvalidRecordError: it is something else.
     """
     for name in (prompt_key, completion_key):
         if name not in record:
-            raise BadRecord(f"no key '{name}'")
+            raise InvalidRecordError(f"no key '{name}'")
     prompt = as_messages(record[prompt_key], "user")
     completion = as_messages(record[completion_key], "assistant")
     messages = with_system([*prompt, *completion], optional_text(record, "system"))
@@ -72,7 +72,7 @@ def as_messages(value: Any, role: str) -> list[dict[str, Any]]:
     """Messages as they are; a text as the one message of a role.
 
     Raises:
-        BadRecord: it is neither, or empty.
+        InvalidRecordError: it is neither, or empty.
     """
     return read_messages([{"role": role, "content": value}] if isinstance(value, str) else value, ROLES)
 
@@ -81,5 +81,5 @@ def _history(value: Any) -> list[list[Any]]:
     if not value:
         return []
     if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
-        raise BadRecord("'history' is not a list of pairs")
+        raise InvalidRecordError("'history' is not a list of pairs")
     return value

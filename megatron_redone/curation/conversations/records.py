@@ -4,7 +4,6 @@ from typing import Any
 
 from megatron_redone.config.prepare_sft import ConversationFormat, ConversationSource, LossOn
 from megatron_redone.curation.conversations.conversation import (
-    BadRecord,
     Conversation,
     read_tools,
     required_messages,
@@ -15,6 +14,7 @@ from megatron_redone.curation.conversations.instructions import (
     from_self_instruct,
 )
 from megatron_redone.curation.conversations.sharegpt import NEMO_ROLES, from_nemo, from_sharegpt
+from megatron_redone.formats.records import InvalidRecordError
 
 
 def recognise(record: dict[str, Any], source: ConversationSource) -> ConversationFormat | None:
@@ -42,12 +42,12 @@ def read_conversations(
     """The conversations of a record: one, or one for every instance of a self-instruct task.
 
     Raises:
-        BadRecord: it is not of that format, or has no answer to learn from.
+        InvalidRecordError: it is not of that format, or has no answer to learn from.
     """
     conversations = _read(record, format, source)
     for conversation in conversations:
         if not any(message["role"] == "assistant" for message in conversation.messages):
-            raise BadRecord("no turn of the assistant")
+            raise InvalidRecordError("no turn of the assistant")
     return [_with_default_system(conversation, source.system) for conversation in conversations]
 
 

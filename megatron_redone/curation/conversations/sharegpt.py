@@ -5,7 +5,6 @@ from typing import Any
 import orjson
 
 from megatron_redone.curation.conversations.conversation import (
-    BadRecord,
     Conversation,
     optional_text,
     read_messages,
@@ -15,6 +14,7 @@ from megatron_redone.curation.conversations.conversation import (
     with_system,
 )
 from megatron_redone.formats.jsonl import json_type
+from megatron_redone.formats.records import InvalidRecordError
 
 # Names seen in published sets; `function_call`, `observation` are LLaMA-Factory's.
 ROLES = {
@@ -39,7 +39,7 @@ def from_sharegpt(record: dict[str, Any]) -> list[Conversation]:
     """`{"conversations": [{"from", "value"}], "system", "tools"}`.
 
     Raises:
-        BadRecord: it is something else.
+        InvalidRecordError: it is something else.
     """
     return [Conversation(sharegpt_messages(record), read_tools(record.get("tools")))]
 
@@ -48,10 +48,10 @@ def sharegpt_messages(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The messages of `conversations`, behind the system prompt of `system`.
 
     Raises:
-        BadRecord: it is something else.
+        InvalidRecordError: it is something else.
     """
     if "conversations" not in record:
-        raise BadRecord("no key 'conversations'")
+        raise InvalidRecordError("no key 'conversations'")
     messages = read_messages(_as_messages(record["conversations"]), ROLES)
     return with_system(messages, optional_text(record, "system"))
 
@@ -60,14 +60,14 @@ def from_nemo(record: dict[str, Any]) -> list[Conversation]:
     """NeMo-Aligner's `{"system", "mask": "User", "conversations": [...]}`, or `{"input", "output"}`.
 
     Raises:
-        BadRecord: it is something else, or learns other turns than the assistant's.
+        InvalidRecordError: it is something else, or learns other turns than the assistant's.
     """
     if "conversations" not in record:
         pair = {"user": required_text(record, "input"), "assistant": required_text(record, "output")}
         return [Conversation([{"role": role, "content": text} for role, text in pair.items()])]
     mask = record.get("mask", "User")
     if NEMO_ROLES.get(mask if isinstance(mask, str) else "") != "user":
-        raise BadRecord("'mask' names another role than the user's; only the assistant's turns are learned")
+        raise InvalidRecordError("'mask' names another role than the user's; only the assistant's turns are learned")
     messages = read_messages(_as_messages(record["conversations"]), NEMO_ROLES)
     return [Conversation(with_system(messages, optional_text(record, "system")))]
 
@@ -76,12 +76,12 @@ def message_from(turn: Any) -> dict[str, Any]:
     """One `{"from", "value"}` as `{"role", "content"}`, its role not yet checked.
 
     Raises:
-        BadRecord: it is something else.
+        InvalidRecordError: it is something else.
     """
     if not isinstance(turn, dict):
-        raise BadRecord(f"a message is a {json_type(turn)}, not an object")
+        raise InvalidRecordError(f"a message is a {json_type(turn)}, not an object")
     if "from" not in turn:
-        raise BadRecord("a message has no 'from'")
+        raise InvalidRecordError("a message has no 'from'")
     if turn["from"] == "function_call":
         return {"role": "function_call", "content": None, "tool_calls": _calls(turn.get("value"))}
     extra = {name: turn[name] for name in ("weight",) if name in turn}
@@ -96,5 +96,5 @@ def _calls(value: Any) -> list[dict[str, Any]]:
     try:
         calls = orjson.loads(value) if isinstance(value, str) else value
     except orjson.JSONDecodeError:
-        raise BadRecord("a function call is not valid JSON") from None
+        raise InvalidRecordError("a function call is not valid JSON") from None
     return [tool_call(call) for call in (calls if isinstance(calls, list) else [calls])]

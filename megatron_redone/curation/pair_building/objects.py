@@ -48,7 +48,7 @@ def read_objects(files: Iterable[InputFile]) -> Iterator[JsonObject | NotAnObjec
     for file in files:
         numbers = itertools.count(1)
         for batch in read_raw(file):
-            for line, record in zip(batch.lines, batch.records, strict=True):
+            for line, record in zip(batch.places, batch.records, strict=True):
                 yield _parse(batch.file, line, next(numbers), record)
 
 

@@ -7,14 +7,16 @@ import numpy as np
 
 from megatron_redone.config.prepare_preferences import PreparePreferencesConfig
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats
-from megatron_redone.curation.conversations.conversation import BadRecord, Conversation, content_key, parse_record
+from megatron_redone.curation.conversations.conversation import Conversation, content_key
 from megatron_redone.curation.conversations.encoding import (
     check_no_special_tokens,
-    refusal_reason,
+    reason_of,
     special_token_pattern,
 )
 from megatron_redone.curation.pair_formats.pair import PreferencePair
 from megatron_redone.curation.pair_formats.records import read_pair
+from megatron_redone.formats.jsonl import parse_object
+from megatron_redone.formats.records import InvalidRecordError
 from megatron_redone.tokenization.chat_template import TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, RenderedChat
@@ -53,23 +55,23 @@ class PairEncoder:
         """The pairs of some records, and the records that have none."""
         result = EncodedBatch(work.batch.file, len(work.batch.records))
         rendered = []
-        for line, record in zip(work.batch.lines, work.batch.records, strict=True):
+        for line, record in zip(work.batch.places, work.batch.records, strict=True):
             try:
                 rendered.append(self._render(work, line, record))
-            except (BadRecord, TemplateRefusal, CannotBeMasked) as error:
-                result.reject(line, record, refusal_reason(error))
+            except (InvalidRecordError, TemplateRefusal, CannotBeMasked) as error:
+                result.add_invalid(line, record, reason_of(error))
         encoded = self._tokenizer.encode([chat for one in rendered for chat in one.chats])
         for one, chosen, rejected in zip(rendered, encoded[::2], encoded[1::2], strict=True):
             try:
                 result.items.append(_item(one.pair, chosen, rejected))
                 result.with_special_tokens += one.has_special_tokens
-            except BadRecord as error:
-                result.reject(one.line, one.record, str(error))
-        result.rejected.sort(key=lambda record: record.line)
+            except InvalidRecordError as error:
+                result.add_invalid(one.line, one.record, str(error))
+        result.invalid.sort(key=lambda record: record.place)
         return result
 
     def _render(self, work: RawChats, line: int, record: bytes) -> _Rendered:
-        parsed = parse_record(record)
+        parsed = parse_object(record)
         assert work.format is not None, "a JSON object, but no format"
         pair = read_pair(parsed, work.format, self._config.sources[work.source])
         sides = pair.conversations()
@@ -89,15 +91,15 @@ def _item(pair: PreferencePair, chosen: Sequence, rejected: Sequence) -> Encoded
     """A pair for the dataset.
 
     Raises:
-        BadRecord: nothing is to be learned, the responses are the same for the model, or the prompts are not.
+        InvalidRecordError: nothing is to be learned, the responses are the same for the model, or the prompts are not.
     """
     starts = [int(mask.argmax()) if mask.any() else -1 for _, mask in (chosen, rejected)]
     if -1 in starts:
-        raise BadRecord("an empty response")
+        raise InvalidRecordError("an empty response")
     if np.array_equal(chosen[0], rejected[0]):
-        raise BadRecord("chosen and rejected are the same")
+        raise InvalidRecordError("chosen and rejected are the same")
     if starts[0] != starts[1] or not np.array_equal(chosen[0][: starts[0]], rejected[0][: starts[0]]):
-        raise BadRecord("the two do not share the tokens of their prompt")
+        raise InvalidRecordError("the two do not share the tokens of their prompt")
     tokens, mask = (np.concatenate(parts) for parts in zip(chosen, rejected, strict=True))
     key = content_key(Conversation(pair.prompt, pair.tools).text())
     return EncodedItem(tokens, mask, (len(chosen[0]), len(rejected[0])), key, pair.rewards)

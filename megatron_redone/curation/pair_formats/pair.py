@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from megatron_redone.curation.conversations.conversation import BadRecord, Conversation
-from megatron_redone.formats.records import Messages
+from megatron_redone.curation.conversations.conversation import Conversation
+from megatron_redone.formats.records import InvalidRecordError, Messages
 
 # NeMo-Aligner's names, then those of the UltraFeedback sets.
 _REWARD_KEYS = (("chosen_reward", "rejected_reward"), ("score_chosen", "score_rejected"))
@@ -40,17 +40,17 @@ def checked(pair: PreferencePair) -> PreferencePair:
     """The pair, if there is something to be learned from it.
 
     Raises:
-        BadRecord: there is no prompt, the prompts differ, or the responses are the same or none.
+        InvalidRecordError: there is no prompt, the prompts differ, or the responses are the same or none.
     """
     if not any(message["role"] == "user" for message in pair.prompt):
-        raise BadRecord("the prompts of the two differ" if _asks(pair.chosen) else "no prompt")
+        raise InvalidRecordError("the prompts of the two differ" if _asks(pair.chosen) else "no prompt")
     for response in (pair.chosen, pair.rejected):
         if not response or response[-1]["role"] != "assistant":
-            raise BadRecord("a response that does not end with a turn of the assistant")
+            raise InvalidRecordError("a response that does not end with a turn of the assistant")
     if _asks(pair.chosen) or _asks(pair.rejected) or pair.chosen[0]["role"] != pair.rejected[0]["role"]:
-        raise BadRecord("the prompts of the two differ")
+        raise InvalidRecordError("the prompts of the two differ")
     if _stripped(pair.chosen) == _stripped(pair.rejected):
-        raise BadRecord("chosen and rejected are the same")
+        raise InvalidRecordError("chosen and rejected are the same")
     return pair
 
 
@@ -62,7 +62,7 @@ def split_common_prompt(chosen: Messages, rejected: Messages) -> tuple[Messages,
             break
         common += 1
     if common == len(chosen) == len(rejected):
-        raise BadRecord("chosen and rejected are the same")
+        raise InvalidRecordError("chosen and rejected are the same")
     return chosen[:common], chosen[common:], rejected[common:]
 
 
@@ -70,19 +70,19 @@ def read_rewards(record: Mapping[str, Any]) -> tuple[float, float] | None:
     """The rewards of a record, or None where it has none.
 
     Raises:
-        BadRecord: they are no numbers, equal, or speak against the pair.
+        InvalidRecordError: they are no numbers, equal, or speak against the pair.
     """
     for keys in _REWARD_KEYS:
         values = [record.get(name) for name in keys]
         if values == [None, None]:
             continue
         if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
-            raise BadRecord("a reward is missing or not a finite number")
+            raise InvalidRecordError("a reward is missing or not a finite number")
         chosen, rejected = (float(value) for value in values)  # type: ignore[arg-type]
         if chosen == rejected:
-            raise BadRecord("a tie: both rewards are equal")
+            raise InvalidRecordError("a tie: both rewards are equal")
         if chosen < rejected:
-            raise BadRecord("the rejected response has the higher reward")
+            raise InvalidRecordError("the rejected response has the higher reward")
         return chosen, rejected
     return None
 

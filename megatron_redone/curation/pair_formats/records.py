@@ -5,7 +5,6 @@ from typing import Any
 from megatron_redone.config.prepare_preferences import PreferenceFormat, PreferenceSource
 from megatron_redone.curation.conversations.conversation import (
     ROLES,
-    BadRecord,
     read_messages,
     read_tools,
     required_text,
@@ -28,6 +27,7 @@ from megatron_redone.curation.pair_formats.transcripts import (
     nemo_messages,
     without_nemo_end,
 )
+from megatron_redone.formats.records import InvalidRecordError
 
 
 def recognise(record: dict[str, Any], _: PreferenceSource) -> PreferenceFormat | None:
@@ -50,7 +50,7 @@ def read_pair(record: dict[str, Any], format: PreferenceFormat, source: Preferen
     """The pair of a record.
 
     Raises:
-        BadRecord: it is not of that format, or nothing can be learned from it.
+        InvalidRecordError: it is not of that format, or nothing can be learned from it.
     """
     prompt, chosen, rejected = _READERS[format](record)
     has_system = bool(prompt) and prompt[0]["role"] == "system"
@@ -114,7 +114,7 @@ _READERS = {
 
 def _required(record: dict[str, Any], key: str) -> Any:
     if key not in record:
-        raise BadRecord(f"no key '{key}'")
+        raise InvalidRecordError(f"no key '{key}'")
     return record[key]
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from megatron_redone.curation.conversations.conversation import BadRecord
+from megatron_redone.formats.records import InvalidRecordError
 
 # Anthropic's hh-rlhf: "\n\nHuman: ...\n\nAssistant: ...".
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")
@@ -24,10 +24,10 @@ def hh_messages(text: Any) -> list[dict[str, Any]]:
     """The turns of a transcript as in hh-rlhf, their roles and texts not yet checked.
 
     Raises:
-        BadRecord: it is none.
+        InvalidRecordError: it is none.
     """
     if not is_hh_transcript(text):
-        raise BadRecord("not a transcript that begins with 'Human:' or 'Assistant:'")
+        raise InvalidRecordError("not a transcript that begins with 'Human:' or 'Assistant:'")
     return _turns(_HH_TURN.split(text)[1:], _HH_ROLES)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_tasks_are_summed_and_reasons_counted(work: Path) -> None:
     assert length.reasons == {"too short": 2, "too long": 1}
     assert (held_out.held_out.documents, held_out.left.characters) == (2, 50)
     table = funnel_table([length, held_out], tokens=False)
-    assert "too short 2; too long 1" in table and "and held out           2" in table
+    assert "too short 2; too long 1" in table and re.search(r"and held out +2 ", table)
     assert "tokens" not in json.dumps(funnel_json([length], tokens=False))
     assert funnel_json([length], tokens=True)[0]["left"]["tokens"] == 0
 

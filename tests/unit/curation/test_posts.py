@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from megatron_redone.curation.posts import Malformed, keep_comments, keep_most_liked, parse_post, walk
+from megatron_redone.curation.posts import keep_comments, keep_most_liked, parse_post, walk
 from megatron_redone.curation.rendering import hide_mentions, pseudonyms, render
+from megatron_redone.formats.records import InvalidRecordError
 
 THREAD = {
     "id": 17,
@@ -77,5 +78,5 @@ def test_replies_to_a_dropped_comment_take_its_place() -> None:
     ],
 )
 def test_other_records_are_refused_with_a_reason(record: Any, reason: str) -> None:
-    with pytest.raises(Malformed, match=f"^{reason}$"):
+    with pytest.raises(InvalidRecordError, match=f"^{reason}$"):
         parse_post(record)

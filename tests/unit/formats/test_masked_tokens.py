@@ -40,7 +40,7 @@ def write_conversations(prefix: Path, mask: np.ndarray = MASK) -> None:
         writer.add(TOKENS[:6], mask[:6], LENGTHS[:2])
         writer.add(TOKENS[6:], mask[6:], LENGTHS[2:])
         written = writer.finish()
-    counts = ConversationCounts(written.sequences, written.tokens, written.trained_tokens, records=5, rejected=1)
+    counts = ConversationCounts(written.sequences, written.tokens, written.trained_tokens, records=5, invalid=1)
     facts = {"source": "posts", "capability": "general", "split": "train", "tokenizer": TOKENIZER}
     manifest = ConversationManifest(**facts, dtype=written.dtype, counts=counts, files=written.files)
     write_conversation_manifest(prefix, manifest)
@@ -65,7 +65,7 @@ def test_conversations_come_back_and_so_from_a_pickle(tmp_path: Path) -> None:
         assert np.concatenate([dataset.tokens(i) for i in range(4)]).tolist() == TOKENS.tolist()
         assert np.concatenate([dataset.loss_mask(i) for i in range(4)]).tolist() == MASK.tolist()
     counts = opened.manifest["counts"]
-    assert (counts["tokens"], counts["trained_tokens"], counts["rejected"]) == (12, 6, 1)
+    assert (counts["tokens"], counts["trained_tokens"], counts["invalid"]) == (12, 6, 1)
     assert (opened.source, opened.capability) == ("posts", "general")
     assert list(problems(IndexedDataset(tmp_path / "a"))) == []
     assert not list(tmp_path.glob("*.partial"))

@@ -17,7 +17,7 @@ from tests.helpers.shared_data import FOLDER, needs_shared_data
 
 def records(path: Path) -> list[tuple[int, Any]]:
     (file,) = expand_inputs([str(path)])
-    return [(n, json.loads(r)) for batch in read_raw(file) for n, r in zip(batch.lines, batch.records, strict=True)]
+    return [(n, json.loads(r)) for batch in read_raw(file) for n, r in zip(batch.places, batch.records, strict=True)]
 
 
 class Dribble(io.BytesIO):

@@ -13,9 +13,9 @@ import zstandard
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats import jsonl
-from megatron_redone.formats.inputs import InputFile, expand_inputs
+from megatron_redone.formats.inputs import FileRange, InputFile, expand_inputs
 from megatron_redone.formats.reader import read_records
-from megatron_redone.formats.records import Piece, Rejected
+from megatron_redone.formats.records import InvalidRecord
 
 TEXTS = [f"post {i} 你好\u2028 \r {'x' * (i % 50)}" for i in range(500)]
 LINES = b"".join(
@@ -23,14 +23,14 @@ LINES = b"".join(
 )
 
 
-def read(pieces: list[Piece]) -> tuple[list[str], list[Rejected], int]:
+def read(pieces: list[FileRange]) -> tuple[list[str], list[InvalidRecord], int]:
     batches = [batch for piece in pieces for batch in read_records(piece, "text")]
     texts = [text for batch in batches for text in batch.texts]
-    return texts, [r for batch in batches for r in batch.rejected], sum(batch.bytes for batch in batches)
+    return texts, [r for batch in batches for r in batch.invalid], sum(batch.bytes for batch in batches)
 
 
-def whole(path: Path) -> list[Piece]:
-    return [Piece(file) for file in expand_inputs([str(path)])]
+def whole(path: Path) -> list[FileRange]:
+    return [FileRange(file) for file in expand_inputs([str(path)])]
 
 
 def write_all(folder: Path) -> dict[str, Path]:
@@ -50,8 +50,8 @@ def test_every_kind_gives_the_same_texts(
 ) -> None:
     monkeypatch.setattr(jsonl, "_BLOCK", block)
     path = write_all(tmp_path)[kind]
-    texts, rejected, size = read(whole(path))
-    assert texts == TEXTS and not rejected
+    texts, invalid, size = read(whole(path))
+    assert texts == TEXTS and not invalid
     assert size == pytest.approx(path.stat().st_size, abs=len(TEXTS))
 
 
@@ -62,7 +62,7 @@ def test_urls_are_read_through_fsspec(tmp_path: Path) -> None:
         stream.write(LINES)
     files = expand_inputs(["memory://posts"])
     assert [file.size for file in files] == [len(LINES)]
-    half = Piece(files[0], 0, 7777), Piece(files[0], 7777, len(LINES))
+    half = FileRange(files[0], 0, 7777), FileRange(files[0], 7777, len(LINES))
     assert read(list(half))[0] == TEXTS
 
 
@@ -73,9 +73,9 @@ def test_ranges_meet_without_gap_or_overlap(tmp_path: Path) -> None:
     rng = random.Random(1)
     for _ in range(50):
         cuts = sorted({0, file.size, *(rng.randrange(file.size) for _ in range(rng.randint(1, 30)))})
-        pieces = [Piece(file, a, b) for a, b in itertools.pairwise(cuts)]
-        texts, rejected, size = read(pieces)
-        assert texts == TEXTS and not rejected and size == file.size
+        pieces = [FileRange(file, a, b) for a, b in itertools.pairwise(cuts)]
+        texts, invalid, size = read(pieces)
+        assert texts == TEXTS and not invalid and size == file.size
 
 
 def test_every_bad_line_is_told_with_number_and_reason(tmp_path: Path) -> None:
@@ -96,16 +96,16 @@ def test_every_bad_line_is_told_with_number_and_reason(tmp_path: Path) -> None:
     ]
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + b"".join(b'{"text": "good"}\r\n' + line + b"\n" for line, _ in bad))
-    texts, rejected, _ = read(whole(path))
+    texts, invalid, _ = read(whole(path))
     assert texts == ["good"] * len(bad)
-    assert [(r.line, r.reason) for r in rejected] == [(2 * i + 2, reason) for i, (_, reason) in enumerate(bad)]
-    assert rejected[2].record == '{"text": "\ufffd\ufffd"}'
+    assert [(r.place, r.reason) for r in invalid] == [(2 * i + 2, reason) for i, (_, reason) in enumerate(bad)]
+    assert invalid[2].excerpt == '{"text": "\ufffd\ufffd"}'
 
 
-def test_parquet_nulls_and_empties_are_refused(tmp_path: Path) -> None:
+def test_parquet_nulls_and_empties_are_invalid(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", None, " ", "b"]}), tmp_path / "a.parquet")
-    texts, rejected, _ = read(whole(tmp_path / "a.parquet"))
-    assert texts == ["a", "b"] and [(r.line, r.reason) for r in rejected] == [(2, "no text"), (3, "empty text")]
+    texts, invalid, _ = read(whole(tmp_path / "a.parquet"))
+    assert texts == ["a", "b"] and [(r.place, r.reason) for r in invalid] == [(2, "no text"), (3, "empty text")]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from megatron_redone.config.prepare_sft import ConversationFormat, ConversationSource, LossOn
-from megatron_redone.curation.conversations.conversation import BadRecord, content_key, parse_record
+from megatron_redone.curation.conversations.conversation import content_key
 from megatron_redone.curation.conversations.records import learned_turns, read_conversations, recognise
+from megatron_redone.formats.jsonl import parse_object
+from megatron_redone.formats.records import InvalidRecordError
 from tests.helpers.shared_data import FOLDER, needs_shared_data
 
 SOURCE = ConversationSource(input=["x.jsonl"], name="x")
@@ -186,7 +188,7 @@ BAD: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("format", "record", "reason"), BAD, ids=[reason for _, _, reason in BAD])
 def test_bad_records_are_refused_with_the_reason(format: str, record: Any, reason: str) -> None:
-    with pytest.raises(BadRecord) as error:
+    with pytest.raises(InvalidRecordError) as error:
         read_conversations(record, ConversationFormat[format], SOURCE)
     assert str(error.value).startswith(reason)
 
@@ -196,8 +198,8 @@ def test_bad_records_are_refused_with_the_reason(format: str, record: Any, reaso
     [(b"", "empty line"), (b"{", "malformed JSON"), (b'"\xff"', "invalid UTF-8"), (b"[1]", "a JSON array, not an")],
 )
 def test_lines_that_are_no_records(line: bytes, reason: str) -> None:
-    with pytest.raises(BadRecord, match=reason):
-        parse_record(line)
+    with pytest.raises(InvalidRecordError, match=reason):
+        parse_object(line)
 
 
 def test_which_turns_are_learned() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from megatron_redone.config.prepare_preferences import PreferenceFormat, PreferenceSource
-from megatron_redone.curation.conversations.conversation import BadRecord
 from megatron_redone.curation.pair_formats.pair import PreferencePair
 from megatron_redone.curation.pair_formats.records import read_pair, recognise
+from megatron_redone.formats.records import InvalidRecordError
 from tests.helpers.shared_data import FOLDER, needs_shared_data
 
 SOURCE = PreferenceSource(input=["x.jsonl"], name="x")
@@ -145,7 +145,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("format", "record", "reason"), BAD)
 def test_bad_records_are_refused_with_the_reason(format: str, record: dict[str, Any], reason: str) -> None:
-    with pytest.raises(BadRecord) as error:
+    with pytest.raises(InvalidRecordError) as error:
         read_pair(record, PreferenceFormat[format], SOURCE)
     assert str(error.value).startswith(reason)
 
@@ -172,7 +172,7 @@ def test_real_files(name: str, format: str, good: int) -> None:
     for record in records:
         try:
             pairs.append(read_pair(record, PreferenceFormat[format], SOURCE))
-        except BadRecord as error:
+        except InvalidRecordError as error:
             assert str(error) == "an empty turn of the assistant"
     assert len(pairs) == good
     if format == "hh_rlhf":

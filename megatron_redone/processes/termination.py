@@ -1,0 +1,36 @@
+"""SIGTERM, which batch systems send, ends work as Ctrl-C does: cleanly, with its processes and partial files."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_EXIT_CODE = 128 + signal.SIGTERM  # as shells report it
+
+
+@contextmanager
+def clean_end_on_sigterm() -> Iterator[None]:
+    """While it is entered, SIGTERM raises SystemExit in the main thread.
+
+    Nothing changes in another thread, where Python takes no handlers, or where somebody else handles the signal.
+    """
+    is_ours = (
+        threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    )
+    if not is_ours:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(*_: Any) -> None:
+    log.error("ended by SIGTERM; the same command goes on where it was")
+    raise SystemExit(_EXIT_CODE)
