@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from megatron_redone.batches.micro_batch import GlobalBatch
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json, write_text
 from megatron_redone.formats.hf_folder import HF_FILES
@@ -37,6 +38,15 @@ class TrainState:
     consumed_samples: int = 0
     consumed_tokens: int = 0
     data: dict[str, Any] = field(default_factory=dict)
+
+    def after(self, batch: GlobalBatch) -> "TrainState":
+        """Where the run stands after one more step, on a batch."""
+        return dataclasses.replace(
+            self,
+            step=self.step + 1,
+            consumed_samples=batch.consumed_samples,
+            consumed_tokens=self.consumed_tokens + batch.tokens,
+        )
 
 
 def write_record(checkpoint: Path, config_yaml: str, state: TrainState, hf_files: dict[str, Path]) -> None:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from megatron.core.tensor_parallel.mappings import gather_from_tensor_model_parallel_region
 
-from megatron_redone.distributed.context import ParallelContext
+from megatron_redone.batches.micro_batch import MicroBatch
+from megatron_redone.batches.row_placer import RowPlacer, Rows
 from megatron_redone.distributed.context_parallel import gather_sequence
-from megatron_redone.objectives import Batch, Report
-from megatron_redone.objectives.objective import LossFunction
-from megatron_redone.objectives.row_batch import place_rows
+from megatron_redone.objectives.objective import LossFunction, Report
 
 Reference = Callable[[torch.Tensor], torch.Tensor]
 """Tokens int64 [B, S] on the CPU to logits [B, S, V]."""
@@ -19,34 +18,31 @@ Reference = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass
 class LogitComparison:
-    """An objective whose measures are both sides' losses per token: `reference` and `model`.
+    """A forward pass whose metrics are both sides' losses per token: `reference` and `model`.
 
     Attributes:
-        context: This rank's place.
+        row_placer: The model's.
         vocab_size: Columns without padding.
-        reference: On the rank that judges; None on the others.
-        largest: The largest difference of two logits so far; on the rank that judges.
-        packed_by_kernel: Whether attention is Transformer Engine's.
+        reference: On the rank that holds the reference model; None on the others.
+        largest: The largest difference of two logits so far; on the rank that holds the reference model.
     """
 
-    context: ParallelContext
+    row_placer: RowPlacer
     vocab_size: int
     reference: Reference | None
-    packed_by_kernel: bool = False
     largest: float = field(default=0.0, init=False)
 
-    def forward_step(self, batches: Iterator[Batch], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
+    def forward_step(self, batches: Iterator[Rows], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
         """Logits [B, S / context ranks, V / tensor ranks] from the last stage."""
-        batch = next(batches)
-        rows = place_rows(batch, self.context, self.packed_by_kernel)
-        output = chunk(rows.tokens, rows.position_ids, None, packed_seq_params=rows.layout)
-        return output, lambda logits: self._compare(batch, logits)
+        rows = next(batches)
+        output = chunk(rows.batch.tokens, rows.batch.position_ids, None, packed_seq_params=rows.layout)
+        return output, lambda logits: self._compare(rows.whole, logits)
 
-    def _compare(self, batch: Batch, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Report]:
+    def _compare(self, batch: MicroBatch, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Report]:
         ours = self._gather(logits)
         report = {name: torch.zeros(2) for name in ("reference", "model")}
         if self.reference is not None:
-            theirs = self.reference(batch["tokens"]).to(ours.device).float()
+            theirs = self.reference(batch.tokens).to(ours.device).float()
             difference = float((ours - theirs).abs().max())
             # A maximum drops what is not a number; a model that computes it must not pass.
             self.largest = max(self.largest, difference) if math.isfinite(difference) else math.inf
@@ -55,13 +51,14 @@ class LogitComparison:
 
     def _gather(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits of whole rows, float32 [B, S, V], on every rank of the last stage."""
-        whole = gather_from_tensor_model_parallel_region(logits, group=self.context.groups.tp)
-        if self.context.config.context_parallel_size > 1:
-            whole = gather_sequence(whole.transpose(0, 1)[:, :, None], self.context.groups.cp)[:, :, 0].transpose(0, 1)
+        context = self.row_placer.context
+        whole = gather_from_tensor_model_parallel_region(logits, group=context.groups.tp)
+        if context.config.context_parallel_size > 1:
+            whole = gather_sequence(whole.transpose(0, 1)[:, :, None], context.groups.cp)[:, :, 0].transpose(0, 1)
         return whole[..., : self.vocab_size].float()
 
 
-def _loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    labels = batch["labels"].to(logits.device)
+def _loss(logits: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
+    labels = batch.labels.to(logits.device)
     total = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
     return torch.tensor([float(total), labels.numel()])

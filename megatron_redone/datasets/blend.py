@@ -30,13 +30,13 @@ class SourceProgress:
 
     Attributes:
         name: The source's name.
-        share: Its weight, all weights together being 1.
+        fraction: Its weight, all weights together being 1.
         samples: Samples taken from it.
         epochs: Times it was read through, `samples` over its samples in one epoch.
     """
 
     name: str
-    share: float
+    fraction: float
     samples: int
     epochs: float
 
@@ -62,7 +62,7 @@ class Blend(Generic[StreamT]):
         """Samples of all streams together, each counted once."""
         return sum(stream.samples_per_epoch for stream in self.streams)
 
-    def places(self, first: int, count: int) -> list[tuple[int, int]]:
+    def samples(self, first: int, count: int) -> list[tuple[int, int]]:
         """Samples `first`, `first + 1`, ...: the source of each, and its number in the source's stream."""
         self._reading.seek(first)
         return [self._reading.next() for _ in range(count)]
@@ -72,7 +72,7 @@ class Blend(Generic[StreamT]):
         self._reporting.seek(consumed_samples)
         total = sum(self._weights)
         return [
-            SourceProgress(name=name, share=weight / total, samples=count, epochs=count / stream.samples_per_epoch)
+            SourceProgress(name=name, fraction=weight / total, samples=count, epochs=count / stream.samples_per_epoch)
             for name, stream, weight, count in zip(
                 self.names, self.streams, self._weights, self._reporting.counts, strict=True
             )

@@ -18,7 +18,7 @@ class Packing:
     Attributes:
         items: `int64[n]`, the numbers of all items, row after row.
         starts: `int64[rows + 1]`, where in `items` each row begins, and n.
-        efficiency: Share of the rows' room that is used.
+        efficiency: Fraction of the rows' room that is used.
     """
 
     items: np.ndarray

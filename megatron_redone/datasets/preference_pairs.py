@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from megatron_redone.config.preference_data import TooLongPair
-from megatron_redone.datasets.packed_rows import Segment
-from megatron_redone.datasets.permutation import Permutation
+from megatron_redone.datasets.epochs import Epochs
+from megatron_redone.datasets.row_writer import MaskedSequence
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.errors import UserError
 from megatron_redone.formats.preferences import CHOSEN, REJECTED, PreferenceDataset
@@ -27,8 +27,8 @@ class Pair:
     """
 
     number: int
-    chosen: Segment
-    rejected: Segment
+    chosen: MaskedSequence
+    rejected: MaskedSequence
     shared: int
     reference: np.ndarray
     rewards: np.ndarray
@@ -75,16 +75,15 @@ class PairStream:
             vocabulary.check_manifest(prefix)
         self._dataset, self._vocabulary, self._reference = PreferenceDataset.open(prefix), vocabulary, reference
         self._share = share_prompt
-        self._places = self._count_places()
-        self._kept = np.flatnonzero(self._places <= seq_length)
+        self._slots = self._count_slots()
+        self._kept = np.flatnonzero(self._slots <= seq_length)
         self.dropped = self._dataset.pairs - len(self._kept)
         if self.dropped and too_long is TooLongPair.refuse:
             raise UserError(f"{prefix}: {self.dropped:,} pairs are longer than seq_length {seq_length:,}; raise it")
         if not len(self._kept):
             raise UserError(f"{prefix}: no pair fits seq_length {seq_length:,}; raise it")
         self.samples_per_epoch = len(self._kept)
-        self._seed, self._shuffle = seed, shuffle
-        self._order = (-1, Permutation(1))  # an epoch and its permutation
+        self._kept_of = Epochs(len(self._kept), seed=seed, shuffle=shuffle)
 
     @property
     def pairs(self) -> int:
@@ -101,9 +100,9 @@ class PairStream:
         """Whether the records say how good each response is."""
         return self._dataset.rewards is not None
 
-    def places(self, number: int) -> int:
-        """Places that sample `number` (0, 1, ... without end) takes in a row."""
-        return int(self._places[self._pair_of(number)])
+    def slots(self, number: int) -> int:
+        """Slots that sample `number` (0, 1, ... without end) takes in a row."""
+        return int(self._slots[self._pair_of(number)])
 
     def pair(self, number: int) -> Pair:
         """Sample `number`.
@@ -125,40 +124,31 @@ class PairStream:
     def describe(self) -> str:
         """What became of the pairs, in a line."""
         left_out = f" (too long: {self.dropped:,} left out)" if self.dropped else ""
-        return f"{self.samples_per_epoch:,} pairs, {self._places[self._kept].mean():.0f} tokens each{left_out}"
+        return f"{self.samples_per_epoch:,} pairs, {self._slots[self._kept].mean():.0f} tokens each{left_out}"
 
     def close(self) -> None:
         """Closes the files."""
         self._dataset.close()
 
     def _pair_of(self, number: int) -> int:
-        epoch, place = divmod(number, self.samples_per_epoch)
-        if self._shuffle:
-            if self._order[0] != epoch:
-                self._order = (epoch, Permutation(self.samples_per_epoch, self._seed, epoch))
-            place = self._order[1](place)
-        return int(self._kept[place])
+        return int(self._kept[self._kept_of(number)])
 
-    def _count_places(self) -> np.ndarray:
+    def _count_slots(self) -> np.ndarray:
         # The last token of a sequence is a label and no input.
-        places = self._dataset.lengths.astype(np.int64).sum(1) - 2
+        slots = self._dataset.lengths.astype(np.int64).sum(1) - 2
         if self._share:
-            places -= np.array([self._shared(pair) for pair in range(self._dataset.pairs)], np.int64)
-        return places
+            slots -= np.array([self._shared(pair) for pair in range(self._dataset.pairs)], np.int64)
+        return slots
 
     def _shared(self, pair: int) -> int:
         """All tokens of the prompt but its last, from which both responses are predicted."""
         first = [int(np.argmax(self._dataset.loss_mask(pair, side))) for side in (CHOSEN, REJECTED)]
         return max(first[0] - 1, 0) if first[0] == first[1] else 0
 
-    def _side(self, pair: int, side: int) -> Segment:
+    def _side(self, pair: int, side: int) -> MaskedSequence:
         tokens, mask = self._dataset.tokens(pair, side), self._dataset.loss_mask(pair, side)
-        beyond = None if self._vocabulary is None else self._vocabulary.first_beyond(tokens)
-        if beyond is not None:
-            raise UserError(
-                f"{self.prefix}: pair {pair:,} has a token with id {tokens[beyond]:,}, which the model does not have; "
-                "prepare the data with the model's tokenizer"
-            )
+        if self._vocabulary is not None:
+            self._vocabulary.check_ids(tokens, lambda index: f"{self.prefix}: token {index:,} of pair {pair:,}")
         if not mask[1:].any():
             raise UserError(f"{self.prefix}: pair {pair:,} has an empty response; prepare the data again")
         return tokens, mask

@@ -11,8 +11,10 @@ import numpy as np
 
 from megatron_redone.config.data import DataConfig
 from megatron_redone.datasets.blend import Blend
+from megatron_redone.datasets.collating import Collate
 from megatron_redone.datasets.document_borders import DocumentBorders
-from megatron_redone.datasets.permutation import Permutation
+from megatron_redone.datasets.epochs import Epochs
+from megatron_redone.datasets.validation import ValidationSet
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.errors import UserError
 from megatron_redone.formats.indexed import IndexedDataset
@@ -48,7 +50,7 @@ class TokenStream:
             UserError: the dataset is missing or damaged, does not hold one sample, or does not fit the
                 vocabulary.
         """
-        self.prefix, self.seq_length, self.seed, self.shuffle = prefix, seq_length, seed, shuffle
+        self.prefix, self.seq_length = prefix, seq_length
         self._dataset = IndexedDataset(prefix, random_access=shuffle)
         self.token_count = self._dataset.token_count
         self.samples_per_epoch = (self.token_count - 1) // seq_length
@@ -61,14 +63,13 @@ class TokenStream:
         if vocabulary is not None:
             vocabulary.check_manifest(prefix)
         self._borders = DocumentBorders(self._dataset)
-        self._order = (-1, Permutation(1))  # an epoch and its permutation, made when it is first asked for
+        self._sample_of = Epochs(self.samples_per_epoch, seed=seed, shuffle=shuffle)
         self._last = (-1, -1)  # the last number asked for and its position: borders are asked for after the tokens
 
     def position(self, number: int) -> int:
         """The token position at which sample `number` (0, 1, ... without end) starts."""
         if self._last[0] != number:
-            epoch, place = divmod(number, self.samples_per_epoch)
-            self._last = (number, self._place(epoch, place) * self.seq_length)
+            self._last = (number, self._sample_of(number) * self.seq_length)
         return self._last[1]
 
     def tokens(self, number: int) -> np.ndarray:
@@ -80,13 +81,11 @@ class TokenStream:
         start = self.position(number)
         tokens = self._dataset.read_tokens(start, self.seq_length + 1)
         if self._vocabulary is not None:
-            place = self._vocabulary.first_beyond(tokens)
-            if place is not None:
-                self._refuse(start + place, int(tokens[place]), self._vocabulary.size)
+            self._vocabulary.check_ids(tokens, lambda index: f"{self.prefix}: {self._token_at(start + index)}")
         return tokens
 
     def document_starts(self, number: int) -> np.ndarray:
-        """The places in sample `number`, from 1 to `seq_length`, that begin a document: `int64[n]`, ascending."""
+        """The positions in sample `number`, from 1 to `seq_length`, that begin a document: `int64[n]`, ascending."""
         start = self.position(number)
         return self._borders.inside(start, start + self.seq_length + 1) - start
 
@@ -95,22 +94,12 @@ class TokenStream:
         self._dataset.close()
         self._borders.close()
 
-    def _place(self, epoch: int, place: int) -> int:
-        if not self.shuffle:
-            return place
-        if self._order[0] != epoch:
-            self._order = (epoch, Permutation(self.samples_per_epoch, self.seed, epoch))
-        return self._order[1](place)
-
-    def _refuse(self, position: int, token: int, size: int) -> None:
-        document, place = self._borders.document_at(position)
-        raise UserError(
-            f"{self.prefix}: token {place:,} of document {document:,} has id {token:,}, but the model's vocabulary "
-            f"ends at {size - 1:,}; tokenize the corpus with the model's tokenizer"
-        )
+    def _token_at(self, position: int) -> str:
+        document, index = self._borders.document_at(position)
+        return f"token {index:,} of document {document:,}"
 
 
-def open_blend(config: DataConfig, vocabulary: Vocabulary | None = None) -> Blend[TokenStream]:
+def open_token_blend(config: DataConfig, vocabulary: Vocabulary | None = None) -> Blend[TokenStream]:
     """Opens the training blend of a configuration.
 
     Raises:
@@ -123,3 +112,22 @@ def open_blend(config: DataConfig, vocabulary: Vocabulary | None = None) -> Blen
         for source in config.blend
     ]
     return Blend(config.blend, streams)
+
+
+def open_token_validation(
+    config: DataConfig, collate: Collate, vocabulary: Vocabulary | None = None
+) -> list[ValidationSet]:
+    """Opens the validation sources of a configuration.
+
+    Raises:
+        UserError: a dataset is missing, damaged, too small, or was made for another vocabulary.
+    """
+    return [
+        ValidationSet(
+            source.label,
+            TokenStream(source.path, seq_length=config.seq_length, seed=0, shuffle=False, vocabulary=vocabulary),
+            config.validation_samples,
+            collate,
+        )
+        for source in config.validation
+    ]

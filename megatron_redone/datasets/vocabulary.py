@@ -1,14 +1,13 @@
 """Whether a dataset's token ids are ones that the model knows."""
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.indexed import DatasetPaths
+from megatron_redone.formats.manifest import manifest_path, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +25,13 @@ class Vocabulary:
     def check_manifest(self, prefix: str) -> None:
         """Compares with PREFIX.manifest.json, which says what the dataset was tokenized with.
 
-        A dataset without a manifest, or without the entries looked for, came from another tool: its
-        ids are checked as they are read.
+        A dataset without a manifest came from another tool: its ids are checked as they are read.
+
+        Raises:
+            UserError: it was made with another tokenizer, or the manifest is damaged.
         """
-        path = _manifest_path(prefix)
-        tokenizer = _read_manifest(path).get("tokenizer")
+        bare = DatasetPaths.of(prefix).bin.with_suffix("")
+        path, tokenizer = manifest_path(bare), (read_manifest(bare) or {}).get("tokenizer")
         if not isinstance(tokenizer, dict):
             return
         found, size = tokenizer.get("fingerprint"), tokenizer.get("vocab_size")
@@ -45,24 +46,22 @@ class Vocabulary:
                 "tokenize the corpus with the model's tokenizer"
             )
 
-    def first_beyond(self, tokens: np.ndarray) -> int | None:
-        """The place of the first id, in `[T]` integer ids, that is negative or beyond the vocabulary."""
+    def check_ids(self, tokens: np.ndarray, where: Callable[[int], str]) -> None:
+        """Refuses ids that the model does not have.
+
+        Args:
+            tokens: Integer ids `[T]`.
+            where: Names the dataset and the token of an index into them.
+
+        Raises:
+            UserError: naming the first id that is negative or beyond the vocabulary.
+        """
         # As an unsigned number a negative id is a huge one: one comparison finds both.
         unsigned = tokens.view(f"u{tokens.dtype.itemsize}")
         if not len(unsigned) or int(unsigned.max()) < self.size:
-            return None
-        return int(np.argmax(unsigned >= self.size))
-
-
-def _manifest_path(prefix: str) -> Path:
-    return DatasetPaths.of(prefix).bin.with_suffix(".manifest.json")
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); write the dataset again, or remove the file") from None
-    return content if isinstance(content, dict) else {}
+            return
+        index = int(np.argmax(unsigned >= self.size))
+        raise UserError(
+            f"{where(index)} has id {tokens[index]:,}, but the model's vocabulary ends at {self.size - 1:,}; "
+            "make the dataset with the model's tokenizer"
+        )

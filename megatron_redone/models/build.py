@@ -6,6 +6,7 @@ from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_redone.architectures import Architecture
+from megatron_redone.batches.row_placer import RowPlacer
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.models.backends import Fp8Emulation, block_spec, choose_backend
@@ -32,6 +33,11 @@ class Model:
     config: TransformerConfig
     backend: Backend
     chunks: list[GPTModel]
+
+    @property
+    def row_placer(self) -> RowPlacer:
+        """Puts micro-batches where this rank computes, in the format of the model's attention."""
+        return RowPlacer(self.context, self.backend)
 
 
 def build_model(

@@ -23,10 +23,10 @@ class SelectiveModel(GPTModel):
     """
 
     def _postprocess(self, hidden_states: torch.Tensor, *args: Any, loss_mask: Any = None, **kwargs: Any) -> Any:
-        """With a `loss_mask` bool [B, S] the losses of its true positions only, [n] in the order of the rows."""
+        """With a `loss_mask` of positions int64 [n] in the flattened [B, S] the losses of these only, [n]."""
         if loss_mask is None or not self.post_process:
             return super()._postprocess(hidden_states, *args, **kwargs)
-        chosen = loss_mask.flatten().nonzero().squeeze(-1)
+        chosen = loss_mask  # megatron-core has no other name to hand it through
         labels = kwargs["labels"].flatten()[chosen]
         output_weight = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
         hidden = _choose(hidden_states, chosen, self.output_layer)

@@ -1,5 +1,5 @@
 """What is optimised. The training loop knows an objective by its protocol alone."""
 
-from megatron_redone.objectives.objective import Batch, Objective, Report
+from megatron_redone.objectives.objective import Objective, Report
 
-__all__ = ["Batch", "Objective", "Report"]
+__all__ = ["Objective", "Report"]

@@ -1,15 +1,14 @@
-"""What the training loop asks of a task."""
+"""What the training loop asks of an objective."""
 
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Protocol
 
 import torch
 
-Batch = dict[str, torch.Tensor]
-"""One micro-batch, on the CPU, the same on every rank of one copy of the model."""
+from megatron_redone.batches.row_placer import RowPlacer, Rows
 
 Report = dict[str, torch.Tensor]
-"""Measures by name, each float32 [2]: a sum and what it is to be divided by, over one rank's micro-batch.
+"""Metrics by name, each float32 [2]: a sum and what it is to be divided by, over one rank's micro-batch.
 
 The loop adds both numbers up over micro-batches and ranks before it divides. `loss` is always there.
 """
@@ -17,12 +16,27 @@ The loop adds both numbers up over micro-batches and ranks before it divides. `l
 LossFunction = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, Report]]
 """Output of the last stage to (sum to be minimised, int32 number of terms that it is divided by, report)."""
 
+ForwardStep = Callable[[Iterator[Rows], torch.nn.Module], tuple[torch.Tensor, LossFunction]]
+"""Takes the next micro-batch through one model chunk."""
 
-ForwardStep = Callable[[Iterator[Batch], torch.nn.Module], tuple[torch.Tensor, LossFunction]]
-"""Takes the next micro-batch through one piece of the model."""
+
+class ForwardPass(Protocol):
+    """What megatron-core's schedules run, with or without gradients."""
+
+    @property
+    def row_placer(self) -> RowPlacer:
+        """Puts micro-batches where this rank computes."""
+        ...
+
+    def forward_step(self, batches: Iterator[Rows], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
+        """Takes the next micro-batch through one model chunk.
+
+        The schedules call it once for each chunk and micro-batch; the loss function is called on the last stage only.
+        """
+        ...
 
 
-class Objective(Protocol):
+class Objective(ForwardPass, Protocol):
     """One way of making a loss from a model and a micro-batch.
 
     Attributes:
@@ -30,11 +44,3 @@ class Objective(Protocol):
     """
 
     loss_is_per_token: ClassVar[bool]
-
-    def forward_step(self, batches: Iterator[Batch], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
-        """Takes the next micro-batch through one piece of the model.
-
-        megatron-core's schedules call it, once for each piece and micro-batch; the loss function is
-        called on the last stage only.
-        """
-        ...

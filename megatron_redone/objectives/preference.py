@@ -7,38 +7,35 @@ from typing import ClassVar
 
 import torch
 
+from megatron_redone.batches.row_placer import RowPlacer, Rows
 from megatron_redone.config.preference import PreferenceLossConfig
-from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.objectives.objective import Batch, LossFunction, Report
+from megatron_redone.objectives.objective import LossFunction, Report
 from megatron_redone.objectives.preference_losses import PairScores, pair_losses
-from megatron_redone.objectives.responses import Responses
+from megatron_redone.objectives.responses import pairs_of, response_log_probs, response_losses
 
 
 @dataclass(frozen=True)
 class PreferenceObjective:
-    """Micro-batches are those of `datasets.preference_batches.pair_rows`."""
+    """Micro-batches are rows of pairs."""
 
     loss_is_per_token: ClassVar[bool] = False
 
     loss: PreferenceLossConfig
-    context: ParallelContext
-    packed_by_kernel: bool = False
+    row_placer: RowPlacer
 
-    def forward_step(self, batches: Iterator[Batch], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
+    def forward_step(self, batches: Iterator[Rows], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
         """Losses of the responses' tokens from the last stage, and how they become the pairs' losses."""
-        batch = next(batches)
-        responses = Responses(batch, self.context, self.packed_by_kernel)
-        return responses.forward(chunk), partial(self._sum_loss, batch, responses)
+        rows = next(batches)
+        return response_losses(chunk, rows), partial(self._sum_loss, rows)
 
-    def _sum_loss(
-        self, batch: Batch, responses: Responses, token_losses: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, Report]:
-        sums = responses.log_probabilities(token_losses)
-        lengths = responses.lengths
-        policy = (sums / lengths if self.loss.mean_log_probs else sums).view(-1, 2)
-        reference, rewards = (batch[name].to(policy.device) for name in ("reference", "rewards"))
+    def _sum_loss(self, rows: Rows, token_losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Report]:
+        context, pairs = self.row_placer.context, pairs_of(rows)
+        policy = response_log_probs(rows, token_losses, context)
+        reference, rewards = pairs.reference, pairs.rewards
         if self.loss.mean_log_probs:
-            reference = reference / lengths.view(-1, 2)
+            policy = policy / pairs.lengths
+            reference = reference / pairs.lengths.view(-1, 2)
+        policy = policy.view(-1, 2)
         losses = pair_losses(
             self.loss,
             PairScores(
@@ -66,9 +63,9 @@ class PreferenceObjective:
             # Exact for responses that the policy itself has written; of others it tells how far it has moved.
             report["kl_estimate"] = (policy - reference).mean(1)
         # Every context rank has computed every pair: one of them counts.
-        counts = float(self.context.context_rank == 0)
-        count = torch.tensor(counts * len(policy), device=policy.device)
-        # Rows of padding alone leave nothing to differentiate but the graph itself.
+        counts = float(context.context_rank == 0)
+        count = policy.new_full((), counts * len(policy))  # filled on the device: no copy to wait for
+        # Where all rows are padding, nothing but the graph itself is left to differentiate.
         total = losses.total.sum() + 0.0 * token_losses.sum()
         return total, count.to(torch.int32), {name: _sum(values, counts, count) for name, values in report.items()}
 

@@ -159,9 +159,10 @@ def _bernoulli_kl(of: torch.Tensor, relative_to: torch.Tensor) -> torch.Tensor:
 def _log1mexp(x: torch.Tensor) -> torch.Tensor:
     """log(1 - exp(x)) of negative x.
 
-    From which side of -ln 2 to take which form: M. Maechler, "Accurately computing log(1 - exp(-|a|))". The
-    form that is not taken gets an argument that is harmless to it, or its gradient would be NaN for all; so
-    does a response of probability 1, whose odds are infinite.
+    From which side of -ln 2 to take which form: M. Maechler, "Accurately computing log(1 - exp(-|a|))". Both
+    forms are computed for every x. Where a form is not the one taken, its argument is clamped to a value at which its
+    gradient is finite: a NaN there would spread to the result. A response of probability 1, whose odds are infinite,
+    is clamped likewise.
     """
     split = -0.6931471805599453
     small, large = x.clamp(max=split), x.clamp(split, -torch.finfo(x.dtype).eps)

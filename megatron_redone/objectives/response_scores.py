@@ -6,64 +6,60 @@ from functools import partial
 
 import torch
 
+from megatron_redone.batches.micro_batch import MicroBatch
+from megatron_redone.batches.row_placer import RowPlacer, Rows
 from megatron_redone.distributed.collectives import broadcast_from_last, sum_over
-from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.objectives import Batch, Report
 from megatron_redone.objectives.micro_batches import run_micro_batches
-from megatron_redone.objectives.objective import LossFunction
-from megatron_redone.objectives.responses import Responses
+from megatron_redone.objectives.objective import LossFunction, Report
+from megatron_redone.objectives.responses import pairs_of, response_log_probs, response_losses
 
 
 @dataclass(frozen=True)
-class _Scores:
-    """An objective that reports the log-probability and the number of tokens of every response."""
+class _ResponseScores:
+    """Reports the log-probability and the number of tokens of every response."""
 
-    context: ParallelContext
-    packed_by_kernel: bool
+    row_placer: RowPlacer
 
-    def forward_step(self, batches: Iterator[Batch], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
-        batch = next(batches)
-        responses = Responses(batch, self.context, self.packed_by_kernel)
-        return responses.forward(chunk), partial(self._report, batch, responses)
+    def forward_step(self, batches: Iterator[Rows], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
+        rows = next(batches)
+        return response_losses(chunk, rows), partial(self._report, rows)
 
-    def _report(
-        self, batch: Batch, responses: Responses, losses: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, Report]:
-        sums = responses.log_probabilities(losses).view(-1, 2)
-        report = {"pairs": batch["pairs"], "sums": sums.cpu(), "lengths": responses.lengths.view(-1, 2).cpu()}
+    def _report(self, rows: Rows, losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Report]:
+        pairs = pairs_of(rows)
+        sums = response_log_probs(rows, losses, self.row_placer.context).view(-1, 2)
+        report = {"numbers": pairs.numbers.cpu(), "sums": sums.cpu(), "lengths": pairs.lengths.view(-1, 2).cpu()}
         return losses.sum(), torch.ones((), dtype=torch.int32, device=losses.device), report
 
 
 @torch.no_grad()
 def score_pairs(
-    chunks: Sequence[torch.nn.Module],
-    batches: Sequence[Batch],
+    model_chunks: Sequence[torch.nn.Module],
+    row_placer: RowPlacer,
+    micro_batches: Sequence[MicroBatch],
     first: int,
     count: int,
-    context: ParallelContext,
-    packed_by_kernel: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores the pairs `first` to before `first + count`, which the micro-batches of all ranks hold together.
 
     Args:
-        chunks: This rank's pieces, in evaluation mode.
-        batches: This data-parallel rank's micro-batches of `datasets.preference_batches.pair_rows`.
+        model_chunks: This rank's, in evaluation mode.
+        row_placer: The model's.
+        micro_batches: This data-parallel rank's, of pairs.
         first: Number of the first pair in its dataset.
         count: How many there are.
-        context: This rank's place.
-        packed_by_kernel: Whether attention is Transformer Engine's.
 
     Returns:
         Sums in nats, float32 [count, 2], and tokens, int32 [count, 2], of chosen and rejected, the same on all
         ranks; NaN and 0 for a pair that no micro-batch holds.
     """
-    reports = run_micro_batches(chunks, _Scores(context, packed_by_kernel).forward_step, batches, forward_only=True)
+    context = row_placer.context
+    reports = run_micro_batches(model_chunks, _ResponseScores(row_placer), micro_batches, forward_only=True)
     # Sums, tokens, and whether a rank has scored the pair.
     table = torch.zeros(count, 5, dtype=torch.float64)
     for report in reports if context.is_last_stage and context.context_rank == 0 else []:
-        places = report["pairs"] - first
-        table[places, :2], table[places, 2:4] = report["sums"].double(), report["lengths"].double()
-        table[places, 4] = 1.0
+        entries = report["numbers"] - first
+        table[entries, :2], table[entries, 2:4] = report["sums"].double(), report["lengths"].double()
+        table[entries, 4] = 1.0
     if context.is_last_stage:
         table = sum_over(table, context.groups.dp_cp)
     table = broadcast_from_last(table, context.groups.pp)

@@ -4,43 +4,43 @@ To be started by torchrun, or alone for one process, after `redone score-referen
 policy with a reference.
 """
 
-from functools import partial
 from typing import Any
 
+from megatron_redone.batches.row_placer import RowPlacer
 from megatron_redone.config.data import DataSource
 from megatron_redone.config.dpo import DpoConfig
-from megatron_redone.datasets.batches import BatchLayout
+from megatron_redone.config.model import Backend
+from megatron_redone.datasets.batch_reader import BatchReader
+from megatron_redone.datasets.batch_slice import BatchSlice
 from megatron_redone.datasets.blend import Blend
-from megatron_redone.datasets.preference_batches import PairReader, RowPlan, pair_validation
+from megatron_redone.datasets.pair_rows import RowPlan, pair_validation
 from megatron_redone.datasets.preference_pairs import PairStream
 from megatron_redone.datasets.vocabulary import Vocabulary
-from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.errors import UserError
 from megatron_redone.formats.preferences import PreferenceDataset
 from megatron_redone.formats.reference_scores import ReferenceScores, check_reference, read_reference, reference_path
 from megatron_redone.formats.weights_fingerprint import weights_fingerprint
 from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.training.initial_weights import find_initial_weights
-from megatron_redone.training.inputs import Task
+from megatron_redone.training.inputs import RunData
 from megatron_redone.training.setup import run_training
 
 
 def run(config: DpoConfig) -> None:
     """Trains, and leaves checkpoints, metrics.jsonl and config.yaml in `output_dir`; see `run_training`."""
-    run_training(config, partial(_open_task, config))
+    run_training(config, _open_data, _make_objective)
 
 
-def _open_task(config: DpoConfig, layout: BatchLayout, vocabulary: Vocabulary) -> Task:
+def _open_data(config: DpoConfig, batch_slice: BatchSlice, vocabulary: Vocabulary) -> RunData:
     model = _reference_model(config)
     streams = [_open(config, source, model, vocabulary, config.data.shuffle) for source in config.data.blend]
     held_out = [_open(config, source, model, vocabulary, False) for source in config.data.validation]
     blend = Blend(config.data.blend, streams)
-    plan = RowPlan(config.data.seq_length, config.parallel, layout)
-    return Task(
-        reader=PairReader(blend, plan),
+    plan = RowPlan(config.data.seq_length, config.parallel)
+    return RunData(
+        reader=BatchReader(blend, batch_slice, plan),
         progress=blend.progress,
-        validation=pair_validation(config.data, held_out, config.parallel),
-        objective=partial(_objective, config),
+        validation=pair_validation(config.data, held_out, plan),
         identity=_identity(config, blend, model),
         train_steps=config.training.steps(config.data.seq_length, blend.samples_per_epoch),
         packed=True,
@@ -49,12 +49,12 @@ def _open_task(config: DpoConfig, layout: BatchLayout, vocabulary: Vocabulary) -
     )
 
 
-def _objective(config: DpoConfig, context: ParallelContext, packed_by_kernel: bool) -> PreferenceObjective:
-    if packed_by_kernel and config.data.share_prompt:
+def _make_objective(config: DpoConfig, row_placer: RowPlacer) -> PreferenceObjective:
+    if row_placer.backend is Backend.transformer_engine and config.data.share_prompt:
         raise UserError(
             "data.share_prompt: needs model.backend=torch; Transformer Engine's attention knows no prefixes"
         )
-    return PreferenceObjective(config.loss, context, packed_by_kernel)
+    return PreferenceObjective(config.loss, row_placer)
 
 
 def _reference_model(config: DpoConfig) -> str | None:
@@ -104,7 +104,7 @@ def _identity(config: DpoConfig, blend: Blend[PairStream], model: str | None) ->
         "pairs_a_batch": config.training.global_batch_size,
         "reference": model,
         "blend": [
-            {"name": s.name, "share": round(s.share, 12), "pairs": stream.samples_per_epoch, "data": stream.digest}
+            {"name": s.name, "share": round(s.fraction, 12), "pairs": stream.samples_per_epoch, "data": stream.digest}
             for s, stream in zip(blend.progress(0), blend.streams, strict=True)
         ],
     }

@@ -3,33 +3,34 @@
 Continued pretraining is the same with `init_from`. To be started by torchrun, or alone for one process.
 """
 
-from functools import partial
 from typing import Any
 
+from megatron_redone.batches.row_placer import RowPlacer
 from megatron_redone.config.pretrain import PretrainConfig
-from megatron_redone.datasets.batches import BatchLayout, BatchReader
+from megatron_redone.datasets.batch_reader import BatchReader
+from megatron_redone.datasets.batch_slice import BatchSlice
 from megatron_redone.datasets.blend import Blend
-from megatron_redone.datasets.token_stream import TokenStream, open_blend
-from megatron_redone.datasets.validation import open_validation
+from megatron_redone.datasets.token_rows import token_collate
+from megatron_redone.datasets.token_stream import TokenStream, open_token_blend, open_token_validation
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.metrics.progress import scaled
 from megatron_redone.objectives.language_modelling import LanguageModelling
-from megatron_redone.training.inputs import Task
+from megatron_redone.training.inputs import RunData
 from megatron_redone.training.setup import run_training
 
 
 def run(config: PretrainConfig) -> None:
     """Trains, and leaves checkpoints, metrics.jsonl and config.yaml in `output_dir`; see `run_training`."""
-    run_training(config, partial(_open_task, config))
+    run_training(config, _open_data, _make_objective)
 
 
-def _open_task(config: PretrainConfig, layout: BatchLayout, vocabulary: Vocabulary) -> Task:
-    blend = open_blend(config.data, vocabulary)
-    return Task(
-        reader=BatchReader(blend, layout, isolate_documents=config.data.isolate_documents),
+def _open_data(config: PretrainConfig, batch_slice: BatchSlice, vocabulary: Vocabulary) -> RunData:
+    blend = open_token_blend(config.data, vocabulary)
+    collate = token_collate(config.data, config.parallel)
+    return RunData(
+        reader=BatchReader(blend, batch_slice, collate),
         progress=blend.progress,
-        validation=open_validation(config.data, vocabulary),
-        objective=LanguageModelling,
+        validation=open_token_validation(config.data, collate, vocabulary),
         identity=_identity(config, blend),
         train_steps=config.training.steps(config.data.seq_length, blend.samples_per_epoch),
         packed=config.data.isolate_documents,
@@ -41,6 +42,10 @@ def _open_task(config: PretrainConfig, layout: BatchLayout, vocabulary: Vocabula
     )
 
 
+def _make_objective(_: PretrainConfig, row_placer: RowPlacer) -> LanguageModelling:
+    return LanguageModelling(row_placer)
+
+
 def _identity(config: PretrainConfig, blend: Blend[TokenStream]) -> dict[str, Any]:
     return {
         "seq_length": config.data.seq_length,
@@ -48,7 +53,7 @@ def _identity(config: PretrainConfig, blend: Blend[TokenStream]) -> dict[str, An
         "seed": config.data.seed,
         "isolate_documents": config.data.isolate_documents,
         "blend": [
-            {"name": source.name, "share": round(source.share, 12), "tokens": stream.token_count}
+            {"name": source.name, "share": round(source.fraction, 12), "tokens": stream.token_count}
             for source, stream in zip(blend.progress(0), blend.streams, strict=True)
         ],
     }

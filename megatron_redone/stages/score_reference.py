@@ -14,8 +14,8 @@ from megatron_redone.architectures import Architecture, read_architecture
 from megatron_redone.config.data import DataSource
 from megatron_redone.config.model import Backend
 from megatron_redone.config.score_reference import ScoreReferenceConfig
-from megatron_redone.datasets.batches import BatchLayout
-from megatron_redone.datasets.preference_batches import RowPlan
+from megatron_redone.datasets.batch_slice import BatchSlice
+from megatron_redone.datasets.pair_rows import RowPlan
 from megatron_redone.datasets.preference_pairs import PairStream
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
 from megatron_redone.distributed.collectives import broadcast_from_main, errors_stop_all_ranks
@@ -48,6 +48,7 @@ class _Work:
     path: Path
     stream: PairStream
     scores: ReferenceScores
+    batch_slice: BatchSlice
     plan: RowPlan
 
 
@@ -62,7 +63,7 @@ def run(config: ScoreReferenceConfig) -> None:
     """Writes a file of scores for every dataset.
 
     Raises:
-        UserError: in a run of one process, for anything that the user can mend.
+        UserError: in a run of one process, for anything that the user can fix.
         SystemExit: the same where there are more.
     """
     context = start_context(config.parallel, config.device)
@@ -87,7 +88,7 @@ def _read_inputs(config: ScoreReferenceConfig, context: ParallelContext) -> _Inp
     vocabulary = model_vocabulary(architecture, find_tokenizer(config.tokenizer, initial.config_json))
     model = weights_fingerprint(initial.folder)
     slice_size = config.micro_batch_size * context.data_size
-    layout = BatchLayout(
+    batch_slice = BatchSlice(
         global_batch_size=-(-config.batch_size // slice_size) * slice_size,
         micro_batch_size=config.micro_batch_size,
         data_parallel_size=context.data_size,
@@ -105,8 +106,10 @@ def _read_inputs(config: ScoreReferenceConfig, context: ParallelContext) -> _Inp
             )
         path = reference_path(source.path, source.label, config.output_dir)
         scores = _begun(path, stream, model)
-        plan = RowPlan(length, config.parallel, layout)
-        work.append(_Work(name=source.label, path=path, stream=stream, scores=scores, plan=plan))
+        plan = RowPlan(length, config.parallel)
+        work.append(
+            _Work(name=source.label, path=path, stream=stream, scores=scores, batch_slice=batch_slice, plan=plan)
+        )
     return _Inputs(architecture=architecture, initial=initial, work=work)
 
 
@@ -154,11 +157,11 @@ def _score(config: ScoreReferenceConfig, context: ParallelContext, model: Model,
         log.info("%s: going on after %d of %d pairs", work.path, first, work.stream.pairs)
     begin, began, saved = time.monotonic(), first, first
     while first < work.stream.pairs:
-        last = min(first + work.plan.layout.global_batch_size, work.stream.pairs)
+        last = min(first + work.batch_slice.global_batch_size, work.stream.pairs)
         with errors_stop_all_ranks():
-            batches = work.plan.micro_batches([(work.stream, number) for number in range(first, last)])
-        packed_by_kernel = model.backend is Backend.transformer_engine
-        found = score_pairs(model.chunks, batches, first, last - first, context, packed_by_kernel)
+            samples = [(work.stream, number) for number in range(first, last)]
+            micro_batches = list(work.plan(samples, work.batch_slice))
+        found = score_pairs(model.chunks, model.row_placer, micro_batches, first, last - first)
         sums[first:last], lengths[first:last] = found[0].numpy(), found[1].numpy()
         first = last
         if first - saved >= config.save_every or first == work.stream.pairs:

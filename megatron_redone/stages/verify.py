@@ -5,11 +5,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from megatron_redone.architectures import Architecture, read_architecture
+from megatron_redone.batches.micro_batch import MicroBatch
 from megatron_redone.checkpoint.locate import find_checkpoint
-from megatron_redone.config.model import Backend, ModelConfig
+from megatron_redone.config.model import ModelConfig
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.config.verify import VerifyConfig
 from megatron_redone.conversion.hf_reader import HFWeights
@@ -17,6 +19,8 @@ from megatron_redone.conversion.logit_comparison import LogitComparison, Referen
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.sample_text import SAMPLE_TEXT
 from megatron_redone.conversion.weight_comparison import WeightDifference, compare_weights
+from megatron_redone.datasets.collating import micro_batch_multiple
+from megatron_redone.datasets.token_rows import whole_rows
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
 from megatron_redone.distributed.collectives import broadcast_from_last, broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.errors import UserError
@@ -24,9 +28,8 @@ from megatron_redone.formats.hf_folder import find_hf_folder
 from megatron_redone.generation.model_files import load_causal_lm
 from megatron_redone.generation.placement import Placement
 from megatron_redone.models.build import build_model
-from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
+from megatron_redone.models.parallel_sizes import check_parallel_sizes
 from megatron_redone.models.transformer_config import DTYPES
-from megatron_redone.objectives import Batch
 from megatron_redone.tokenization.tokenizer import Tokenizer
 from megatron_redone.training.initial_weights import InitialWeights
 from megatron_redone.training.train_step import evaluate_step
@@ -60,21 +63,21 @@ class _Inputs:
     hf: Path
     architecture: Architecture
     source: InitialWeights
-    batches: list[Batch]
+    micro_batches: list[MicroBatch]
 
 
 def run(config: VerifyConfig) -> None:
-    """Compares and tells.
+    """Compares and logs.
 
     Raises:
-        UserError: in a run of one process, for anything that the user can mend, and for a difference above `tolerance`.
+        UserError: in a run of one process, for anything that the user can fix, and for a difference above `tolerance`.
         SystemExit: the same where there are more.
     """
     context = start_context(config.parallel, config.device)
     if not context.is_main:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
     found = verify(config, context)
-    _tell(found)
+    _log(found)
     with errors_stop_all_ranks():
         if config.tolerance is not None and not found.largest_difference <= config.tolerance:
             raise UserError(f"logits differ by {found.largest_difference:.3g}, more than tolerance {config.tolerance}")
@@ -93,13 +96,11 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
     )
     inputs.source.fill(model)
     with errors_stop_all_ranks():
-        reference = _load_reference(inputs.hf, config, context.device) if _judges(context) else None
+        reference = _load_reference(inputs.hf, config, context.device) if _holds_reference(context) else None
     for chunk in model.chunks:
         chunk.eval()
-    comparison = LogitComparison(
-        context, inputs.architecture.vocab_size, reference, model.backend is Backend.transformer_engine
-    )
-    losses, tokens = evaluate_step(model.chunks, comparison, inputs.batches, context)  # type: ignore[arg-type]
+    comparison = LogitComparison(model.row_placer, inputs.architecture.vocab_size, reference)
+    losses, tokens = evaluate_step(model.chunks, comparison, inputs.micro_batches)
     largest = broadcast_from_last(comparison.largest, context.groups.pp)
     with errors_stop_all_ranks():
         weights = _compare_weights(inputs) if context.is_main else None
@@ -114,7 +115,7 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
     )
 
 
-def _judges(context: ParallelContext) -> bool:
+def _holds_reference(context: ParallelContext) -> bool:
     """Whether this is the rank that holds transformers' model: one of the last stage, where logits are."""
     return context.is_last_stage and context.tensor_rank == context.context_rank == context.data_rank == 0
 
@@ -123,40 +124,34 @@ def _read_inputs(config: VerifyConfig) -> _Inputs:
     hf = find_hf_folder(config.hf)
     architecture = read_architecture(hf)
     check_parallel_sizes(architecture, config.parallel, config.seq_length)
-    batches = _batches(config, hf)
-    check_micro_batches(len(batches), config.parallel)
+    micro_batches = _micro_batches(config, hf)
     source = InitialWeights(folder=hf, of_run=False)
     if config.checkpoint is not None:
         source = InitialWeights(folder=find_checkpoint(Path(config.checkpoint)), of_run=True)
-    return _Inputs(hf=hf, architecture=architecture, source=source, batches=batches)
+    return _Inputs(hf=hf, architecture=architecture, source=source, micro_batches=micro_batches)
 
 
-def _batches(config: VerifyConfig, hf: Path) -> list[Batch]:
+def _micro_batches(config: VerifyConfig, hf: Path) -> list[MicroBatch]:
     """Consecutive rows of the text, one a micro-batch."""
-    length = config.seq_length
+    length, multiple = config.seq_length, micro_batch_multiple(config.parallel)
     try:
         ids = Tokenizer(TokenizerConfig(path=str(hf)), fast=False).encode(_text(config))
     except UserError as error:
         raise UserError(f"hf: {error}") from None
-    count = min(config.rows, (len(ids) - 1) // length)
-    if count < 1:
+    found = (len(ids) - 1) // length
+    if found < 1:
         raise UserError(
             f"seq_length: the text has {len(ids)} tokens, fewer than one row of {length} and the next token"
         )
-    text = torch.tensor(ids[: count * length + 1])
-    # An interleaved schedule wants a multiple of the pipeline's stages.
-    count -= count % config.parallel.pipeline_model_parallel_size if config.parallel.pipeline_chunks > 1 else 0
-    return [_row(text[at : at + length + 1]) for at in range(0, count * length, length)]
-
-
-def _row(text: torch.Tensor) -> Batch:
-    length = len(text) - 1
-    return {
-        "tokens": text[None, :-1].contiguous(),
-        "labels": text[None, 1:].contiguous(),
-        "loss_mask": torch.ones(1, length),
-        "position_ids": torch.arange(length)[None],
-    }
+    count = min(config.rows, found)
+    if count < multiple:
+        raise UserError(
+            f"rows: there are {count} ({config.rows} asked for, the text has {found}), but an interleaved pipeline of "
+            f"{multiple} stages needs at least {multiple}; raise rows, or take a longer text"
+        )
+    count -= count % multiple
+    text = np.array(ids[: count * length + 1])
+    return [whole_rows([text[at : at + length + 1]]) for at in range(0, count * length, length)]
 
 
 def _text(config: VerifyConfig) -> str:
@@ -182,7 +177,7 @@ def _compare_weights(inputs: _Inputs) -> WeightDifference | None:
     return compare_weights(CheckpointWeights(inputs.source.folder), HFWeights(inputs.hf), inputs.architecture)
 
 
-def _tell(found: Verification) -> None:
+def _log(found: Verification) -> None:
     log.info("logits: largest difference %.3g over %s tokens", found.largest_difference, f"{found.tokens:,}")
     log.info("perplexity: %.6f with transformers, %.6f here", found.hf_perplexity, found.perplexity)
     weights = found.weights

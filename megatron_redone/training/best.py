@@ -1,10 +1,11 @@
 """The callback that keeps the checkpoint which validates best."""
 
 import logging
+import math
 from collections.abc import Sequence
 
 from megatron_redone.config.checkpoint import CheckpointConfig
-from megatron_redone.distributed.collectives import broadcast_from_main
+from megatron_redone.distributed.collectives import broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.errors import UserError
 from megatron_redone.metrics.progress import VALIDATION
 from megatron_redone.training.loop import FinishedStep
@@ -27,7 +28,7 @@ def check_best_metric(config: CheckpointConfig, sources: Sequence[str]) -> None:
     known = [f"{VALIDATION}{source}/" for source in sources]
     if not any(config.best_metric.startswith(prefix) for prefix in known):
         names = ", ".join(f"{prefix}loss" for prefix in known) or "none: data.validation is empty"
-        raise UserError(f"checkpoint.best_metric: '{config.best_metric}' is not validated; such figures are {names}")
+        raise UserError(f"checkpoint.best_metric: '{config.best_metric}' is not validated; such metrics are {names}")
 
 
 class BestSaver:
@@ -41,18 +42,23 @@ class BestSaver:
 
     def after_step(self, step: FinishedStep) -> None:
         """Compares, where the step was validated."""
-        figures = self._validator.figures_of(step.state.step)
-        if not figures:
+        metrics = self._validator.metrics_of(step.state.step)
+        if not metrics:
             return
-        value = figures.get(self._metric)
+        value = metrics.get(self._metric)
         if value is None:
-            raise UserError(f"checkpoint.best_metric: no figure '{self._metric}'; there are {', '.join(figures)}")
-        if self._best is not None and not self._is_better(value, self._best):
+            with errors_stop_all_ranks():
+                raise UserError(f"checkpoint.best_metric: no metric '{self._metric}'; there are {', '.join(metrics)}")
+        if not self._is_best(value):
             return
         self._best = value
         self._saver.save_as_best(step.state, self._metric, value)
         log.info("best so far: step %d, %s %.4f", step.state.step, self._metric, value)
 
-    def _is_better(self, value: float, than: float) -> bool:
-        more = self._metric.rpartition("/")[2] in _MORE_IS_BETTER
-        return value > than if more else value < than
+    def _is_best(self, value: float) -> bool:
+        if math.isnan(value):
+            return False  # nothing compares with it: it would stay the best for ever
+        if self._best is None or math.isnan(self._best):
+            return True
+        is_more_better = self._metric.rpartition("/")[2] in _MORE_IS_BETTER
+        return value > self._best if is_more_better else value < self._best

@@ -4,51 +4,49 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from megatron_redone.architectures import Architecture, read_architecture
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, read_config, read_state
 from megatron_redone.config.loader import flat_values, to_yaml
 from megatron_redone.config.training_stage import TrainingStageConfig
-from megatron_redone.datasets.batch_loader import Reader
-from megatron_redone.datasets.batches import BatchLayout
+from megatron_redone.datasets.batch_reader import BatchReader
+from megatron_redone.datasets.batch_slice import BatchSlice
 from megatron_redone.datasets.blend import SourceProgress
+from megatron_redone.datasets.validation import ValidationSet
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.distributed import ParallelContext
 from megatron_redone.errors import UserError
 from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
-from megatron_redone.objectives import Objective
 from megatron_redone.training.best import check_best_metric
 from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
 from megatron_redone.training.model_vocabulary import find_tokenizer, model_vocabulary
 from megatron_redone.training.schedule import LearningRate
-from megatron_redone.training.validation import ValidationSet
 
 log = logging.getLogger(__name__)
 
+ConfigT = TypeVar("ConfigT", bound=TrainingStageConfig)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What sets one training stage apart from the others: its data and its objective.
+class RunData:
+    """What sets the data of one training stage apart from the others'.
 
     Attributes:
         reader: This rank's part of every global batch.
         progress: What the first so many samples took of each source.
         validation: What is validated, source by source.
-        objective: Makes the objective of a context; the flag says whether attention is Transformer Engine's. Raises a
-            UserError where that cannot do what is asked.
         identity: What decides which tokens sample number n holds; paths are left out, as data may be moved.
         train_steps: Steps of the run.
         packed: Whether a row holds texts that cannot see each other.
         lengths_vary: Whether Transformer Engine gets micro-batches of different lengths.
-        description: Lines that tell a person about the data.
+        description: Lines that describe the data to a person.
     """
 
-    reader: Reader
+    reader: BatchReader
     progress: Callable[[int], list[SourceProgress]]
     validation: Sequence[ValidationSet]
-    objective: Callable[[ParallelContext, bool], Objective]
     identity: dict[str, Any]
     train_steps: int
     packed: bool
@@ -56,7 +54,7 @@ class Task:
     description: Sequence[str]
 
 
-OpenTask = Callable[[BatchLayout, Vocabulary], Task]
+OpenData = Callable[[ConfigT, BatchSlice, Vocabulary], RunData]
 """Opens a stage's data.
 
 Raises:
@@ -70,15 +68,15 @@ class Inputs:
 
     architecture: Architecture
     hf_files: dict[str, Path]
-    layout: BatchLayout
-    task: Task
+    batch_slice: BatchSlice
+    data: RunData
     schedule: LearningRate
     folder: CheckpointFolder
     checkpoint: Path | None
     initial: InitialWeights | None
 
 
-def read_inputs(config: TrainingStageConfig, context: ParallelContext, open_task: OpenTask) -> Inputs:
+def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[ConfigT]) -> Inputs:
     """Reads and checks what the run is made of; waits for no other rank.
 
     Raises:
@@ -90,22 +88,22 @@ def read_inputs(config: TrainingStageConfig, context: ParallelContext, open_task
     check_parallel_sizes(architecture, config.parallel, config.data.seq_length)
     tokenizer = find_tokenizer(config.tokenizer, config_json)
     vocabulary = model_vocabulary(architecture, tokenizer)
-    layout = BatchLayout(
+    batch_slice = BatchSlice(
         global_batch_size=config.training.global_batch_size,
         micro_batch_size=config.training.micro_batch_size,
         data_parallel_size=context.data_size,
         data_parallel_rank=context.data_rank,
     )
-    check_micro_batches(layout.micro_batch_count, config.parallel)
+    check_micro_batches(batch_slice.micro_batch_count, config.parallel)
     folder = CheckpointFolder(Path(config.checkpoint.save_dir or Path(config.output_dir) / "checkpoints"))
-    task = open_task(layout, vocabulary)
-    check_best_metric(config.checkpoint, [source.name for source in task.validation])
+    data = open_data(config, batch_slice, vocabulary)
+    check_best_metric(config.checkpoint, [source.name for source in data.validation])
     return Inputs(
         architecture=architecture,
         hf_files=collect_hf_files(config_json, tokenizer),
-        layout=layout,
-        task=task,
-        schedule=LearningRate(config.optimizer, task.train_steps),
+        batch_slice=batch_slice,
+        data=data,
+        schedule=LearningRate(config.optimizer, data.train_steps),
         folder=folder,
         checkpoint=_checkpoint_to_resume(config, folder),
         initial=initial,
@@ -138,14 +136,14 @@ def check_resumable(config: TrainingStageConfig, inputs: Inputs, checkpoint: Pat
     """
     before = read_architecture(hf_folder(checkpoint) / "config.json")
     _refuse_other_architecture(before, inputs.architecture, checkpoint)
-    _tell_changed_keys(config, checkpoint)
+    _log_changed_keys(config, checkpoint)
     shared = config.parallel.use_distributed_optimizer
     if flat_values(read_config(checkpoint)).get("parallel.use_distributed_optimizer", shared) != shared:
         raise UserError(
             f"parallel.use_distributed_optimizer: is {shared}, but the optimizer state of {checkpoint} was saved with "
             "the other; set it back, or begin a new run with init_from"
         )
-    old, new = read_state(checkpoint).data, inputs.task.identity
+    old, new = read_state(checkpoint).data, inputs.data.identity
     changed = [name for name in new if old.get(name) != new[name]]
     if not changed:
         return
@@ -155,7 +153,7 @@ def check_resumable(config: TrainingStageConfig, inputs: Inputs, checkpoint: Pat
     log.warning("%s", text)
 
 
-def _tell_changed_keys(config: TrainingStageConfig, checkpoint: Path) -> None:
+def _log_changed_keys(config: TrainingStageConfig, checkpoint: Path) -> None:
     old, new = (flat_values(text) for text in (read_config(checkpoint), to_yaml(config)))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

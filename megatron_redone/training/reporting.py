@@ -1,4 +1,4 @@
-"""The callback that tells how a run goes."""
+"""The callback that reports how a run goes."""
 
 from collections.abc import Callable
 
@@ -12,29 +12,30 @@ from megatron_redone.training.loop import FinishedStep
 
 
 class Reporter:
-    """Hands figures of every `log_interval`-th step, and of the last one, to the trackers."""
+    """Hands the metrics of every `log_interval`-th step, and of the last one, to the trackers."""
 
     def __init__(
         self,
+        *,
         config: MetricsConfig,
         trackers: Tracker | None,
         throughput: Throughput,
         train_steps: int,
-        sources: Callable[[int], list[SourceProgress]],
+        progress: Callable[[int], list[SourceProgress]],
         context: ParallelContext,
     ) -> None:
-        """Takes where the figures go.
+        """Takes where the metrics go.
 
         Args:
             config: How often.
             trackers: Of the main rank; None on the others.
             throughput: Told of every step.
             train_steps: Steps of the run.
-            sources: What the first so many samples took of each source.
+            progress: What the first so many samples took of each source.
             context: This rank's place.
         """
         self._config, self._trackers, self._throughput = config, trackers, throughput
-        self._train_steps, self._sources, self._context = train_steps, sources, context
+        self._train_steps, self._progress, self._context = train_steps, progress, context
 
     def after_step(self, step: FinishedStep) -> None:
         """Counts the step and, when it is time, reports."""
@@ -42,8 +43,8 @@ class Reporter:
         number = step.state.step
         if self._trackers is None or not (step.is_last or number % self._config.log_interval == 0):
             return
-        figures = {
-            **step.result.measures,
+        metrics = {
+            **step.result.metrics,
             "grad_norm": step.result.grad_norm,
             "learning_rate": step.learning_rate,
             **self._throughput.report(self._train_steps - number),
@@ -51,6 +52,6 @@ class Reporter:
             "consumed_samples": step.state.consumed_samples,
             "consumed_tokens": step.state.consumed_tokens,
             **({"skipped": 1.0} if step.result.skipped else {}),
-            **{f"epochs/{source.name}": source.epochs for source in self._sources(step.state.consumed_samples)},
+            **{f"epochs/{source.name}": source.epochs for source in self._progress(step.state.consumed_samples)},
         }
-        self._trackers.log(number, figures)
+        self._trackers.log(number, metrics)

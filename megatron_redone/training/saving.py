@@ -27,9 +27,10 @@ class Saver:
 
     def __init__(
         self,
+        *,
         config: CheckpointConfig,
         folder: CheckpointFolder,
-        chunks: Sequence[GPTModel],
+        model_chunks: Sequence[GPTModel],
         optimizer: MegatronOptimizer,
         write_record: Callable[[Path, TrainState], None],
         context: ParallelContext,
@@ -40,13 +41,13 @@ class Saver:
         Args:
             config: When, and what is kept.
             folder: Of the run's checkpoints.
-            chunks: This rank's pieces, unwrapped.
+            model_chunks: This rank's, unwrapped.
             optimizer: Built over them.
             write_record: Adds configuration, state and tokenizer files; called on the main rank.
             context: This rank's place.
             throughput: Paused while saving.
         """
-        self._config, self.folder, self._chunks, self._optimizer = config, folder, chunks, optimizer
+        self._config, self.folder, self._model_chunks, self._optimizer = config, folder, model_chunks, optimizer
         self._write_record, self._context, self._throughput = write_record, context, throughput
 
     def after_step(self, step: FinishedStep) -> None:
@@ -63,7 +64,7 @@ class Saver:
                 self.folder.begin(state.step)
         partial = self.folder.partial(state.step)
         try:
-            save_sharded(full_state(self._chunks, self._optimizer, is_loading=False), partial)
+            save_sharded(full_state(self._model_chunks, self._optimizer, is_loading=False), partial)
         except UserError:
             if self._context.is_main:
                 self.folder.abandon(state.step)

@@ -1,12 +1,13 @@
 """Puts a training run together, for every stage that trains: model, data, optimizer, callbacks, loop.
 
-A stage says what is read and what is optimised (`Task`); everything else is here. To be started by torchrun,
+A stage says what is read (`RunData`) and what is optimised; everything else is here. To be started by torchrun,
 or alone for one process.
 """
 
 import dataclasses
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import torch
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 
+from megatron_redone.batches.row_placer import RowPlacer
 from megatron_redone.checkpoint.record import TrainState, write_record
 from megatron_redone.config.loader import to_yaml
-from megatron_redone.config.model import Backend
+from megatron_redone.config.model import Precision
 from megatron_redone.config.training_stage import TrainingStageConfig
 from megatron_redone.datasets.batch_loader import Loader
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
@@ -32,18 +34,22 @@ from megatron_redone.models.cuda_graphs import refuse_cuda_graphs
 from megatron_redone.models.fp8_machine import check_fp8_rows
 from megatron_redone.models.tensor_overlap import refuse_tensor_overlap, start_tensor_overlap
 from megatron_redone.models.wrapping import wrap_data_parallel
+from megatron_redone.objectives import Objective
+from megatron_redone.training.agreed_batches import agreed
 from megatron_redone.training.best import BestSaver
 from megatron_redone.training.inputs import (
+    ConfigT,
     Inputs,
-    OpenTask,
+    OpenData,
     check_initializable,
     check_resumable,
     read_inputs,
 )
-from megatron_redone.training.loop import Training, train
+from megatron_redone.training.loop import Callback, Training, train
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.reporting import Reporter
 from megatron_redone.training.saving import Saver, resume
+from megatron_redone.training.skip_guard import SkipGuard
 from megatron_redone.training.stop_request import StopRequest
 from megatron_redone.training.validation import Validator
 
@@ -52,127 +58,181 @@ log = logging.getLogger(__name__)
 _EXIT_STOPPED = 143  # 128 + SIGTERM, as shells report it
 
 
+MakeObjective = Callable[[ConfigT, RowPlacer], Objective]
+"""Makes a stage's objective for a model.
+
+Raises:
+    UserError: the model's attention cannot do what is asked.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Trainee:
+class TrainingSetup:
     """The model and what trains it, at the point where the run begins or goes on."""
 
     model: Model
-    chunks: list[DistributedDataParallel]
+    wrapped_chunks: list[DistributedDataParallel]
     optimizer: MegatronOptimizer
+    objective: Objective
     state: TrainState
 
 
-def run_training(config: TrainingStageConfig, open_task: OpenTask) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Callbacks:
+    reporter: Reporter
+    validator: Validator
+    saver: Saver
+    best: BestSaver | None
+    skips: SkipGuard
+
+    def in_order(self) -> list[Callback]:
+        best = [] if self.best is None else [self.best]
+        return [self.reporter, self.validator, self.saver, *best, self.skips]
+
+
+def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: MakeObjective[ConfigT]) -> None:
     """Trains, and leaves checkpoints, metrics.jsonl and config.yaml in `output_dir`.
 
     Args:
         config: Of the stage, a dataclass.
-        open_task: Opens its data, on every rank.
+        open_data: Opens its data, on every rank.
+        make_objective: Makes what it optimises, on every rank.
 
     Raises:
-        UserError: in a run of one process, for anything that the user can mend.
+        UserError: in a run of one process, for anything that the user can fix.
         SystemExit: the same where there are more; and with code 143 after a stop that was asked for.
     """
     context = start_context(config.parallel, config.device, config.training.seed)
     if not context.is_main:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
     with errors_stop_all_ranks():
-        inputs = read_inputs(config, context, open_task)
+        inputs = read_inputs(config, context, open_data)
         if context.is_main:
             inputs.folder.clean_up()
-    trainee = _prepare(config, context, inputs)
-    if trainee.state.step >= inputs.schedule.train_steps:
-        log.info("complete already: step %d of %d", trainee.state.step, inputs.schedule.train_steps)
+    setup = _set_up(config, context, inputs, make_objective)
+    if setup.state.step >= inputs.schedule.train_steps:
+        log.info("complete already: step %d of %d", setup.state.step, inputs.schedule.train_steps)
     else:
-        _describe(config, context, inputs, trainee.model)
-        _train(config, context, inputs, trainee)
+        _describe(config, context, inputs, setup.model)
+        _train(config, context, inputs, setup)
     destroy_context()
 
 
-def _prepare(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs) -> Trainee:
+def _set_up(
+    config: ConfigT, context: ParallelContext, inputs: Inputs, make_objective: MakeObjective[ConfigT]
+) -> TrainingSetup:
     is_new = inputs.checkpoint is None and inputs.initial is None
     model = build_model(inputs.architecture, config.model, context, config.training.seed if is_new else None)
     with errors_stop_all_ranks():
-        check_fp8_rows(config.model, config.parallel, config.training.micro_batch_size, config.data.seq_length)
-        if inputs.task.lengths_vary:
-            refuse_tensor_overlap(model.config)
-        if inputs.task.packed:
-            refuse_cuda_graphs(model.config)
-        if inputs.checkpoint is not None:
-            check_resumable(config, inputs, inputs.checkpoint)
-        elif inputs.initial is not None:
-            check_initializable(inputs, inputs.initial)
+        _check_model(config, inputs, model)
+        objective = make_objective(config, model.row_placer)
     if inputs.checkpoint is None and inputs.initial is not None:
         inputs.initial.fill(model)
     tokens_of_rank = config.training.micro_batch_size * config.data.seq_length // config.parallel.context_parallel_size
     start_tensor_overlap(model.config, tokens_of_rank)
-    chunks = wrap_data_parallel(model)
-    optimizer = build_optimizer(chunks, config.optimizer)
+    wrapped_chunks = wrap_data_parallel(model)
+    optimizer = build_optimizer(wrapped_chunks, config.optimizer)
     state = TrainState()
     if inputs.checkpoint is not None:
         state = resume(inputs.checkpoint, model.chunks, optimizer)
         log.info("going on from %s", inputs.checkpoint)
-    state = dataclasses.replace(state, data=inputs.task.identity)
-    return Trainee(model=model, chunks=chunks, optimizer=optimizer, state=state)
+    return TrainingSetup(
+        model=model,
+        wrapped_chunks=wrapped_chunks,
+        optimizer=optimizer,
+        objective=objective,
+        state=dataclasses.replace(state, data=inputs.data.identity),
+    )
 
 
-def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, trainee: Trainee) -> None:
-    with errors_stop_all_ranks():
-        objective = inputs.task.objective(context, trainee.model.backend is Backend.transformer_engine)
+def _check_model(config: TrainingStageConfig, inputs: Inputs, model: Model) -> None:
+    check_fp8_rows(config.model, config.parallel, config.training.micro_batch_size, config.data.seq_length)
+    if inputs.data.lengths_vary:
+        refuse_tensor_overlap(model.config)
+    if inputs.data.packed:
+        refuse_cuda_graphs(model.config)
+    if inputs.checkpoint is not None:
+        check_resumable(config, inputs, inputs.checkpoint)
+    elif inputs.initial is not None:
+        check_initializable(inputs, inputs.initial)
+
+
+def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, setup: TrainingSetup) -> None:
+    trackers = _open_trackers(config, context, inputs, setup.state.step)
+    callbacks = _callbacks(config, context, inputs, setup, trackers)
+    if setup.state.step == 0:
+        callbacks.validator.validate(0)
+    training = Training(
+        model_chunks=setup.wrapped_chunks,
+        optimizer=setup.optimizer,
+        objective=setup.objective,
+        schedule=inputs.schedule,
+    )
+    loader = Loader(
+        inputs.data.reader,
+        consumed_samples=setup.state.consumed_samples,
+        prefetch=config.data.prefetch,
+        pin=context.device.type == "cuda",
+    )
+    with StopRequest() as stop, loader as batches:
+        state = train(training, setup.state, agreed(batches), callbacks.in_order(), stop)
+    if trackers is not None:
+        trackers.close()
+    _log_end(inputs, state)
+
+
+def _callbacks(
+    config: TrainingStageConfig,
+    context: ParallelContext,
+    inputs: Inputs,
+    setup: TrainingSetup,
+    trackers: Trackers | None,
+) -> _Callbacks:
     throughput = Throughput(
         flops_per_token=training_flops_per_token(inputs.architecture, config.data.seq_length),
         devices=context.world_size,
-        peak_flops=_device_peak(context),
+        peak_flops=_device_peak(context.device, config.model.precision),
     )
-    trackers = _open_trackers(config, context, inputs, trainee.state.step)
     validator = Validator(
-        inputs.task.validation,
-        trainee.chunks,
-        objective,
-        inputs.layout,
-        context,
-        config.training.validate_every,
-        trackers,
-        throughput,
-    )
-    reporter = Reporter(
-        config.metrics, trackers, throughput, inputs.schedule.train_steps, inputs.task.progress, context
+        sets=inputs.data.validation,
+        model_chunks=setup.wrapped_chunks,
+        objective=setup.objective,
+        batch_slice=inputs.batch_slice,
+        every=config.training.validate_every,
+        trackers=trackers,
+        throughput=throughput,
     )
     saver = Saver(
-        config.checkpoint,
-        inputs.folder,
-        trainee.model.chunks,
-        trainee.optimizer,
-        lambda path, state: write_record(path, to_yaml(config), state, inputs.hf_files),
-        context,
-        throughput,
-    )
-    best = [BestSaver(config.checkpoint, saver, validator)] if config.checkpoint.best_metric is not None else []
-    training = Training(
-        chunks=trainee.chunks,
-        optimizer=trainee.optimizer,
-        objective=objective,
-        schedule=inputs.schedule,
+        config=config.checkpoint,
+        folder=inputs.folder,
+        model_chunks=setup.model.chunks,
+        optimizer=setup.optimizer,
+        write_record=lambda path, state: write_record(path, to_yaml(config), state, inputs.hf_files),
         context=context,
-        max_skipped_steps=config.training.max_skipped_steps,
+        throughput=throughput,
     )
-    state = trainee.state
-    if state.step == 0:
-        validator.validate(0)
-    with (
-        StopRequest() as stop,
-        Loader(inputs.task.reader, consumed_samples=state.consumed_samples, prefetch=config.data.prefetch) as batches,
-    ):
-        state = train(training, state, batches, [reporter, validator, saver, *best], stop)
-    if trackers is not None:
-        trackers.close()
-    _tell_the_end(inputs, state)
+    return _Callbacks(
+        reporter=Reporter(
+            config=config.metrics,
+            trackers=trackers,
+            throughput=throughput,
+            train_steps=inputs.schedule.train_steps,
+            progress=inputs.data.progress,
+            context=context,
+        ),
+        validator=validator,
+        saver=saver,
+        best=BestSaver(config.checkpoint, saver, validator) if config.checkpoint.best_metric is not None else None,
+        skips=SkipGuard(config.training.max_skipped_steps),
+    )
 
 
-def _device_peak(context: ParallelContext) -> float | None:
-    if context.device.type != "cuda":
+def _device_peak(device: torch.device, precision: Precision) -> float | None:
+    """Operations a second that a device can do at most in the type of the run's matrix products; None if unknown."""
+    if device.type != "cuda":
         return None
-    return peak_flops(torch.cuda.get_device_name(context.device), Arithmetic.bf16)
+    arithmetic = Arithmetic.fp8 if precision is Precision.fp8 else Arithmetic.bf16
+    return peak_flops(torch.cuda.get_device_name(device), arithmetic)
 
 
 def _open_trackers(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, step: int) -> Trackers | None:
@@ -217,18 +277,18 @@ def _describe(config: TrainingStageConfig, context: ParallelContext, inputs: Inp
         config.data.seq_length,
         steps,
     )
-    for line in inputs.task.description:
+    for line in inputs.data.description:
         log.info("data: %s", line)
-    _tell_epochs(inputs, steps * config.training.global_batch_size, "over the run")
+    _log_epochs(inputs, steps * config.training.global_batch_size, "over the run")
 
 
-def _tell_epochs(inputs: Inputs, samples: int, when: str) -> None:
-    for source in inputs.task.progress(samples):
-        log.info("data: %-20s %5.1f %%, %.3f epochs %s", source.name, 100 * source.share, source.epochs, when)
+def _log_epochs(inputs: Inputs, samples: int, when: str) -> None:
+    for source in inputs.data.progress(samples):
+        log.info("data: %-20s %5.1f %%, %.3f epochs %s", source.name, 100 * source.fraction, source.epochs, when)
 
 
-def _tell_the_end(inputs: Inputs, state: TrainState) -> None:
-    _tell_epochs(inputs, state.consumed_samples, "read")
+def _log_end(inputs: Inputs, state: TrainState) -> None:
+    _log_epochs(inputs, state.consumed_samples, "read")
     if state.step < inputs.schedule.train_steps:
         log.info("stopped after step %d, as asked; the same command goes on from there", state.step)
         raise SystemExit(_EXIT_STOPPED)

@@ -4,6 +4,8 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+from megatron_redone.distributed.collectives import largest
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -18,10 +20,9 @@ class StopRequest:
         self.signal_number: int | None = None
         self._before: dict[int, Any] = {}
 
-    @property
-    def requested(self) -> bool:
-        """Whether a signal has come."""
-        return self.signal_number is not None
+    def agreed(self) -> bool:
+        """Whether a signal has come to any rank; the same on every rank. For all ranks."""
+        return bool(largest(int(self.signal_number is not None)))
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}

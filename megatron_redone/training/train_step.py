@@ -8,10 +8,12 @@ import torch
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 
+from megatron_redone.batches.micro_batch import MicroBatch
 from megatron_redone.distributed.collectives import broadcast_from_last, sum_over
 from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.objectives import Batch, Objective, Report
+from megatron_redone.objectives import Objective, Report
 from megatron_redone.objectives.micro_batches import run_micro_batches
+from megatron_redone.objectives.objective import ForwardPass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +21,13 @@ class StepResult:
     """What a step says about itself, the same on every rank.
 
     Attributes:
-        measures: The objective's measures over the global batch, each already divided; `loss` among them.
+        metrics: The objective's metrics over the global batch, each already divided; `loss` among them.
         terms: What each was divided by; for `loss` of language modelling, the tokens that counted.
         grad_norm: Of all gradients, before clipping.
         skipped: Whether the gradients were not finite, and the weights therefore left alone.
     """
 
-    measures: dict[str, float]
+    metrics: dict[str, float]
     terms: dict[str, float]
     grad_norm: float
     skipped: bool
@@ -33,46 +35,42 @@ class StepResult:
     @property
     def loss(self) -> float:
         """The loss that was minimised, per term of the global batch."""
-        return self.measures["loss"]
+        return self.metrics["loss"]
 
 
 def train_step(
-    chunks: Sequence[DistributedDataParallel],
+    model_chunks: Sequence[DistributedDataParallel],
     optimizer: MegatronOptimizer,
     objective: Objective,
-    batches: Sequence[Batch],
-    context: ParallelContext,
+    micro_batches: Sequence[MicroBatch],
 ) -> StepResult:
     """Gradients over this rank's micro-batches, reduced over all ranks, clipped and applied.
 
     Args:
-        chunks: The wrapped pieces of this rank, in training mode.
+        model_chunks: This rank's, wrapped, in training mode.
         optimizer: Its learning rate is already set.
         objective: Makes the loss.
-        batches: This data-parallel rank's micro-batches, all of one shape, as many as on the other ranks.
-        context: This rank's place.
+        micro_batches: This data-parallel rank's, all of one shape, as many as on the other ranks.
     """
-    for chunk in chunks:
+    for chunk in model_chunks:
         chunk.zero_grad_buffer()
     optimizer.zero_grad()
-    reports = run_micro_batches(chunks, objective.forward_step, batches, forward_only=False)
+    reports = run_micro_batches(model_chunks, objective, micro_batches, forward_only=False)
     grad_norm, skipped = _apply_gradients(optimizer)
-    measures, terms = _reduce(reports, context)
-    return StepResult(measures=measures, terms=terms, grad_norm=grad_norm, skipped=skipped)
+    metrics, terms = _reduce(reports, objective.row_placer.context)
+    return StepResult(metrics=metrics, terms=terms, grad_norm=grad_norm, skipped=skipped)
 
 
 @torch.no_grad()
 def evaluate_step(
-    chunks: Sequence[DistributedDataParallel],
-    objective: Objective,
-    batches: Sequence[Batch],
-    context: ParallelContext,
+    model_chunks: Sequence[torch.nn.Module], forward_pass: ForwardPass, micro_batches: Sequence[MicroBatch]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """The measures over a global batch, and what each was divided by, without gradients.
+    """The metrics over a global batch, and what each was divided by, without gradients.
 
-    The pieces are to be in evaluation mode; averages over several calls weigh by the second result.
+    The chunks are to be in evaluation mode; averages over several calls weigh by the second result.
     """
-    return _reduce(run_micro_batches(chunks, objective.forward_step, batches, forward_only=True), context)
+    reports = run_micro_batches(model_chunks, forward_pass, micro_batches, forward_only=True)
+    return _reduce(reports, forward_pass.row_placer.context)
 
 
 def _apply_gradients(optimizer: MegatronOptimizer) -> tuple[float, bool]:
@@ -111,5 +109,5 @@ def _reduce(reports: Sequence[Report], context: ParallelContext) -> tuple[dict[s
         assert isinstance(sums, torch.Tensor)
         totals = dict(zip(names, sum_over(sums, context.groups.dp_cp).tolist(), strict=True))
     totals = broadcast_from_last(totals, context.groups.pp)
-    measures = {name: value / terms if terms else math.nan for name, (value, terms) in totals.items()}
-    return measures, {name: terms for name, (_, terms) in totals.items()}
+    metrics = {name: value / terms if terms else math.nan for name, (value, terms) in totals.items()}
+    return metrics, {name: terms for name, (_, terms) in totals.items()}

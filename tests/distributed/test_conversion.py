@@ -59,7 +59,7 @@ def test_logits_equal_transformers(layout: str, models: list[Path]) -> None:
     for folder in models:
         theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa")
         with torch.no_grad():
-            expected.append([theirs(batch["tokens"]).logits for batch in batches])
+            expected.append([theirs(batch.tokens).logits for batch in batches])
     world_size, parallel = LAYOUTS[layout]
     found = run_on_ranks(world_size, differences, models, parallel, batches, expected)[0]
     limit = 1e-5 if layout == "one" else 1e-4

@@ -102,9 +102,9 @@ def test_a_step_is_the_same_on_every_layout_packed_unpacked_and_with_shared_prom
     expected_loss, expected = oracle
     norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in expected.values()))
     seen: set[str] = set()
-    for measures, found in run_on_ranks(world_size, preference_gradients, run, prefix, DPO, length, share, reference):
-        assert measures["loss"] == pytest.approx(expected_loss, rel=1e-5)
-        assert measures["grad_norm"] == pytest.approx(norm, rel=1e-5)
+    for metrics, found in run_on_ranks(world_size, preference_gradients, run, prefix, DPO, length, share, reference):
+        assert metrics["loss"] == pytest.approx(expected_loss, rel=1e-5)
+        assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-5)
         for part in found:
             full = part.part_of(expected[part.name])
             assert (part.gradient - full).norm() < 1e-5 * expected[part.name].norm(), part.name
@@ -117,11 +117,11 @@ def test_a_policy_that_is_its_reference(
     share: bool, prefix: str, sums: torch.Tensor, reference: ReferenceScores
 ) -> None:
     same = ReferenceScores(data="", model="", done=len(PAIRS), sums=sums.numpy(), lengths=reference.lengths)
-    [(measures, _)] = run_on_ranks(1, preference_gradients, Run(model="qwen2_tied"), prefix, DPO, PACKED, share, same)
-    assert measures["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    [(metrics, _)] = run_on_ranks(1, preference_gradients, Run(model="qwen2_tied"), prefix, DPO, PACKED, share, same)
+    assert metrics["loss"] == pytest.approx(math.log(2), abs=1e-5)
     for name in ("reward_chosen", "reward_rejected", "margin", "kl_estimate"):
-        assert abs(measures[name]) < 1e-4
-    assert measures["log_prob_chosen"] == pytest.approx(float(sums[:, 0].mean()), rel=1e-5)
+        assert abs(metrics[name]) < 1e-4
+    assert metrics["log_prob_chosen"] == pytest.approx(float(sums[:, 0].mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", PreferenceLoss)
@@ -134,8 +134,8 @@ def test_every_loss_is_a_mean_over_pairs_on_any_layout(
     run = Run(model="qwen2_tied", parallel={"use_distributed_optimizer": False})
     [(alone, _)] = run_on_ranks(1, preference_gradients, run, prefix, config, PACKED, False, reference)
     other = Run(model="qwen2_tied", parallel={"tensor_model_parallel_size": 2})
-    for measures, _ in run_on_ranks(4, preference_gradients, other, prefix, config, UNPACKED, True, reference):
-        assert measures == pytest.approx(alone, rel=1e-4, abs=1e-5)
+    for metrics, _ in run_on_ranks(4, preference_gradients, other, prefix, config, UNPACKED, True, reference):
+        assert metrics == pytest.approx(alone, rel=1e-4, abs=1e-5)
     expected = float(sums[:, 0].mean())
     if config.mean_log_probs:
         expected = float((sums[:, 0] / torch.from_numpy(reference.lengths[:, 0])).mean())

@@ -1,6 +1,7 @@
 """megatron-core's optimizer as it is set up here."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -29,9 +30,7 @@ def six_steps(run: Run) -> tuple[list[float], dict[str, torch.Tensor]]:
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-2, weight_decay=0.3, clip_grad=1.0, adam_eps=EPS))
     batches = [random_rows(2, 16, 500, seed) for seed in range(6)]
-    results = [
-        train_step(chunks, optimizer, LanguageModelling(model.context), [batch], model.context) for batch in batches
-    ]
+    results = [train_step(chunks, optimizer, LanguageModelling(model.row_placer), [batch]) for batch in batches]
     weights = {name: value.detach().clone() for name, value in model.chunks[0].named_parameters()}
     return [result.loss for result in results], weights
 
@@ -47,9 +46,9 @@ def test_steps_equal_transformers_with_torch_adamw(model: str) -> None:
     optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95), eps=EPS)
     for step, loss in enumerate(losses):
         batch = random_rows(2, 16, 500, step)
-        scores = oracle(batch["tokens"]).logits.flatten(0, 1)
-        each = torch.nn.functional.cross_entropy(scores, batch["labels"].flatten(), reduction="none")
-        total = (each * batch["loss_mask"].flatten()).sum() / batch["loss_mask"].sum()
+        scores = oracle(batch.tokens).logits.flatten(0, 1)
+        each = torch.nn.functional.cross_entropy(scores, batch.labels.flatten(), reduction="none")
+        total = (each * batch.loss_mask.flatten()).sum() / batch.loss_mask.sum()
         assert loss == pytest.approx(float(total), rel=1e-5)
         optimizer.zero_grad()
         total.backward()
@@ -65,15 +64,15 @@ def step_over_nan(run: Run) -> tuple[bool, float, bool, bool]:
     model = start(run)
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-2))
-    objective = LanguageModelling(model.context)
+    objective = LanguageModelling(model.row_placer)
     good = random_rows(4, 16, 500, 0)
-    train_step(chunks, optimizer, objective, micro_batches(good, model.context, rows=1), model.context)
-    bad = {**good, "loss_mask": good["loss_mask"].clone()}
-    bad["loss_mask"][-1, -1] = math.nan
+    train_step(chunks, optimizer, objective, micro_batches(good, model.context, rows=1))
+    bad = dataclasses.replace(good, loss_mask=good.loss_mask.clone())
+    bad.loss_mask[-1, -1] = math.nan
     before = copy.deepcopy([parameter.data for parameter in model.chunks[0].parameters()])
-    result = train_step(chunks, optimizer, objective, micro_batches(bad, model.context, rows=1), model.context)
+    result = train_step(chunks, optimizer, objective, micro_batches(bad, model.context, rows=1))
     unchanged = all(torch.equal(a, b) for a, b in zip(before, model.chunks[0].parameters(), strict=True))
-    after = train_step(chunks, optimizer, objective, micro_batches(good, model.context, rows=1), model.context)
+    after = train_step(chunks, optimizer, objective, micro_batches(good, model.context, rows=1))
     return result.skipped, result.grad_norm, unchanged, after.skipped
 
 
@@ -89,7 +88,7 @@ def state_outside_the_optimizer(run: Run) -> list[str]:
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-2))
     batches = micro_batches(random_rows(4, 16, 500, 0), model.context, rows=1)
-    train_step(chunks, optimizer, LanguageModelling(model.context), batches, model.context)
+    train_step(chunks, optimizer, LanguageModelling(model.row_placer), batches)
     saved = full_state(model.chunks, optimizer, is_loading=False)["optimizer"]["param_state"]
     assert isinstance(optimizer, ChainedOptimizer)
     states = [state for part in optimizer.chained_optimizers for state in part.optimizer.state.values()]

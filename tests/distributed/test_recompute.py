@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from megatron_redone.objectives.objective import Batch
+from megatron_redone.batches.micro_batch import MicroBatch
 from tests.helpers.ranks import run_on_ranks
 from tests.helpers.runs import Run, gradients, packed_row
 
@@ -19,7 +19,7 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-def rows() -> list[Batch]:
+def rows() -> list[MicroBatch]:
     return [packed_row([20, 12], 500, seed=seed) for seed in range(4)]
 
 

@@ -1,5 +1,6 @@
 """Packed fine-tuning equals conversations one by one, on every layout; the stage runs, resumes and keeps its best."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 from megatron_redone.config.data import BlendSource
+from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.config.sft_data import SftDataConfig
-from megatron_redone.datasets.batches import BatchLayout
-from megatron_redone.datasets.packed_rows import PackedReader, open_packed_blend
+from megatron_redone.datasets.batch_reader import BatchReader
+from megatron_redone.datasets.batch_slice import BatchSlice
+from megatron_redone.datasets.packed_rows import open_packed_blend, packed_collate
 from tests.helpers import hf_models
 from tests.helpers.masked_data import Sequence, random_conversations, write_conversations
 from tests.helpers.pretrain_runs import VOCAB, command_line, figures, pretrain, write_inputs
@@ -81,13 +84,11 @@ def test_a_changed_token_changes_no_logit_of_another_conversation(
 ) -> None:
     world_size, parallel = LAYOUTS[layout]
     blend = open_packed_blend(data[0])
-    rows = BatchLayout(global_batch_size=1, micro_batch_size=1)
-    batch = next(
-        row for number in range(3) for row in PackedReader(blend, rows).read(number) if len(row["cu_seqlens"]) > 4
-    )
-    begin, end = batch["cu_seqlens"][1:3].tolist()
-    changed = {**batch, "tokens": batch["tokens"].clone()}
-    changed["tokens"][0, begin] = (changed["tokens"][0, begin] + 1) % 500
+    reader = BatchReader(blend, BatchSlice(global_batch_size=1, micro_batch_size=1), packed_collate(ParallelConfig()))
+    batch = next(row for number in range(3) for row in reader.read(number).micro_batches if len(row.cu_seqlens) > 4)
+    begin, end = batch.cu_seqlens[1:3].tolist()
+    changed = dataclasses.replace(batch, tokens=batch.tokens.clone())
+    changed.tokens[0, begin] = (changed.tokens[0, begin] + 1) % 500
     run = Run(model="qwen2_tied", parallel=parallel)
     later = 0
     for result in run_on_ranks(world_size, logits, run, [batch, changed]):

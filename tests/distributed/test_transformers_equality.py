@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from megatron_redone.objectives.objective import Batch
+from megatron_redone.batches.micro_batch import MicroBatch
 from tests.helpers import hf_models
 from tests.helpers.ranks import run_on_ranks
 from tests.helpers.runs import Run, ShardGradient, gradients, logits, packed_row, random_rows
@@ -31,34 +31,34 @@ def test_logits_equal(model: str) -> None:
     batch = random_rows(2, 96, 500, seed=1)
     [[(ours, _)]] = run_on_ranks(1, logits, Run(model=model), [batch])
     with torch.no_grad():
-        theirs = hf_models.hf_model(model)(batch["tokens"]).logits
+        theirs = hf_models.hf_model(model)(batch.tokens).logits
     assert ours.shape == (2, 96, 512) and torch.all(ours[..., 500:] == torch.finfo(ours.dtype).min)
     torch.testing.assert_close(ours[..., :500], theirs, rtol=0, atol=1e-5)
 
 
-def documents_one_by_one(model: str, rows: list[Batch]) -> tuple[float, dict[str, torch.Tensor]]:
+def documents_one_by_one(model: str, rows: list[MicroBatch]) -> tuple[float, dict[str, torch.Tensor]]:
     """transformers' loss per token and its gradients, with every document in a forward pass of its own."""
     oracle = hf_models.hf_model(model)
     total = torch.zeros(())
-    tokens = sum(row["loss_mask"].sum() for row in rows)
+    tokens = sum(row.loss_mask.sum() for row in rows)
     for row in rows:
-        for a, b in pairwise(row["cu_seqlens"].tolist()):
-            scores = oracle(row["tokens"][:, a:b]).logits[0]
-            losses = torch.nn.functional.cross_entropy(scores, row["labels"][0, a:b], reduction="none")
-            total = total + (losses * row["loss_mask"][0, a:b]).sum()
+        for a, b in pairwise(row.cu_seqlens.tolist()):
+            scores = oracle(row.tokens[:, a:b]).logits[0]
+            losses = torch.nn.functional.cross_entropy(scores, row.labels[0, a:b], reduction="none")
+            total = total + (losses * row.loss_mask[0, a:b]).sum()
     (total / tokens).backward()
     return float(total / tokens), hf_models.full_gradients(oracle, hf_models.architecture(model))
 
 
 @pytest.fixture(scope="module")
-def oracle() -> tuple[list[Batch], float, dict[str, torch.Tensor]]:
+def oracle() -> tuple[list[MicroBatch], float, dict[str, torch.Tensor]]:
     rows = [packed_row(DOCUMENTS, 500, seed=2), packed_row(DOCUMENTS[::-1], 500, seed=3)]
     return rows, *documents_one_by_one("qwen2_tied", rows)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_packed_gradients_equal_documents_one_by_one(
-    layout: str, oracle: tuple[list[Batch], float, dict[str, torch.Tensor]]
+    layout: str, oracle: tuple[list[MicroBatch], float, dict[str, torch.Tensor]]
 ) -> None:
     rows, expected_loss, expected = oracle
     world_size, parallel = LAYOUTS[layout]
@@ -82,9 +82,9 @@ def assert_close(part: ShardGradient, full: torch.Tensor) -> None:
 def test_a_changed_token_changes_no_logit_of_another_document(layout: str) -> None:
     world_size, parallel = LAYOUTS[layout]
     row = packed_row(DOCUMENTS, 500, seed=4)
-    changed = {**row, "tokens": row["tokens"].clone()}
+    changed = replace(row, tokens=row.tokens.clone())
     position, begin, end = 25, 19, 59  # within the document of 40 tokens
-    changed["tokens"][0, position] = (changed["tokens"][0, position] + 1) % 500
+    changed.tokens[0, position] = (changed.tokens[0, position] + 1) % 500
     run = Run(model="qwen2_tied", parallel=parallel)
     per_rank = [result for result in run_on_ranks(world_size, logits, run, [row, changed]) if result]
     later = 0
@@ -97,10 +97,12 @@ def test_a_changed_token_changes_no_logit_of_another_document(layout: str) -> No
     assert later == shards * (end - position), "the change must reach the rest of its own document"
 
 
-def test_without_borders_documents_see_each_other(oracle: tuple[list[Batch], float, dict[str, torch.Tensor]]) -> None:
+def test_without_borders_documents_see_each_other(
+    oracle: tuple[list[MicroBatch], float, dict[str, torch.Tensor]],
+) -> None:
     """The tests above could not fail if attention never crossed a border anyway."""
     rows, expected_loss, _ = oracle
-    open_rows = [{key: value for key, value in row.items() if key != "cu_seqlens"} for row in rows]
+    open_rows = [replace(row, cu_seqlens=None) for row in rows]
     run = replace(Run(model="qwen2_tied"), parallel={"use_distributed_optimizer": False})
     [(loss, _)] = run_on_ranks(1, gradients, run, open_rows)
     assert abs(loss - expected_loss) > 1e-3 * expected_loss

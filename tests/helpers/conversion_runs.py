@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from megatron_redone.architectures import read_architecture
+from megatron_redone.batches.micro_batch import MicroBatch
 from megatron_redone.checkpoint.record import TrainState, collect_hf_files, write_record
 from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.model import Backend, ModelConfig, Precision
@@ -14,7 +15,6 @@ from megatron_redone.conversion.logit_comparison import LogitComparison
 from megatron_redone.distributed import ParallelContext, start_context
 from megatron_redone.distributed.collectives import broadcast_from_last
 from megatron_redone.models.build import Model, build_model
-from megatron_redone.objectives import Batch
 from megatron_redone.training.initial_weights import find_initial_weights
 from megatron_redone.training.model_state import weights_state
 from megatron_redone.training.train_step import evaluate_step
@@ -28,7 +28,7 @@ def _load(folder: Path, context: ParallelContext) -> Model:
 
 
 def differences(
-    folders: list[Path], parallel: dict[str, Any], batches: list[Batch], expected: list[list[torch.Tensor]]
+    folders: list[Path], parallel: dict[str, Any], batches: list[MicroBatch], expected: list[list[torch.Tensor]]
 ) -> list[float]:
     """For each model the largest difference of its logits from the expected ones, [B, S, V] for each batch."""
     found = []
@@ -37,11 +37,11 @@ def differences(
         model = _load(folder, context)
         judges = context.is_last_stage and context.tensor_rank == 0
         answers = {
-            tuple(batch["tokens"].flatten().tolist()): logits for batch, logits in zip(batches, theirs, strict=True)
+            tuple(batch.tokens.flatten().tolist()): logits for batch, logits in zip(batches, theirs, strict=True)
         }
         reference = (lambda tokens, of=answers: of[tuple(tokens.flatten().tolist())]) if judges else None
-        comparison = LogitComparison(context, model.architecture.vocab_size, reference)
-        evaluate_step(model.chunks, comparison, batches, context)  # type: ignore[arg-type]
+        comparison = LogitComparison(model.row_placer, model.architecture.vocab_size, reference)
+        evaluate_step(model.chunks, comparison, batches)
         found.append(broadcast_from_last(comparison.largest, context.groups.pp))
     return found
 

@@ -3,6 +3,7 @@
 Everything here is imported on ranks of the pool by name.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,14 +11,17 @@ from typing import Any
 
 import torch
 
+from megatron_redone.batches.micro_batch import MicroBatch
+from megatron_redone.batches.row_placer import RowPlacer, Rows
 from megatron_redone.config.model import Backend, ModelConfig, Precision, Recompute
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.config.preference import PreferenceLossConfig
 from megatron_redone.config.sft_data import SftDataConfig
-from megatron_redone.datasets.batches import BatchLayout
-from megatron_redone.datasets.packed_rows import PackedReader, open_packed_blend
-from megatron_redone.datasets.preference_batches import RowPlan
+from megatron_redone.datasets.batch_reader import BatchReader
+from megatron_redone.datasets.batch_slice import BatchSlice
+from megatron_redone.datasets.packed_rows import open_packed_blend, packed_collate
+from megatron_redone.datasets.pair_rows import RowPlan
 from megatron_redone.datasets.preference_pairs import PairStream
 from megatron_redone.distributed import ParallelContext, start_context
 from megatron_redone.distributed.context_parallel import split_sequence
@@ -26,10 +30,9 @@ from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.shards import EMBEDDING, OUTPUT, iterate_shards, load_full_weights
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives.language_modelling import LanguageModelling
-from megatron_redone.objectives.objective import Batch, LossFunction, Objective, Report
+from megatron_redone.objectives.objective import LossFunction, Objective, Report
 from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.objectives.response_scores import score_pairs
-from megatron_redone.objectives.row_batch import place_rows
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.schedule import LearningRate
 from megatron_redone.training.train_step import StepResult, evaluate_step, train_step
@@ -66,35 +69,43 @@ def start(run: Run) -> Model:
     return model
 
 
-def random_rows(rows: int, length: int, vocab: int, seed: int) -> Batch:
+def random_rows(rows: int, length: int, vocab: int, seed: int) -> MicroBatch:
     """Rows of random tokens; an uneven third of the labels does not count."""
     generator = torch.Generator().manual_seed(seed)
     text = torch.randint(0, vocab, (rows, length + 1), generator=generator)
     keep = torch.rand(rows, length, generator=generator) > torch.linspace(0.0, 0.7, rows)[:, None]
-    return {
-        "tokens": text[:, :-1].contiguous(),
-        "labels": text[:, 1:].contiguous(),
-        "loss_mask": keep.float(),
-        "position_ids": torch.arange(length).repeat(rows, 1),
-    }
+    return MicroBatch(
+        tokens=text[:, :-1].contiguous(),
+        labels=text[:, 1:].contiguous(),
+        loss_mask=keep.float(),
+        position_ids=torch.arange(length).repeat(rows, 1),
+    )
 
 
-def packed_row(lengths: list[int], vocab: int, seed: int) -> Batch:
+def packed_row(lengths: list[int], vocab: int, seed: int) -> MicroBatch:
     """One row of documents of the given lengths, kept apart."""
     row = random_rows(1, sum(lengths), vocab, seed)
-    borders = [0, *itertools.accumulate(lengths)]
-    return {
-        **row,
-        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
-        "cu_seqlens": torch.tensor(borders, dtype=torch.int32),
-    }
+    return dataclasses.replace(
+        row,
+        position_ids=torch.cat([torch.arange(length) for length in lengths])[None],
+        cu_seqlens=torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32),
+    )
 
 
-def micro_batches(batch: Batch, context: ParallelContext, rows: int) -> list[Batch]:
+def micro_batches(batch: MicroBatch, context: ParallelContext, rows: int) -> list[MicroBatch]:
     """This rank's share of a global batch, in micro-batches of `rows`."""
-    count = batch["tokens"].shape[0] // context.data_size
+    count = batch.tokens.shape[0] // context.data_size
     first = context.data_rank * count
-    return [{key: value[at : at + rows] for key, value in batch.items()} for at in range(first, first + count, rows)]
+    return [
+        MicroBatch(
+            tokens=batch.tokens[at : at + rows],
+            labels=batch.labels[at : at + rows],
+            loss_mask=batch.loss_mask[at : at + rows],
+            position_ids=batch.position_ids[at : at + rows],
+            cu_seqlens=batch.cu_seqlens,
+        )
+        for at in range(first, first + count, rows)
+    ]
 
 
 def train(run: Run, steps: int, length: int = 32, rows: int = 8) -> list[tuple[float, float]]:
@@ -103,12 +114,12 @@ def train(run: Run, steps: int, length: int = 32, rows: int = 8) -> list[tuple[f
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, OptimizerConfig(lr=3e-3, weight_decay=0.1))
     set_learning_rate(optimizer, 3e-3)
-    objective = LanguageModelling(model.context)
+    objective = LanguageModelling(model.row_placer)
     results: list[StepResult] = []
     for step in range(steps):
         batch = random_rows(rows, length, model.architecture.vocab_size, seed=step)
         mine = micro_batches(batch, model.context, rows=rows // model.context.data_size // 2)
-        results.append(train_step(chunks, optimizer, objective, mine, model.context))
+        results.append(train_step(chunks, optimizer, objective, mine))
     assert not any(result.skipped for result in results)
     return [(result.loss, result.grad_norm) for result in results]
 
@@ -129,7 +140,7 @@ class ShardGradient:
         return torch.cat([full.narrow(self.dim, a, b - a) for a, b in self.ranges], self.dim)
 
 
-def gradients(run: Run, batches: list[Batch]) -> tuple[float, list[ShardGradient]]:
+def gradients(run: Run, batches: list[MicroBatch]) -> tuple[float, list[ShardGradient]]:
     """Loss and gradients of one step, not clipped."""
     return _gradients(start(run), batches)
 
@@ -138,25 +149,27 @@ def packed_gradients(run: Run, data: SftDataConfig, rows: int) -> tuple[float, l
     """The same of a step on the first rows of packed conversations, each rank reading its part."""
     model = start(run)
     context = model.context
-    layout = BatchLayout(
+    batch_slice = BatchSlice(
         global_batch_size=rows,
         micro_batch_size=1,
         data_parallel_size=context.data_size,
         data_parallel_rank=context.data_rank,
     )
-    return _gradients(model, PackedReader(open_packed_blend(data), layout).read(0))
+    return _gradients(
+        model, BatchReader(open_packed_blend(data), batch_slice, packed_collate(context.config)).read(0).micro_batches
+    )
 
 
 def preference_gradients(
     run: Run, prefix: str, loss: PreferenceLossConfig, seq_length: int, share_prompt: bool, reference: ReferenceScores
 ) -> tuple[dict[str, float], list[ShardGradient]]:
-    """All measures of a step on all pairs of a dataset, and its gradients."""
+    """All metrics of a step on all pairs of a dataset, and its gradients."""
     model = start(run)
     stream = PairStream(prefix, seq_length=seq_length, share_prompt=share_prompt, reference=reference)
-    objective = PreferenceObjective(loss, model.context)
+    objective = PreferenceObjective(loss, model.row_placer)
     batches = _pair_batches(model, stream, seq_length)
     result, found = _step_gradients(model, batches, objective)
-    return {**result.measures, "grad_norm": result.grad_norm}, found
+    return {**result.metrics, "grad_norm": result.grad_norm}, found
 
 
 def reference_scores(run: Run, prefix: str, seq_length: int, share_prompt: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,30 +179,32 @@ def reference_scores(run: Run, prefix: str, seq_length: int, share_prompt: bool)
     for chunk in model.chunks:
         chunk.eval()
     batches = _pair_batches(model, stream, seq_length)
-    return score_pairs(model.chunks, batches, 0, stream.pairs, model.context, packed_by_kernel=False)
+    return score_pairs(model.chunks, model.row_placer, batches, 0, stream.pairs)
 
 
-def _pair_batches(model: Model, stream: PairStream, seq_length: int) -> list[Batch]:
+def _pair_batches(model: Model, stream: PairStream, seq_length: int) -> list[MicroBatch]:
     context = model.context
-    layout = BatchLayout(
+    batch_slice = BatchSlice(
         global_batch_size=context.data_size,
         micro_batch_size=1,
         data_parallel_size=context.data_size,
         data_parallel_rank=context.data_rank,
     )
-    plan = RowPlan(seq_length, context.config, layout)
-    return plan.micro_batches([(stream, number) for number in range(stream.samples_per_epoch)])
+    samples = [(stream, number) for number in range(stream.samples_per_epoch)]
+    return list(RowPlan(seq_length, context.config)(samples, batch_slice))
 
 
-def _gradients(model: Model, batches: list[Batch]) -> tuple[float, list[ShardGradient]]:
-    result, found = _step_gradients(model, batches, LanguageModelling(model.context))
+def _gradients(model: Model, batches: list[MicroBatch]) -> tuple[float, list[ShardGradient]]:
+    result, found = _step_gradients(model, batches, LanguageModelling(model.row_placer))
     return result.loss, found
 
 
-def _step_gradients(model: Model, batches: list[Batch], objective: Objective) -> tuple[StepResult, list[ShardGradient]]:
+def _step_gradients(
+    model: Model, batches: list[MicroBatch], objective: Objective
+) -> tuple[StepResult, list[ShardGradient]]:
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, OptimizerConfig(lr=1e-9, clip_grad=0.0))
-    result = train_step(chunks, optimizer, objective, batches, model.context)
+    result = train_step(chunks, optimizer, objective, batches)
     found = []
     for shard in iterate_shards(model.chunks, model.architecture, model.context):
         gradient = shard.parameter.main_grad  # type: ignore[attr-defined]
@@ -205,27 +220,27 @@ def _step_gradients(model: Model, batches: list[Batch], objective: Objective) ->
 class _LogitCapture:
     """An objective that keeps the last stage's logits."""
 
-    context: ParallelContext
+    row_placer: RowPlacer
     logits: list[torch.Tensor] = field(default_factory=list)
 
-    def forward_step(self, batches: Iterator[Batch], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
-        rows = place_rows(next(batches), self.context)
-        return chunk(rows.tokens, rows.position_ids, None, packed_seq_params=rows.layout), self._keep
+    def forward_step(self, batches: Iterator[Rows], chunk: torch.nn.Module) -> tuple[torch.Tensor, LossFunction]:
+        rows = next(batches)
+        return chunk(rows.batch.tokens, rows.batch.position_ids, None, packed_seq_params=rows.layout), self._keep
 
     def _keep(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Report]:
         self.logits.append(logits)
         return logits.sum(), torch.ones((), dtype=torch.int32), {"loss": torch.ones(2)}
 
 
-def logits(run: Run, batches: list[Batch]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def logits(run: Run, batches: list[MicroBatch]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """For each micro-batch, the last stage's logits [B, L, V / TP] and their positions [L] in the row."""
     model = start(run)
     chunks = wrap_data_parallel(model)
     for chunk in chunks:
         chunk.eval()
-    capture = _LogitCapture(model.context)
-    evaluate_step(chunks, capture, batches, model.context)
-    positions = torch.arange(batches[0]["tokens"].shape[1])[None]
+    capture = _LogitCapture(model.row_placer)
+    evaluate_step(chunks, capture, batches)
+    positions = torch.arange(batches[0].tokens.shape[1])[None]
     mine = split_sequence(positions, model.context.context_rank, model.context.config.context_parallel_size)[0]
     return [(found, mine) for found in capture.logits]
 
@@ -245,15 +260,15 @@ def train_on_text(run: Run, ids: list[int], length: int, rows: int, steps: int) 
         batch = text_rows(text[step * rows * length :], rows, length)
         set_learning_rate(optimizer, schedule.at(step))
         mine = micro_batches(batch, context, rows=rows // context.data_size)
-        losses.append(train_step(chunks, optimizer, LanguageModelling(context), mine, context).loss)
+        losses.append(train_step(chunks, optimizer, LanguageModelling(model.row_placer), mine).loss)
     return losses
 
 
-def text_rows(text: torch.Tensor, rows: int, length: int) -> Batch:
+def text_rows(text: torch.Tensor, rows: int, length: int) -> MicroBatch:
     """The first rows of a text."""
-    return {
-        "tokens": text[: rows * length].view(rows, length),
-        "labels": text[1 : rows * length + 1].view(rows, length),
-        "loss_mask": torch.ones(rows, length),
-        "position_ids": torch.arange(length).repeat(rows, 1),
-    }
+    return MicroBatch(
+        tokens=text[: rows * length].view(rows, length),
+        labels=text[1 : rows * length + 1].view(rows, length),
+        loss_mask=torch.ones(rows, length),
+        position_ids=torch.arange(length).repeat(rows, 1),
+    )

@@ -31,6 +31,8 @@ from megatron.core.transformer.cuda_graphs import _CudagraphGlobalRecord  # noqa
 from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 
 from megatron_redone.architectures import parse_architecture  # noqa: E402
+from megatron_redone.batches.micro_batch import MicroBatch  # noqa: E402
+from megatron_redone.batches.row_placer import RowPlacer  # noqa: E402
 from megatron_redone.distributed.random import seed_all  # noqa: E402
 from megatron_redone.models.backends import block_spec  # noqa: E402
 from megatron_redone.models.cuda_graphs import prepare_cuda_graphs  # noqa: E402
@@ -38,7 +40,6 @@ from megatron_redone.models.gpt import make_chunk  # noqa: E402
 from megatron_redone.models.tensor_overlap import start_tensor_overlap  # noqa: E402
 from megatron_redone.models.transformer_config import transformer_config  # noqa: E402
 from megatron_redone.models.wrapping import wrap_data_parallel  # noqa: E402
-from megatron_redone.objectives.row_batch import place_rows  # noqa: E402
 from megatron_redone.training.model_state import load_weights, weights_state  # noqa: E402
 from megatron_redone.training.optimizer import build_optimizer  # noqa: E402
 
@@ -146,13 +147,18 @@ def _step(chunks: list[Any], config: Any, parallel: ParallelConfig, optimizing: 
 
 
 def _loss(chunk: Any, parallel: ParallelConfig, packed: bool) -> torch.Tensor:
-    batch = {name: torch.zeros(1, LENGTH, dtype=torch.long) for name in ("tokens", "labels", "loss_mask")}
-    batch["position_ids"] = torch.arange(LENGTH)[None]
-    if packed:
-        batch["cu_seqlens"] = torch.tensor([0, LENGTH // 2 - 1, LENGTH], dtype=torch.int32)
+    zeros = torch.zeros(1, LENGTH, dtype=torch.long)
+    micro_batch = MicroBatch(
+        tokens=zeros,
+        labels=zeros,
+        loss_mask=zeros,
+        position_ids=torch.arange(LENGTH)[None],
+        cu_seqlens=torch.tensor([0, LENGTH // 2 - 1, LENGTH], dtype=torch.int32) if packed else None,
+    )
     context: Any = SimpleNamespace(config=parallel, context_rank=0, device=torch.device("cpu"))
-    rows = place_rows(batch, context, kernel=True)
-    return chunk(rows.tokens, rows.position_ids, None, labels=rows.tokens, packed_seq_params=rows.layout)
+    rows = RowPlacer(context, Backend.transformer_engine).place(micro_batch)
+    mine = rows.batch
+    return chunk(mine.tokens, mine.position_ids, None, labels=mine.tokens, packed_seq_params=rows.layout)
 
 
 def _plain(value: Any) -> Any:

@@ -269,15 +269,15 @@ def our_getter(arguments: argparse.Namespace) -> Callable[[], Callable[[int], di
     """What opens our stream, once everything is imported, and answers a function from number to sample."""
     import torch
 
-    from megatron_redone.datasets.batches import isolated_documents, whole_rows
+    from megatron_redone.datasets.token_rows import isolated_documents, whole_rows
 
     torch.set_num_threads(1)
 
     def open_stream() -> Callable[[int], dict[str, Any]]:
         stream = our_stream(arguments)
         if arguments.isolate:
-            return lambda number: isolated_documents([stream.tokens(number)], [stream.document_starts(number)])
-        return lambda number: whole_rows([stream.tokens(number)])
+            return lambda number: vars(isolated_documents([stream.tokens(number)], [stream.document_starts(number)]))
+        return lambda number: vars(whole_rows([stream.tokens(number)]))
 
     return open_stream
 

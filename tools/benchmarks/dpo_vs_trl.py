@@ -227,30 +227,32 @@ def serve_ours(options: argparse.Namespace, channel: TextIO) -> None:
     """This project's scoring and training, put together as `redone score-reference` and `redone dpo` do."""
     from megatron_redone.config.data import BlendSource
     from megatron_redone.config.parallel import ParallelConfig
-    from megatron_redone.datasets.batches import BatchLayout
+    from megatron_redone.datasets.batch_reader import BatchReader
+    from megatron_redone.datasets.batch_slice import BatchSlice
     from megatron_redone.datasets.blend import Blend
-    from megatron_redone.datasets.preference_batches import PairReader, RowPlan
+    from megatron_redone.datasets.pair_rows import RowPlan
     from megatron_redone.datasets.preference_pairs import PairStream
     from megatron_redone.formats.preferences import PreferenceDataset
     from megatron_redone.formats.reference_scores import ReferenceScores
 
     prefix, share = f"{options.folder}/prepared/pairs", OUR_SIDES[options.side]
-    layout = BatchLayout(global_batch_size=options.batch, micro_batch_size=1)
-    plan, dataset = RowPlan(SEQ_LENGTH, ParallelConfig(), layout), PreferenceDataset.open(prefix)
+    batch_slice = BatchSlice(global_batch_size=options.batch, micro_batch_size=1)
+    plan, dataset = RowPlan(SEQ_LENGTH, ParallelConfig()), PreferenceDataset.open(prefix)
     score, trainer = our_model(options.model)
     unscored = PairStream(prefix, seq_length=SEQ_LENGTH, share_prompt=share)
-    batches = plan.micro_batches([(unscored, number) for number in range(dataset.pairs)])
+    batches = list(plan([(unscored, number) for number in range(dataset.pairs)], batch_slice))
     watch = Stopwatch()
     sums, lengths = score(batches, dataset.pairs)
     scoring = watch.read()
     scores = ReferenceScores(data=unscored.digest, model="", done=dataset.pairs, sums=sums, lengths=lengths)
     stream = PairStream(prefix, seq_length=SEQ_LENGTH, share_prompt=share, reference=scores)
     assert stream.dropped == 0, "a pair is longer than a row"
-    reader, step = PairReader(Blend([BlendSource(path=prefix)], [stream]), plan), trainer()
+    blend = Blend([BlendSource(path=prefix)], [stream])
+    reader, step = BatchReader(blend, batch_slice, plan), trainer()
     counts = {"tokens": int(dataset.lengths.sum()), "response_tokens": int(lengths.sum())}
     answer(channel, {"pairs": dataset.pairs, **counts, "scoring": scoring})
     for number, _ in enumerate(turns()):
-        batches = reader.read(number * options.batch)
+        batches = reader.read(number * options.batch).micro_batches
         watch = Stopwatch()
         loss = step(batches)
         answer(channel, {**watch.read(), "pairs": options.batch, "loss": loss})
@@ -280,7 +282,7 @@ def our_model(model: Path) -> tuple[Callable[..., Any], Callable[[], Callable[[A
     def score(batches: Any, pairs: int) -> tuple[Any, Any]:
         for chunk in built.chunks:
             chunk.eval()
-        sums, lengths = score_pairs(built.chunks, batches, 0, pairs, context, False)
+        sums, lengths = score_pairs(built.chunks, built.row_placer, batches, 0, pairs)
         return sums.numpy(), lengths.numpy()
 
     def trainer() -> Callable[[Any], float]:
@@ -290,8 +292,8 @@ def our_model(model: Path) -> tuple[Callable[..., Any], Callable[[], Callable[[A
         adam = OptimizerConfig(lr=LR, weight_decay=0.0, clip_grad=CLIP, adam_beta1=BETAS[0], adam_beta2=BETAS[1],
                                adam_eps=EPS)  # fmt: skip
         optimizer = build_optimizer(chunks, adam)
-        objective = PreferenceObjective(PreferenceLossConfig(beta=BETA), context)
-        return lambda batches: train_step(chunks, optimizer, objective, batches, context).loss
+        objective = PreferenceObjective(PreferenceLossConfig(beta=BETA), built.row_placer)
+        return lambda batches: train_step(chunks, optimizer, objective, batches).loss
 
     return score, trainer
 

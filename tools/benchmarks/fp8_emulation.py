@@ -18,11 +18,11 @@ import itertools
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from megatron_redone.architectures import Architecture, parse_architecture
+from megatron_redone.batches.micro_batch import MicroBatch
 from megatron_redone.config.fp8 import Fp8Config, Fp8Recipe
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.config.optimizer import OptimizerConfig
@@ -30,7 +30,6 @@ from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.distributed import ParallelContext, start_context
 from megatron_redone.models.build import build_model
 from megatron_redone.models.wrapping import wrap_data_parallel
-from megatron_redone.objectives import Batch
 from megatron_redone.objectives.language_modelling import LanguageModelling
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.schedule import LearningRate
@@ -83,7 +82,7 @@ def sides() -> dict[str, ModelConfig]:
     return computes
 
 
-def text_rows(data: Path, steps: int) -> list[Batch]:
+def text_rows(data: Path, steps: int) -> list[MicroBatch]:
     """Real text in batches of one step."""
     from tokenizers import Tokenizer
 
@@ -103,40 +102,41 @@ def text_rows(data: Path, steps: int) -> list[Batch]:
     return cut(stream, ROWS, LENGTH)
 
 
-def cut(stream: torch.Tensor, rows: int, length: int) -> list[Batch]:
+def cut(stream: torch.Tensor, rows: int, length: int) -> list[MicroBatch]:
     """A stream of ids int64 [n] as batches of [rows, length], as many as it fills."""
     starts = range(0, len(stream) - rows * length, rows * length)
     return [_batch(stream[start : start + rows * length + 1], rows, length) for start in starts]
 
 
-def _batch(stream: torch.Tensor, rows: int, length: int) -> Batch:
-    return {
-        "tokens": stream[:-1].view(rows, length),
-        "labels": stream[1:].view(rows, length),
-        "loss_mask": torch.ones(rows, length),
-        "position_ids": torch.arange(length).repeat(rows, 1),
-    }
+def _batch(stream: torch.Tensor, rows: int, length: int) -> MicroBatch:
+    return MicroBatch(
+        tokens=stream[:-1].view(rows, length),
+        labels=stream[1:].view(rows, length),
+        loss_mask=torch.ones(rows, length),
+        position_ids=torch.arange(length).repeat(rows, 1),
+    )
 
 
 def train(
-    name: str, compute: ModelConfig, shape: Architecture, context: ParallelContext, rows: list[Batch]
+    name: str, compute: ModelConfig, shape: Architecture, context: ParallelContext, rows: list[MicroBatch]
 ) -> tuple[float, float]:
     """Loss on the last rows, and the mean loss of the last training steps."""
     begin = time.monotonic()
-    chunks = wrap_data_parallel(build_model(shape, compute, context))
+    model = build_model(shape, compute, context)
+    chunks = wrap_data_parallel(model)
     config = OptimizerConfig(lr=2e-3, min_lr=2e-4, warmup_share=0.1)
-    optimizer, objective = build_optimizer(chunks, config), LanguageModelling(context)
+    optimizer, objective = build_optimizer(chunks, config), LanguageModelling(model.row_placer)
     steps = len(rows) - HELD_OUT_STEPS
     schedule, losses = LearningRate(config, steps), []
     for step in range(steps):
         set_learning_rate(optimizer, schedule.at(step))
-        losses.append(train_step(chunks, optimizer, objective, [rows[step]], context).loss)
+        losses.append(train_step(chunks, optimizer, objective, [rows[step]]).loss)
     for chunk in chunks:
         chunk.eval()
-    measures: dict[str, Any] = evaluate_step(chunks, objective, rows[steps:], context)[0]
-    print(f"{name}: {losses[0]:.4f} to {measures['loss']:.4f} in {time.monotonic() - begin:.0f} s", file=sys.stderr)
+    metrics, _ = evaluate_step(chunks, objective, rows[steps:])
+    print(f"{name}: {losses[0]:.4f} to {metrics['loss']:.4f} in {time.monotonic() - begin:.0f} s", file=sys.stderr)
     last = losses[-LAST:]
-    return measures["loss"], sum(last) / len(last)
+    return metrics["loss"], sum(last) / len(last)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The measurements of gpu.py."""
 
+import dataclasses
 import gc
 import importlib.util
 import statistics
@@ -12,8 +13,9 @@ import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 
 from megatron_redone.architectures import parse_architecture
+from megatron_redone.batches.micro_batch import MicroBatch, PairColumns
 from megatron_redone.config.loader import load_config
-from megatron_redone.config.model import Backend, ModelConfig
+from megatron_redone.config.model import ModelConfig
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.config.preference import PreferenceLossConfig
@@ -25,7 +27,7 @@ from megatron_redone.metrics.flops import parameter_count, training_flops_per_to
 from megatron_redone.models.build import build_model
 from megatron_redone.models.set_weight import set_weight
 from megatron_redone.models.wrapping import wrap_data_parallel
-from megatron_redone.objectives import Batch
+from megatron_redone.objectives import Objective
 from megatron_redone.objectives.language_modelling import LanguageModelling
 from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
@@ -118,9 +120,9 @@ def measure(keys: dict[str, Any]) -> dict[str, Any]:
     return _figures(keys, batch, seconds, device)
 
 
-def _figures(keys: dict[str, Any], batch: Batch, seconds: list[float], device: torch.device) -> dict[str, Any]:
+def _figures(keys: dict[str, Any], batch: MicroBatch, seconds: list[float], device: torch.device) -> dict[str, Any]:
     median = statistics.median(seconds)
-    speed = batch["tokens"].numel() / median
+    speed = batch.tokens.numel() / median
     flops = speed * training_flops_per_token(parse_architecture(shape_keys(keys)), keys["length"])
     figures = {
         "tokens_per_second": speed,
@@ -155,7 +157,7 @@ def profile(keys: dict[str, Any]) -> dict[str, Any]:
     return {"idle_share": max(0.0, 1 - busy / 1e6 / elapsed), "kernels": kernels}
 
 
-def our_step(keys: dict[str, Any]) -> Callable[[Batch], float]:
+def our_step(keys: dict[str, Any]) -> Callable[[MicroBatch], float]:
     """This project's training step, in a run of one process.
 
     Weights are random, and depend on the seed alone but where only the time counts: drawing those takes longer.
@@ -168,11 +170,10 @@ def our_step(keys: dict[str, Any]) -> Callable[[Batch], float]:
     chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(chunks, OptimizerConfig(lr=LR, **keys.get("optimizer", {})))
     set_learning_rate(optimizer, LR)
-    kernel = model.backend is Backend.transformer_engine
-    objective: Any = LanguageModelling(context, kernel)
+    objective: Objective = LanguageModelling(model.row_placer)
     if keys.get("task") == "dpo":
-        objective = PreferenceObjective(PreferenceLossConfig(), context, kernel)
-    return lambda batch: train_step(chunks, optimizer, objective, [batch], context).loss
+        objective = PreferenceObjective(PreferenceLossConfig(), model.row_placer)
+    return lambda batch: train_step(chunks, optimizer, objective, [batch]).loss
 
 
 def compute(keys: dict[str, Any]) -> ModelConfig:
@@ -196,7 +197,7 @@ def draw_on_device(chunks: list[GPTModel]) -> None:
             set_weight(parameter, values)
 
 
-def transformers_step(keys: dict[str, Any]) -> Callable[[Batch], float]:
+def transformers_step(keys: dict[str, Any]) -> Callable[[MicroBatch], float]:
     """What a careful user of transformers would write: sdpa, bf16, fused AdamW."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -207,10 +208,10 @@ def transformers_step(keys: dict[str, Any]) -> Callable[[Batch], float]:
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
-    def step(batch: Batch) -> float:
+    def step(batch: MicroBatch) -> float:
         optimizer.zero_grad()
-        tokens, labels = batch["tokens"].to(device), batch["labels"].to(device)
-        loss = model(input_ids=tokens, labels=labels, shift_labels=labels).loss
+        on_device = batch.to(device)
+        loss = model(input_ids=on_device.tokens, labels=on_device.labels, shift_labels=on_device.labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -219,42 +220,44 @@ def transformers_step(keys: dict[str, Any]) -> Callable[[Batch], float]:
     return step
 
 
-def random_rows(keys: dict[str, Any]) -> Batch:
+def random_rows(keys: dict[str, Any]) -> MicroBatch:
     """Rows of random tokens."""
     return _rows(torch.randint(0, shape_keys(keys)["vocab_size"], (keys["rows"], keys["length"] + 1)))
 
 
-def sft_row(keys: dict[str, Any]) -> Batch:
+def sft_row(keys: dict[str, Any]) -> MicroBatch:
     """A row of eight conversations kept apart; half of each is the assistant's."""
     return _packed(keys, 8)
 
 
-def dpo_row(keys: dict[str, Any]) -> Batch:
+def dpo_row(keys: dict[str, Any]) -> MicroBatch:
     """A row of four pairs of responses, eight segments whose second halves are the responses."""
     row = _packed(keys, 8)
     owners = torch.arange(8).repeat_interleave(keys["length"] // 8)[None]
-    return {
-        **row,
-        "responses": owners,
-        "response_lengths": torch.full((8,), keys["length"] // 16),
-        "reference": torch.full((4, 2), -10.0),
-        "rewards": torch.zeros(4, 2),
-    }
+    pairs = PairColumns(
+        numbers=torch.arange(4),
+        responses=owners,
+        lengths=torch.full((8,), keys["length"] // 16),
+        prefixes=torch.zeros(8, 2, dtype=torch.int32),
+        reference=torch.full((4, 2), -10.0),
+        rewards=torch.zeros(4, 2),
+    )
+    return dataclasses.replace(row, pairs=pairs)
 
 
-def _packed(keys: dict[str, Any], segments: int) -> Batch:
+def _packed(keys: dict[str, Any], segments: int) -> MicroBatch:
     part = keys["length"] // segments
     row = random_rows({**keys, "rows": 1})
     positions = torch.arange(part).repeat(segments)[None]
-    return {
-        **row,
-        "position_ids": positions,
-        "loss_mask": (positions >= part // 2).float(),
-        "cu_seqlens": torch.arange(0, segments * part + 1, part, dtype=torch.int32),
-    }
+    return dataclasses.replace(
+        row,
+        position_ids=positions,
+        loss_mask=(positions >= part // 2).float(),
+        cu_seqlens=torch.arange(0, segments * part + 1, part, dtype=torch.int32),
+    )
 
 
-def text_batches(keys: dict[str, Any]) -> Iterator[Batch]:
+def text_batches(keys: dict[str, Any]) -> Iterator[MicroBatch]:
     """Rows of real text, or of generated text that can be learnt where there is none."""
     size = keys["rows"] * keys["length"]
     stream = _text(keys, keys["steps"] * size + 1)
@@ -286,11 +289,11 @@ def _text(keys: dict[str, Any], count: int) -> torch.Tensor:
     raise SystemExit(f"{keys['data']}: the text is too short")
 
 
-def _rows(text: torch.Tensor) -> Batch:
+def _rows(text: torch.Tensor) -> MicroBatch:
     rows, length = text.shape[0], text.shape[1] - 1
-    return {
-        "tokens": text[:, :-1].contiguous(),
-        "labels": text[:, 1:].contiguous(),
-        "loss_mask": torch.ones(rows, length),
-        "position_ids": torch.arange(length).repeat(rows, 1),
-    }
+    return MicroBatch(
+        tokens=text[:, :-1].contiguous(),
+        labels=text[:, 1:].contiguous(),
+        loss_mask=torch.ones(rows, length),
+        position_ids=torch.arange(length).repeat(rows, 1),
+    )

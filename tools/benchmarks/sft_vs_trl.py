@@ -266,9 +266,11 @@ def serve(options: argparse.Namespace) -> None:
 def serve_ours(options: argparse.Namespace, channel: TextIO) -> None:
     """This project's training, put together as `redone sft` does."""
     from megatron_redone.config.data import BlendSource
+    from megatron_redone.config.parallel import ParallelConfig
     from megatron_redone.config.sft_data import SftDataConfig
-    from megatron_redone.datasets.batches import BatchLayout
-    from megatron_redone.datasets.packed_rows import PackedReader, open_packed_blend
+    from megatron_redone.datasets.batch_reader import BatchReader
+    from megatron_redone.datasets.batch_slice import BatchSlice
+    from megatron_redone.datasets.packed_rows import open_packed_blend, packed_collate
     from megatron_redone.formats.conversations import ConversationDataset
 
     prefix = f"{options.folder}/prepared/sample"
@@ -276,15 +278,16 @@ def serve_ours(options: argparse.Namespace, channel: TextIO) -> None:
     blend, dataset = open_packed_blend(config), ConversationDataset.open(prefix)
     # As many conversations a step as TRL's padded batches have.
     rows = max(1, round(CONVERSATIONS_OF_A_STEP * blend.samples_per_epoch / len(dataset)))
-    reader = PackedReader(blend, BatchLayout(global_batch_size=rows, micro_batch_size=1, data_parallel_size=1))
+    batch_slice = BatchSlice(global_batch_size=rows, micro_batch_size=1)
+    reader = BatchReader(blend, batch_slice, packed_collate(ParallelConfig()))
     step, evaluate = our_trainer(options.model)
     counts = {"conversations": len(dataset), "assistant_tokens": dataset.manifest["counts"]["trained_tokens"]}
     answer(channel, {**counts, **evaluate(dataset)})
     consumed = 0
     for _ in turns():
-        batches = [reader.read(consumed + number * rows) for number in range(options.steps_of_a_turn)]
+        batches = [reader.read(consumed + number * rows).micro_batches for number in range(options.steps_of_a_turn)]
         consumed += rows * len(batches)
-        tokens = sum(int(rows["loss_mask"].sum()) for batch in batches for rows in batch)
+        tokens = sum(int(rows.loss_mask.sum()) for batch in batches for rows in batch)
         watch = Stopwatch()
         losses = [step(batch) for batch in batches]
         answer(channel, {**watch.read(), "tokens": tokens, "loss": losses[-1]})
@@ -312,15 +315,15 @@ def our_trainer(model: Path) -> tuple[Callable[[Any], float], Callable[[Any], Fi
     chunks = wrap_data_parallel(built)
     adam = OptimizerConfig(lr=LR, weight_decay=0.0, clip_grad=CLIP, adam_beta1=BETAS[0], adam_beta2=BETAS[1],
                            adam_eps=EPS)  # fmt: skip
-    optimizer, objective = build_optimizer(chunks, adam), LanguageModelling(context)
+    optimizer, objective = build_optimizer(chunks, adam), LanguageModelling(built.row_placer)
 
     def evaluate(dataset: Any) -> Figures:
         row = [(dataset.tokens(number), dataset.loss_mask(number)) for number in range(CHECKED)]
         batch = packed_rows([row], sum(len(tokens) - 1 for tokens, _ in row))
-        measures, terms = evaluate_step(chunks, objective, [batch], context)
-        return {"loss": measures["loss"], "checked_tokens": int(terms["loss"])}
+        metrics, terms = evaluate_step(chunks, objective, [batch])
+        return {"loss": metrics["loss"], "checked_tokens": int(terms["loss"])}
 
-    return lambda batches: train_step(chunks, optimizer, objective, batches, context).loss, evaluate
+    return lambda batches: train_step(chunks, optimizer, objective, batches).loss, evaluate
 
 
 def serve_trl(options: argparse.Namespace, channel: TextIO) -> None:

@@ -147,6 +147,7 @@ def ours(keys: dict[str, Any], text: Any) -> Callable[[], float]:
     import torch
 
     from megatron_redone.architectures import parse_architecture
+    from megatron_redone.batches.micro_batch import MicroBatch
     from megatron_redone.config.model import Backend, ModelConfig, Precision
     from megatron_redone.config.optimizer import OptimizerConfig
     from megatron_redone.config.parallel import Device, ParallelConfig
@@ -159,20 +160,21 @@ def ours(keys: dict[str, Any], text: Any) -> Callable[[], float]:
 
     context = start_context(ParallelConfig(), Device.cpu)
     compute = ModelConfig(hf_config="none", precision=Precision.fp32, backend=Backend.torch)
-    chunks = wrap_data_parallel(build_model(parse_architecture(keys), compute, context))
+    model = build_model(parse_architecture(keys), compute, context)
+    chunks = wrap_data_parallel(model)
     adam = OptimizerConfig(
         lr=LR, weight_decay=WEIGHT_DECAY, clip_grad=CLIP, adam_beta1=BETAS[0], adam_beta2=BETAS[1], adam_eps=EPS
     )
     optimizer = build_optimizer(chunks, adam)
     rows, length = text.shape[0], text.shape[1] - 1
-    batch = {
-        "tokens": text[:, :-1].contiguous(),
-        "labels": text[:, 1:].contiguous(),
-        "loss_mask": torch.ones(rows, length),
-        "position_ids": torch.arange(length).repeat(rows, 1),
-    }
-    objective = LanguageModelling(context)
-    return lambda: train_step(chunks, optimizer, objective, [batch], context).loss
+    batch = MicroBatch(
+        tokens=text[:, :-1].contiguous(),
+        labels=text[:, 1:].contiguous(),
+        loss_mask=torch.ones(rows, length),
+        position_ids=torch.arange(length).repeat(rows, 1),
+    )
+    objective = LanguageModelling(model.row_placer)
+    return lambda: train_step(chunks, optimizer, objective, [batch]).loss
 
 
 def transformers_side(keys: dict[str, Any], text: Any) -> Callable[[], float]:

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from megatron_redone.config.data import BlendSource
+from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.config.sft_data import SftDataConfig, TooLong
-from megatron_redone.datasets.batches import BatchLayout
-from megatron_redone.datasets.packed_rows import PackedReader, PackedRows, PackedValidation, open_packed_blend
+from megatron_redone.datasets.batch_reader import BatchReader
+from megatron_redone.datasets.batch_slice import BatchSlice
+from megatron_redone.datasets.packed_rows import PackedRows, open_packed_blend, packed_collate
 from megatron_redone.datasets.packing import balance, pack
+from megatron_redone.datasets.validation import ValidationSet
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.errors import UserError
 from tests.helpers.masked_data import random_conversations, write_conversations
@@ -67,13 +70,14 @@ def test_a_row_becomes_segments_with_labels_of_their_own(tmp_path: Path) -> None
     blend = open_packed_blend(
         config(blend=[BlendSource(path=str(write_conversations(tmp_path / "a", conversations, 500)))])
     )
-    [batch] = PackedReader(blend, BatchLayout(global_batch_size=3, micro_batch_size=3)).read(6)
+    batch_slice = BatchSlice(global_batch_size=3, micro_batch_size=3)
+    [batch] = BatchReader(blend, batch_slice, packed_collate(ParallelConfig())).read(6).micro_batches
     known = {ids.tobytes(): mask for ids, mask in conversations}
-    borders, found = batch["cu_seqlens"].tolist(), 0
-    assert borders[0] == 0 and borders[-1] == 3 * 64
-    for begin, end in pairwise(borders):
+    cu_seqlens, found = batch.cu_seqlens.tolist(), 0
+    assert cu_seqlens[0] == 0 and cu_seqlens[-1] == 3 * 64
+    for begin, end in pairwise(cu_seqlens):
         tokens, labels, mask, positions = (
-            batch[name][0, begin:end].numpy() for name in ("tokens", "labels", "loss_mask", "position_ids")
+            getattr(batch, name)[0, begin:end].numpy() for name in ("tokens", "labels", "loss_mask", "position_ids")
         )
         assert positions.tolist() == list(range(end - begin))
         if not mask.any():
@@ -82,7 +86,7 @@ def test_a_row_becomes_segments_with_labels_of_their_own(tmp_path: Path) -> None
         ids = np.append(tokens, labels[-1]).astype(np.uint16)
         assert (mask == known[ids.tobytes()][1:]).all()
         found += 1
-    assert found == sum(len(blend.streams[0].row(blend.places(6, 3)[row][1])) for row in range(3))
+    assert found == sum(len(blend.streams[0].row(blend.samples(6, 3)[row][1])) for row in range(3))
 
 
 def test_too_long(tmp_path: Path) -> None:
@@ -109,16 +113,20 @@ def test_ids_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
         PackedRows(prefix, config(), Vocabulary(size=400), shuffle=False)
 
 
+@pytest.mark.parametrize("multiple", [1, 2])
 @pytest.mark.parametrize(("dp", "micro"), [(1, 1), (2, 1), (2, 2), (4, 1)])
-def test_validation_reads_the_same_rows_on_every_layout(tmp_path: Path, dp: int, micro: int) -> None:
+def test_validation_reads_the_same_rows_on_every_layout(tmp_path: Path, dp: int, micro: int, multiple: int) -> None:
+    """The seventh row is alone in its micro-batch on some of them; nothing but a multiple rounds their number up."""
+    interleaved = {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 2}
+    parallel = ParallelConfig(**interleaved if multiple == 2 else {})
     conversations = random_conversations(LENGTHS, 500, seed=5)
     rows = PackedRows(str(write_conversations(tmp_path / "a", conversations, 500)), config(), shuffle=False)
-    source = PackedValidation("a", rows, 7)
-    layouts = [
-        BatchLayout(global_batch_size=4 * micro, micro_batch_size=micro, data_parallel_size=dp, data_parallel_rank=rank)
+    source = ValidationSet("a", rows, 7, packed_collate(parallel))
+    slices = [
+        BatchSlice(global_batch_size=4 * micro, micro_batch_size=micro, data_parallel_size=dp, data_parallel_rank=rank)
         for rank in range(dp)
     ]
-    batches = [list(source.micro_batches(layout, multiple_of=2)) for layout in layouts]
-    assert len({len(part) for part in batches}) == 1 and len(batches[0]) % 2 == 0
-    trained = sum(float(batch["loss_mask"].sum()) for part in batches for batch in part)
+    batches = [list(source.micro_batches(batch_slice)) for batch_slice in slices]
+    assert len({len(part) for part in batches}) == 1 and len(batches[0]) % multiple == 0
+    trained = sum(float(batch.loss_mask.sum()) for part in batches for batch in part)
     assert trained == sum(int(mask[1:].sum()) for row in range(7) for _, mask in rows.row(row))

@@ -129,7 +129,7 @@ def resumed_losses(folder: str) -> tuple[list[float], list[float]]:
         for step in range(2 * attempt, 4):
             batch = random_rows(4, 32, model.architecture.vocab_size, seed=step)
             mine = micro_batches(batch, model.context, rows=4 // model.context.data_size)
-            found.append(train_step(chunks, optimizer, LanguageModelling(model.context), mine, model.context).loss)
+            found.append(train_step(chunks, optimizer, LanguageModelling(model.row_placer), mine).loss)
             if step == 1 and not attempt:
                 save_sharded(full_state(model.chunks, optimizer, False), Path(folder))
     return losses[0][2:], losses[1]

@@ -7,10 +7,14 @@ import pytest
 import torch
 from megatron.core.datasets.gpt_dataset import _get_ltor_masks_and_position_ids
 
+from megatron_redone.batches.micro_batch import MicroBatch
 from megatron_redone.config.data import BlendSource, DataConfig
-from megatron_redone.datasets.batches import BatchLayout, BatchReader, MicroBatch, isolated_documents, whole_rows
+from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.datasets.batch_reader import BatchReader
+from megatron_redone.datasets.batch_slice import BatchSlice
 from megatron_redone.datasets.blend import Blend
-from megatron_redone.datasets.token_stream import open_blend
+from megatron_redone.datasets.token_rows import isolated_documents, token_collate, whole_rows
+from megatron_redone.datasets.token_stream import open_token_blend
 from megatron_redone.errors import UserError
 
 EOD = 0  # as the fixture ends its documents
@@ -23,15 +27,20 @@ def blend(write_dataset) -> Blend:
         BlendSource(path=write_dataset(lengths, name="a"), weight=2),
         BlendSource(path=write_dataset(lengths[:90], name="b", vocab=3000), weight=1),
     ]
-    return open_blend(DataConfig(blend=sources, seq_length=32, seed=1))
+    return open_token_blend(DataConfig(blend=sources, seq_length=32, seed=1))
+
+
+def reader(blend: Blend, batch_slice: BatchSlice, isolate: bool = False) -> BatchReader:
+    config = DataConfig(blend=[BlendSource(path="a")], seq_length=32, isolate_documents=isolate)
+    return BatchReader(blend, batch_slice, token_collate(config, ParallelConfig()))
 
 
 def read_all_ranks(blend: Blend, dp: int, micro: int, consumed: int, isolate: bool = False) -> list[MicroBatch]:
-    layouts = [
-        BatchLayout(global_batch_size=24, micro_batch_size=micro, data_parallel_size=dp, data_parallel_rank=rank)
+    slices = [
+        BatchSlice(global_batch_size=24, micro_batch_size=micro, data_parallel_size=dp, data_parallel_rank=rank)
         for rank in range(dp)
     ]
-    parts = [BatchReader(blend, layout, isolate_documents=isolate).read(consumed) for layout in layouts]
+    parts = [reader(blend, batch_slice, isolate).read(consumed).micro_batches for batch_slice in slices]
     assert all(len(part) == 24 // dp // micro for part in parts)
     return [micro_batch for part in parts for micro_batch in part]
 
@@ -41,7 +50,7 @@ def read_all_ranks(blend: Blend, dp: int, micro: int, consumed: int, isolate: bo
 def test_a_global_batch_is_the_same_samples_on_every_layout(blend: Blend, dp: int, micro: int, isolate: bool) -> None:
     def rows(batches: list[MicroBatch]) -> list[list[int]]:
         keys = ("tokens", "labels", "loss_mask", "position_ids")
-        columns = [torch.cat([batch[key].view(-1, 32) for batch in batches]).tolist() for key in keys]
+        columns = [torch.cat([getattr(batch, key).view(-1, 32) for batch in batches]).tolist() for key in keys]
         return sorted([int(x) for part in row for x in part] for row in zip(*columns, strict=True))
 
     for consumed in (0, 48, 1000):
@@ -51,54 +60,55 @@ def test_a_global_batch_is_the_same_samples_on_every_layout(blend: Blend, dp: in
 
 
 def test_a_changed_batch_size_goes_on_where_the_old_one_ended(blend: Blend) -> None:
-    small, large = (BatchReader(blend, BatchLayout(global_batch_size=n, micro_batch_size=2)) for n in (4, 8))
-    joined = torch.cat([batch["tokens"] for start in (16, 20) for batch in small.read(start)])
-    assert torch.equal(joined, torch.cat([batch["tokens"] for batch in large.read(16)]))
+    small, large = (reader(blend, BatchSlice(global_batch_size=n, micro_batch_size=2)) for n in (4, 8))
+    joined = torch.cat([batch.tokens for start in (16, 20) for batch in small.read(start).micro_batches])
+    assert torch.equal(joined, torch.cat([batch.tokens for batch in large.read(16).micro_batches]))
 
 
 @pytest.mark.parametrize(("dp", "micro", "batch"), [(3, 1, 8), (2, 3, 8), (1, 16, 8)])
 def test_sizes_that_do_not_divide(dp: int, micro: int, batch: int) -> None:
     message = f"global_batch_size: {batch} is not divisible by micro_batch_size {micro} x data-parallel size {dp}"
     with pytest.raises(UserError, match=message):
-        BatchLayout(global_batch_size=batch, micro_batch_size=micro, data_parallel_size=dp)
+        BatchSlice(global_batch_size=batch, micro_batch_size=micro, data_parallel_size=dp)
 
 
 def test_whole_rows_equal_megatron_core(blend: Blend) -> None:
-    rows = [blend.streams[place[0]].tokens(place[1]) for place in blend.places(5, 3)]
+    rows = [blend.streams[sample[0]].tokens(sample[1]) for sample in blend.samples(5, 3)]
     batch = whole_rows(rows)
     for i, row in enumerate(rows):
         ids = torch.from_numpy(row.astype(np.int64))
         _, loss_mask, positions = _get_ltor_masks_and_position_ids(ids[:-1], EOD, False, False, False, False)
         expected = {"tokens": ids[:-1], "labels": ids[1:], "loss_mask": loss_mask, "position_ids": positions}
         for key, value in expected.items():
-            assert torch.equal(batch[key][i], value) and batch[key].dtype == value.dtype
-    assert set(batch) == set(expected)
+            found = getattr(batch, key)
+            assert torch.equal(found[i], value) and found.dtype == value.dtype
+    assert batch.cu_seqlens is None and batch.pairs is None
 
 
 def test_positions_of_isolated_documents_equal_megatron_core(blend: Blend) -> None:
-    places = blend.places(9, 4)
-    rows = [blend.streams[place[0]].tokens(place[1]) for place in places]
-    batch = isolated_documents(rows, [blend.streams[place[0]].document_starts(place[1]) for place in places])
+    samples = blend.samples(9, 4)
+    rows = [blend.streams[sample[0]].tokens(sample[1]) for sample in samples]
+    batch = isolated_documents(rows, [blend.streams[sample[0]].document_starts(sample[1]) for sample in samples])
     for i, row in enumerate(rows):
         ids = torch.from_numpy(row.astype(np.int64))
         _, loss_mask, positions = _get_ltor_masks_and_position_ids(ids[:-1], EOD, True, True, True, False)
-        assert torch.equal(batch["position_ids"].view(4, -1)[i], positions)
-        assert torch.equal(batch["loss_mask"].view(4, -1)[i], loss_mask)
-        assert torch.equal(batch["labels"].view(4, -1)[i], ids[1:])
+        assert torch.equal(batch.position_ids.view(4, -1)[i], positions)
+        assert torch.equal(batch.loss_mask.view(4, -1)[i], loss_mask)
+        assert torch.equal(batch.labels.view(4, -1)[i], ids[1:])
 
 
 def test_segments_are_the_documents_one_by_one(blend: Blend) -> None:
     """Cut at cu_seqlens, what is left are pieces of documents with their own next tokens as labels."""
-    places = blend.places(0, 24)
-    rows = [blend.streams[place[0]].tokens(place[1]) for place in places]
-    batch = isolated_documents(rows, [blend.streams[place[0]].document_starts(place[1]) for place in places])
-    bounds = batch["cu_seqlens"]
-    assert batch["tokens"].shape == (1, 24 * 32) and bounds.dtype == torch.int32
+    samples = blend.samples(0, 24)
+    rows = [blend.streams[sample[0]].tokens(sample[1]) for sample in samples]
+    batch = isolated_documents(rows, [blend.streams[sample[0]].document_starts(sample[1]) for sample in samples])
+    bounds = batch.cu_seqlens
+    assert batch.tokens.shape == (1, 24 * 32) and bounds.dtype == torch.int32
     assert bounds[0] == 0 and bounds[-1] == 24 * 32 and (bounds.diff() > 0).all()
     found = []
     for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         tokens, labels, mask, positions = (
-            batch[key][0, start:stop].tolist() for key in ("tokens", "labels", "loss_mask", "position_ids")
+            getattr(batch, key)[0, start:stop].tolist() for key in ("tokens", "labels", "loss_mask", "position_ids")
         )
         assert positions == list(range(stop - start))
         assert EOD not in tokens[:-1] and tokens[1:] == labels[:-1]
@@ -116,6 +126,6 @@ def test_segments_are_the_documents_one_by_one(blend: Blend) -> None:
 def test_a_document_that_begins_with_the_last_label() -> None:
     row = np.array([5, 6, EOD, 7, EOD, 8])
     batch = isolated_documents([row, row], [np.array([3, 5]), np.array([3, 5])])
-    assert batch["cu_seqlens"].tolist() == [0, 3, 5, 8, 10]
-    assert batch["loss_mask"][0].tolist() == [1, 1, 0, 1, 0] * 2
-    assert batch["position_ids"][0].tolist() == [0, 1, 2, 0, 1] * 2
+    assert batch.cu_seqlens.tolist() == [0, 3, 5, 8, 10]
+    assert batch.loss_mask[0].tolist() == [1, 1, 0, 1, 0] * 2
+    assert batch.position_ids[0].tolist() == [0, 1, 2, 0, 1] * 2

@@ -8,8 +8,10 @@ import numpy
 import pytest
 import torch
 
+from megatron_redone.batches.micro_batch import MicroBatch
+from megatron_redone.batches.row_placer import RowPlacer, Rows
+from megatron_redone.config.model import Backend
 from megatron_redone.distributed.context_parallel import PADDING
-from megatron_redone.objectives.row_batch import place_rows
 from tests.helpers.runs import packed_row, random_rows
 
 
@@ -20,9 +22,13 @@ def context(size: int = 1, rank: int = 0, tensor: int = 1) -> Any:
     return SimpleNamespace(context_rank=rank, device=torch.device("cpu"), config=config)
 
 
-def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: list[int]) -> torch.Tensor:
+def place(micro_batch: MicroBatch, own: Any, backend: Backend = Backend.torch) -> Rows:
+    return RowPlacer(own, backend).place(micro_batch)
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, cu_seqlens: list[int]) -> torch.Tensor:
     """Causal attention [S, D] of each segment by itself."""
-    parts = [[side[a:b][None] for side in (query, key, value)] for a, b in itertools.pairwise(borders)]
+    parts = [[side[a:b][None] for side in (query, key, value)] for a, b in itertools.pairwise(cu_seqlens)]
     return torch.cat([torch.nn.functional.scaled_dot_product_attention(*part, is_causal=True)[0] for part in parts])
 
 
@@ -31,60 +37,60 @@ def test_segments_are_padded_and_shared_for_transformer_engines_kernel(size: int
     """Ranks together hold every place once, and attention over the padded segments is what it was at those places."""
     lengths = [3, 16, 1, 9]
     batch = packed_row(lengths, 100, 0)
-    ranks = [place_rows(batch, context(size, rank, tensor), kernel=True) for rank in range(size)]
+    ranks = [place(batch, context(size, rank, tensor), Backend.transformer_engine) for rank in range(size)]
     layout = ranks[0].layout
     assert layout is not None and layout.qkv_format == "thd"
-    borders = layout.cu_seqlens_q.tolist()
-    assert borders == layout.cu_seqlens_kv_padded.tolist() and layout.max_seqlen_q == max(numpy.diff(borders))
-    assert all(edge % (2 * size) == 0 for edge in borders) and borders[-1] % (2 * size * tensor) == 0
-    assert {rows.tokens.shape for rows in ranks} == {(1, borders[-1] // size)}
+    cu_seqlens = layout.cu_seqlens_q.tolist()
+    assert cu_seqlens == layout.cu_seqlens_kv_padded.tolist() and layout.max_seqlen_q == max(numpy.diff(cu_seqlens))
+    assert all(edge % (2 * size) == 0 for edge in cu_seqlens) and cu_seqlens[-1] % (2 * size * tensor) == 0
+    assert {rows.batch.tokens.shape for rows in ranks} == {(1, cu_seqlens[-1] // size)}
 
     # Back together as the kernel's ranks exchange them: of each segment, chunk r and chunk 2C-1-r of rank r.
-    whole = torch.full((borders[-1],), PADDING)
+    whole = torch.full((cu_seqlens[-1],), PADDING)
     for rank, rows in enumerate(ranks):
         begin = 0
-        for first, last in itertools.pairwise(borders):
+        for first, last in itertools.pairwise(cu_seqlens):
             chunk = (last - first) // (2 * size)
             for number in (rank, 2 * size - 1 - rank):
                 at = first + number * chunk
-                whole[at : at + chunk] = rows.places[begin : begin + chunk]
+                whole[at : at + chunk] = rows.slots[begin : begin + chunk]
                 begin += chunk
     real = whole != PADDING
     assert whole[real].tolist() == list(range(sum(lengths)))
     query, key, value = torch.randn(3, sum(lengths), 8)
-    expected = attend(query, key, value, batch["cu_seqlens"].tolist())
+    expected = attend(query, key, value, batch.cu_seqlens.tolist())
     padded = [torch.where(real[:, None], side[whole.clamp(min=0)], 7.0) for side in (query, key, value)]
-    torch.testing.assert_close(attend(*padded, borders)[real], expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(attend(*padded, cu_seqlens)[real], expected, rtol=0, atol=1e-6)
 
     for name in ("tokens", "labels", "loss_mask", "position_ids"):
         for rows in ranks:
-            mine, held = getattr(rows, name)[0], rows.places != PADDING
-            assert torch.equal(mine[held], batch[name][0, rows.places[held]]) and not mine[~held].any()
+            mine, held = getattr(rows.batch, name)[0], rows.slots != PADDING
+            assert torch.equal(mine[held], getattr(batch, name)[0, rows.slots[held]]) and not mine[~held].any()
 
 
 def test_transformer_engine_gets_its_own_packed_format() -> None:
-    rows = place_rows(packed_row([3, 5, 1], 100, 0), context(), kernel=True)
+    rows = place(packed_row([3, 5, 1], 100, 0), context(), Backend.transformer_engine)
     assert rows.layout is not None and rows.layout.qkv_format == "thd"
     assert rows.layout.cu_seqlens_q.tolist() == [0, 3, 8, 9] and rows.layout.max_seqlen_kv == 5
 
 
 def test_transformer_engine_refuses_positions_it_would_not_see() -> None:
     batch = random_rows(1, 8, 100, 0)
-    batch["position_ids"][0, 4:] -= 4
+    batch.position_ids[0, 4:] -= 4
     with pytest.raises(AssertionError, match="counts positions from 0"):
-        place_rows(batch, context(), kernel=True)
+        place(batch, context(), Backend.transformer_engine)
 
 
 def test_borders_that_do_not_cover_the_row_are_refused() -> None:
     batch = packed_row([3, 5], 100, 0)
-    batch["cu_seqlens"][-1] = 7
+    batch.cu_seqlens[-1] = 7
     with pytest.raises(AssertionError, match="must cover the row"):
-        place_rows(batch, context())
+        place(batch, context())
 
 
 def test_each_rank_gets_its_two_chunks() -> None:
     batch = random_rows(2, 8, 100, 0)
-    rows = place_rows(batch, context(size=2, rank=1))
-    assert torch.equal(rows.tokens, batch["tokens"][:, 2:6]) and torch.equal(rows.labels, batch["labels"][:, 2:6])
-    rows = place_rows(batch, context(size=2, rank=0))
-    assert rows.position_ids[0].tolist() == [0, 1, 6, 7]
+    rows = place(batch, context(size=2, rank=1))
+    assert torch.equal(rows.batch.tokens, batch.tokens[:, 2:6]) and torch.equal(rows.batch.labels, batch.labels[:, 2:6])
+    rows = place(batch, context(size=2, rank=0))
+    assert rows.batch.position_ids[0].tolist() == [0, 1, 6, 7]

@@ -1,0 +1,1 @@
+"""What a step is fed: readers make it, objectives take it, and neither imports the other."""
