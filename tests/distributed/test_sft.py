@@ -160,7 +160,7 @@ def test_two_steps_with_the_best_kept_and_the_second_resumed_on_another_layout(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("checkpoint.best_metric=validation/elsewhere/loss", "is not validated; such figures are validation/held_out"),
+        ("checkpoint.best_metric=validation/elsewhere/loss", "is not validated; such metrics are validation/held_out"),
         ("data.blend=[{path: nowhere}]", "nowhere"),
         ("data.too_long=refuse", "too_long"),
         ("training.train_tokens=5", "give one of train_steps, train_tokens, train_epochs"),
