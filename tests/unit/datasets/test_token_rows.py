@@ -15,7 +15,6 @@ from megatron_redone.datasets.batch_slice import BatchSlice
 from megatron_redone.datasets.blend import Blend
 from megatron_redone.datasets.token_rows import isolated_documents, token_collate, whole_rows
 from megatron_redone.datasets.token_stream import open_token_blend
-from megatron_redone.errors import UserError
 
 EOD = 0  # as the fixture ends its documents
 
@@ -63,13 +62,6 @@ def test_a_changed_batch_size_goes_on_where_the_old_one_ended(blend: Blend) -> N
     small, large = (reader(blend, BatchSlice(global_batch_size=n, micro_batch_size=2)) for n in (4, 8))
     joined = torch.cat([batch.tokens for start in (16, 20) for batch in small.read(start).micro_batches])
     assert torch.equal(joined, torch.cat([batch.tokens for batch in large.read(16).micro_batches]))
-
-
-@pytest.mark.parametrize(("dp", "micro", "batch"), [(3, 1, 8), (2, 3, 8), (1, 16, 8)])
-def test_sizes_that_do_not_divide(dp: int, micro: int, batch: int) -> None:
-    message = f"global_batch_size: {batch} is not divisible by micro_batch_size {micro} x data-parallel size {dp}"
-    with pytest.raises(UserError, match=message):
-        BatchSlice(global_batch_size=batch, micro_batch_size=micro, data_parallel_size=dp)
 
 
 def test_whole_rows_equal_megatron_core(blend: Blend) -> None:
