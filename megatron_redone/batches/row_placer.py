@@ -13,7 +13,7 @@ from megatron.core.packed_seq_params import PackedSeqParams
 from megatron_redone.batches.micro_batch import MicroBatch, to_device
 from megatron_redone.config.model import Backend
 from megatron_redone.distributed.context import ParallelContext
-from megatron_redone.distributed.context_parallel import share_of_row, share_of_segments, take_places
+from megatron_redone.distributed.context_parallel import slots_of_row, slots_of_segments, take_slots
 from megatron_redone.distributed.row_layout import RowLayout
 
 
@@ -65,23 +65,23 @@ def _take(micro_batch: MicroBatch, slots: torch.Tensor) -> MicroBatch:
     pairs = micro_batch.pairs
     return replace(
         micro_batch,
-        tokens=take_places(micro_batch.tokens, slots),
-        labels=take_places(micro_batch.labels, slots),
-        loss_mask=take_places(micro_batch.loss_mask, slots),
-        position_ids=take_places(micro_batch.position_ids, slots),
-        pairs=None if pairs is None else replace(pairs, responses=take_places(pairs.responses, slots)),
+        tokens=take_slots(micro_batch.tokens, slots),
+        labels=take_slots(micro_batch.labels, slots),
+        loss_mask=take_slots(micro_batch.loss_mask, slots),
+        position_ids=take_slots(micro_batch.position_ids, slots),
+        pairs=None if pairs is None else replace(pairs, responses=take_slots(pairs.responses, slots)),
     )
 
 
 def _layout(micro_batch: MicroBatch, context: ParallelContext) -> tuple[torch.Tensor, RowLayout | None]:
     size = context.config.context_parallel_size
-    slots = share_of_row(micro_batch.tokens.shape[1], context.context_rank, size)
+    slots = slots_of_row(micro_batch.tokens.shape[1], context.context_rank, size)
     cu_seqlens = _checked_cu_seqlens(micro_batch)
     if cu_seqlens is None and size == 1:
         return slots, None
     prefixes = [] if micro_batch.pairs is None else [(a, b) for a, b in micro_batch.pairs.prefixes.tolist()]
     return slots, RowLayout(
-        borders=cu_seqlens,
+        cu_seqlens=cu_seqlens,
         prefixes=prefixes if any(a < b for a, b in prefixes) else None,
         context_rank=context.context_rank,
         context_size=size,
@@ -106,15 +106,15 @@ def _kernel_layout(micro_batch: MicroBatch, context: ParallelContext) -> tuple[t
     if cu_seqlens is None:
         expected = torch.arange(length)
         assert (micro_batch.position_ids == expected).all(), "this backend counts positions from 0 in every row"
-        return share_of_row(length, context.context_rank, size), None
+        return slots_of_row(length, context.context_rank, size), None
     has_prefixes = micro_batch.pairs is not None and bool(micro_batch.pairs.prefixes.any())
     assert not has_prefixes, "Transformer Engine's kernel knows no prefixes"
-    slots = share_of_row(length, 0, 1)
+    slots = slots_of_row(length, 0, 1)
     if size > 1:
         # FP8's products take a rank's tokens by 16, by 32 under mxfp8: the padded row has an even number of sixteens
         # for each context rank, and for each tensor-parallel one where sequence parallelism divides a rank's tokens.
         sharing = 16 * (context.config.tensor_model_parallel_size if context.config.sequence_parallel else 1)
-        slots, cu_seqlens = share_of_segments(cu_seqlens, context.context_rank, size, sharing)
+        slots, cu_seqlens = slots_of_segments(cu_seqlens, context.context_rank, size, sharing)
     longest = max(b - a for a, b in pairwise(cu_seqlens))
     edges = to_device(torch.tensor(cu_seqlens, dtype=torch.int32), context.device)
     # Under context parallelism the kernel asks where segments begin in the padded row and raises where it gets None.

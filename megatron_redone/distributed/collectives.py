@@ -83,15 +83,15 @@ def sum_over(tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
     return tensor
 
 
-def sum_over_differentiably(tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
+def all_reduce_with_grad(tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
     """The sum of a tensor over a group, for a loss that every rank of the group computes in full.
 
     A rank's gradient is that of its own term: gradients of weights are summed over the group later.
     """
-    return _SumOver.apply(tensor, group) if group.size() > 1 else tensor  # type: ignore[return-value]
+    return _AllReduceWithGrad.apply(tensor, group) if group.size() > 1 else tensor  # type: ignore[return-value]
 
 
-class _SumOver(torch.autograd.Function):
+class _AllReduceWithGrad(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:
         return sum_over(tensor.clone(), group)

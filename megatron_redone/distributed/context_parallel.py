@@ -39,51 +39,51 @@ def split_sequence(tensor_BS: torch.Tensor, rank: int, size: int) -> torch.Tenso
     return torch.cat([slices[chunk] for chunk in chunks_of(rank, size)], dim=1)
 
 
-def share_of_row(length: int, rank: int, size: int) -> torch.Tensor:
-    """The places of a row that a rank holds, int64 [L]."""
+def slots_of_row(length: int, rank: int, size: int) -> torch.Tensor:
+    """The slots of a row that a rank holds, int64 [L]."""
     return split_sequence(torch.arange(length)[None], rank, size)[0]
 
 
-def share_of_segments(
-    borders: list[int], rank: int, size: int, total_multiple: int = 1
+def slots_of_segments(
+    cu_seqlens: list[int], rank: int, size: int, total_multiple: int = 1
 ) -> tuple[torch.Tensor, list[int]]:
-    """The places of a packed row that a rank holds where each segment is padded and shared by itself.
+    """The slots of a packed row that a rank holds where each segment is padded and divided over the ranks by itself.
 
     Args:
-        borders: Where segments begin and end, n + 1 numbers from 0 to the row's length.
+        cu_seqlens: Where segments begin and end, n + 1 numbers from 0 to the row's length.
         rank: The context-parallel rank.
         size: The number of ranks.
         total_multiple: What the padded row's length is to be a multiple of, besides `2 * size`.
 
     Returns:
-        Places in the row, int64 [L], with `PADDING` where a segment is padded; and the borders of the padded
+        Slots of the row, int64 [L], with `PADDING` where a segment is padded; and cu_seqlens of the padded
         segments, of all ranks together. Padding lies behind a segment's tokens, which therefore do not see it; a
         segment of padding alone may come last.
     """
-    unit, shares, padded = 2 * size, [], [0]
-    for begin, end in pairwise(borders):
+    unit, parts, padded = 2 * size, [], [0]
+    for begin, end in pairwise(cu_seqlens):
         if begin < end:
-            shares.append(_padded_share(begin, end, _up(end - begin, unit), rank, size))
+            parts.append(_padded_part(begin, end, _up(end - begin, unit), rank, size))
             padded.append(padded[-1] + _up(end - begin, unit))
     rest = _up(padded[-1], unit * total_multiple) - padded[-1]
     if rest:
-        shares.append(torch.full((rest // size,), PADDING))
+        parts.append(torch.full((rest // size,), PADDING))
         padded.append(padded[-1] + rest)
-    return torch.cat(shares), padded
+    return torch.cat(parts), padded
 
 
 def _up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def _padded_share(begin: int, end: int, length: int, rank: int, size: int) -> torch.Tensor:
-    places = begin + share_of_row(length, rank, size)
-    return places.masked_fill(places >= end, PADDING)
+def _padded_part(begin: int, end: int, length: int, rank: int, size: int) -> torch.Tensor:
+    slots = begin + slots_of_row(length, rank, size)
+    return slots.masked_fill(slots >= end, PADDING)
 
 
-def take_places(tensor_BS: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """What stands at given places of rows: [B, S] and int64 [L] to [B, L], zero for `PADDING`."""
-    return tensor_BS[:, places.clamp(min=0)] * (places != PADDING)
+def take_slots(tensor_BS: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    """What stands in given slots of rows: [B, S] and int64 [L] to [B, L], zero for `PADDING`."""
+    return tensor_BS[:, slots.clamp(min=0)] * (slots != PADDING)
 
 
 def gather_sequence(tensor_LBGD: torch.Tensor, group: dist.ProcessGroup) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The borders of the documents in a packed row, and what attention needs to keep them apart."""
+"""Where the documents of a packed row begin and end, and what attention needs to keep them apart."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +18,8 @@ class RowLayout(PackedSeqParams):
     segment and ask for padding of every segment under context parallelism.
 
     Attributes:
-        borders: Where segments begin and end, n + 1 numbers from 0 to the row's length; None where the
-            whole row is one.
+        cu_seqlens: Where segments begin and end (cumulative lengths), n + 1 numbers from 0 to the row's length;
+            None where the whole row is one.
         prefixes: For each segment where another one begins and ends that it may look at too, 0 and 0 for none;
             None where no segment has one.
         context_rank: Which chunks of the row this rank holds.
@@ -29,7 +29,7 @@ class RowLayout(PackedSeqParams):
     """
 
     qkv_format: str | None = "sbhd"  # type: ignore[assignment]
-    borders: list[int] | None = None
+    cu_seqlens: list[int] | None = None
     prefixes: list[tuple[int, int]] | None = None
     context_rank: int = 0
     context_size: int = 1
@@ -39,8 +39,8 @@ class RowLayout(PackedSeqParams):
     @cached_property
     def segments(self) -> list["Segment"]:
         """The segments that have tokens, in the order of the row."""
-        assert self.borders is not None
-        spans = list(pairwise(self.borders))
+        assert self.cu_seqlens is not None
+        spans = list(pairwise(self.cu_seqlens))
         prefixes = self.prefixes or [(0, 0)] * len(spans)
         return [Segment(*span, *prefix) for span, prefix in zip(spans, prefixes, strict=True) if span[0] < span[1]]
 
@@ -60,7 +60,7 @@ class RowLayout(PackedSeqParams):
     def _chunk_mask(self, chunk: int, length: int, device: torch.device) -> "ChunkMask":
         if (chunk, device) not in self.masks:
             self.masks[chunk, device] = chunk_mask(
-                chunk, length // (2 * self.context_size), self.borders, device, self.prefixes
+                chunk, length // (2 * self.context_size), self.cu_seqlens, device, self.prefixes
             )
         return self.masks[chunk, device]
 
@@ -98,17 +98,17 @@ class ChunkMask:
 def chunk_mask(
     chunk: int,
     size: int,
-    borders: list[int] | None,
+    cu_seqlens: list[int] | None,
     device: torch.device,
     prefixes: list[tuple[int, int]] | None = None,
 ) -> ChunkMask:
     """The causal mask of chunk number `chunk` of `size` tokens, with segments kept apart but for their prefixes."""
     begin, end = chunk * size, (chunk + 1) * size
     queries = torch.arange(begin, end, device=device)
-    if borders is None:
+    if cu_seqlens is None:
         keys = torch.arange(end, device=device)
         return ChunkMask(0, end, keys <= queries[:, None])
-    edges = torch.tensor(borders, device=device)
+    edges = torch.tensor(cu_seqlens, device=device)
     numbers = torch.searchsorted(edges, queries, right=True) - 1
     starts, first = edges[numbers], int(edges[numbers[0]])
     if prefixes is None:

@@ -82,7 +82,7 @@ class TorchCoreAttention(torch.nn.Module):
         if self.context_size > 1:
             assert row_layout is not None, "context parallelism needs the layout of the rows"
             out = self._over_ranks(query, key, value, row_layout)
-        elif row_layout is not None and row_layout.borders is not None:
+        elif row_layout is not None and row_layout.cu_seqlens is not None:
             out = self._by_segment(query, key, value, row_layout)
         else:
             out = self._attend(query, key, value)

@@ -4,7 +4,7 @@ import torch
 
 from megatron_redone.batches.micro_batch import PairColumns
 from megatron_redone.batches.row_placer import Rows
-from megatron_redone.distributed.collectives import sum_over_differentiably
+from megatron_redone.distributed.collectives import all_reduce_with_grad
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.objectives.language_modelling import model_losses
 
@@ -32,4 +32,4 @@ def response_log_probs(rows: Rows, losses: torch.Tensor, context: ParallelContex
     owners = pairs.responses.flatten()[rows.trained]
     sums = losses.new_zeros(len(pairs.lengths), dtype=torch.float32)
     sums = sums.index_add(0, owners, -losses.float())
-    return sum_over_differentiably(sums, context.groups.cp)
+    return all_reduce_with_grad(sums, context.groups.cp)

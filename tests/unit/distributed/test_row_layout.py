@@ -10,16 +10,16 @@ LENGTH = 24
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("borders", [None, [0, 24], [0, 1, 2, 13, 13, 20, 24], [0, 6, 12, 18, 24], [0, 23, 24]])
+@pytest.mark.parametrize("cu_seqlens", [None, [0, 24], [0, 1, 2, 13, 13, 20, 24], [0, 6, 12, 18, 24], [0, 23, 24]])
 @pytest.mark.parametrize("size", [2, 3])
-def test_masks_say_who_may_look_at_whom(borders: list[int] | None, size: int) -> None:
+def test_masks_say_who_may_look_at_whom(cu_seqlens: list[int] | None, size: int) -> None:
     document = torch.zeros(LENGTH, dtype=torch.int64)
-    for edge in (borders or [0])[1:-1]:
+    for edge in (cu_seqlens or [0])[1:-1]:
         document[edge:] += 1
     positions = torch.arange(LENGTH)
     expected = (document[:, None] == document) & (positions <= positions[:, None])
     for rank in range(size):
-        masks = RowLayout(borders=borders, context_rank=rank, context_size=size).chunk_masks(LENGTH, CPU)
+        masks = RowLayout(cu_seqlens=cu_seqlens, context_rank=rank, context_size=size).chunk_masks(LENGTH, CPU)
         found = torch.zeros(0, LENGTH, dtype=torch.bool)
         for mask in masks:
             rows = torch.zeros(len(mask.allowed), LENGTH, dtype=torch.bool)
@@ -30,9 +30,9 @@ def test_masks_say_who_may_look_at_whom(borders: list[int] | None, size: int) ->
 
 
 def test_masks_are_made_once_for_all_layers() -> None:
-    layout = RowLayout(borders=[0, 5, LENGTH], context_rank=0, context_size=2)
+    layout = RowLayout(cu_seqlens=[0, 5, LENGTH], context_rank=0, context_size=2)
     assert layout.chunk_masks(LENGTH, CPU)[1] is layout.chunk_masks(LENGTH, CPU)[1]
 
 
 def test_empty_segments_have_no_tokens() -> None:
-    assert RowLayout(borders=[0, 4, 4, 6]).segments == [Segment(0, 4), Segment(4, 6)]
+    assert RowLayout(cu_seqlens=[0, 4, 4, 6]).segments == [Segment(0, 4), Segment(4, 6)]

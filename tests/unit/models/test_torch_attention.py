@@ -46,12 +46,12 @@ def test_packed_segments_see_themselves_alone(cu_seqlens: list[int]) -> None:
     qkv = tensors(1)
     starts = [max(edge for edge in cu_seqlens[:-1] if edge <= at) for at in range(S)]
     expected = written_out(*qkv, [list(range(start, at + 1)) for at, start in enumerate(starts)])
-    found = attention()(*qkv, packed_seq_params=RowLayout(borders=cu_seqlens))
+    found = attention()(*qkv, packed_seq_params=RowLayout(cu_seqlens=cu_seqlens))
     torch.testing.assert_close(found, expected)
 
 
 def test_what_lies_outside_a_segment_changes_no_bit_of_it() -> None:
-    layout = RowLayout(borders=[0, 5, 11])
+    layout = RowLayout(cu_seqlens=[0, 5, 11])
     one, other = tensors(2), [tensor.clone() for tensor in tensors(2)]
     for tensor in other:
         tensor[5:] = 77.0
@@ -62,7 +62,7 @@ def test_what_lies_outside_a_segment_changes_no_bit_of_it() -> None:
 
 def test_a_segment_sees_its_prefix_and_not_what_lies_between() -> None:
     qkv = tensors(3)
-    layout = RowLayout(borders=[0, 3, 6, 11], prefixes=[(0, 0), (0, 3), (0, 3)])
+    layout = RowLayout(cu_seqlens=[0, 3, 6, 11], prefixes=[(0, 0), (0, 3), (0, 3)])
     starts = [0, 0, 0, 3, 3, 3, 6, 6, 6, 6, 6]
     seen = [[*(range(3) if at >= 3 else ()), *range(start, at + 1)] for at, start in enumerate(starts)]
     torch.testing.assert_close(attention()(*qkv, packed_seq_params=layout), written_out(*qkv, seen))
