@@ -1,13 +1,15 @@
 """Results per example on disk, a file for each model and task, so that finished parts are not computed again."""
 
-import json
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from megatron_redone.formats.atomic import write_json, write_text
+from megatron_redone.formats.atomic import write_text
+from megatron_redone.formats.file_record import damage, record_file
+from megatron_redone.formats.work import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -24,32 +26,31 @@ class Part:
 
 
 class ResultFolder:
-    """`FOLDER/MODEL/TASK.jsonl` holds results, `TASK.json` beside it says what they are of and that they are whole."""
+    """`FOLDER/MODEL/TASK.jsonl` holds results, `TASK.json` beside it says what they are of and how the file was."""
 
     def __init__(self, folder: Path) -> None:
         """Takes the folder, which may not exist yet."""
         self._folder = folder
 
     def read(self, model: str, task: str, work: str) -> Part | None:
-        """Results of exactly this work, or None."""
-        try:
-            marker = json.loads(self._marker(model, task).read_text(encoding="utf-8"))
-            if marker["work"] != work:
-                return None
-            results = [orjson.loads(line) for line in self._lines(model, task).read_bytes().splitlines()]
-            return Part(results, marker["seconds"]) if len(results) == marker["examples"] else None
-        except (OSError, ValueError, KeyError):
+        """Results of exactly this work as they were written, or None."""
+        marker, is_intact = read_sealed(self._marker(model, task))
+        file = self.file(model, task)
+        if marker is None or not is_intact or marker.get("work") != work or damage({file: marker["file"]}):
             return None
+        return Part([orjson.loads(line) for line in file.read_bytes().splitlines()], marker["seconds"])
 
     def write(self, model: str, task: str, work: str, part: Part) -> None:
         """Keeps results; those of other work go first."""
-        marker = self._marker(model, task)
+        marker, file = self._marker(model, task), self.file(model, task)
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.unlink(missing_ok=True)
-        write_text(self._lines(model, task), "".join(orjson.dumps(line).decode() + "\n" for line in part.results))
-        write_json(marker, {"work": work, "examples": len(part.results), "seconds": round(part.seconds, 3)})
+        write_text(file, "".join(orjson.dumps(line).decode() + "\n" for line in part.results))
+        record = dataclasses.asdict(record_file(file))
+        write_sealed(marker, {"work": work, "file": record, "seconds": round(part.seconds, 3)})
 
-    def _lines(self, model: str, task: str) -> Path:
+    def file(self, model: str, task: str) -> Path:
+        """Where results lie, one a line."""
         return self._folder / model / f"{task}.jsonl"
 
     def _marker(self, model: str, task: str) -> Path:

@@ -1,8 +1,6 @@
 """The sources of an evaluation as tasks that any model can be given."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +19,7 @@ from megatron_redone.evaluation.metric_definitions import Kind
 from megatron_redone.evaluation.pair_accuracy import evaluate_pairs
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance, BatchLimits
+from megatron_redone.hashing import short_hash
 
 Results = list[dict[str, Any]]
 
@@ -59,7 +58,7 @@ class Task:
         """
         files = [dataclasses.asdict(file) for file in self.source.files]
         decides = [__version__, self.kind.name, self.settings, files, fingerprint, place]
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+        return short_hash(decides)
 
 
 def build_tasks(config: EvaluateConfig) -> Iterator[Task]:

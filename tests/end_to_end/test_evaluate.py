@@ -124,6 +124,31 @@ def test_a_killed_run_goes_on_part_by_part_and_ends_the_same(
     assert json.loads((finished / "evaluation.json").read_text())["metrics"] == before["metrics"]
 
 
+@pytest.mark.parametrize("how", ["delete", "flip"])
+@pytest.mark.parametrize(
+    ("name", "recomputed"),
+    [("evaluation.json", 0), ("evaluation.md", 0), ("invalid.jsonl", 0), ("examples/tuned/held_out.wiki.jsonl", 1)],
+)
+def test_what_is_damaged_or_gone_is_made_again(
+    name: str, recomputed: int, how: str, finished: Path, inputs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = finished / name
+    before = file.read_bytes()
+    whole = json.loads((finished / "evaluation.json").read_text())
+    if how == "delete":
+        file.unlink()
+    else:
+        at = before.rindex(b"0") if b"0" in before else before.rindex(b"e")
+        file.write_bytes(before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :])
+    code, said = _evaluate(inputs, finished, caplog)
+    assert code == 0 and "complete already" not in said and said.count("kept from before") == 8 - recomputed
+    if not name.endswith(".json"):
+        assert file.read_bytes() == before
+        assert f"{name.split('/')[-1]} {'is missing' if how == 'delete' else 'has other content'}" in said
+    after = json.loads((finished / "evaluation.json").read_text())
+    assert after["metrics"] == whole["metrics"] and after["files"] == whole["files"]
+
+
 def test_new_intervals_need_no_model(finished: Path, inputs: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = json.loads((finished / "evaluation.json").read_text())["metrics"]
     code, said = _evaluate(inputs, finished, caplog, "bootstrap.confidence=0.5")

@@ -1,0 +1,93 @@
+"""evaluation.json: what it holds, and whether it is there already, with the files beside it as they were written."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from megatron_redone.config.evaluate import EvaluateConfig
+from megatron_redone.config.schema import plain
+from megatron_redone.evaluation.comparison import EvaluatedSource, compute_metrics
+from megatron_redone.evaluation.results import Part
+from megatron_redone.evaluation.tasks import Task
+from megatron_redone.formats.file_record import record_files
+from megatron_redone.formats.work import Finished, is_complete, read_sealed, write_sealed
+from megatron_redone.generation.placement import Placement
+from megatron_redone.versions import installed_versions
+
+FORMAT = "megatron_redone.evaluation/2"
+_NAME = "evaluation.json"
+
+Parts = Mapping[str, Mapping[str, Part]]
+"""Results by task (`Task.file_name`) and model."""
+
+
+def read_complete(output: Path, work: str) -> dict[str, Any] | None:
+    """The evaluation in a folder, where it is complete and made from the same things; another is replaced unasked."""
+    content, is_intact = read_sealed(output / _NAME)
+    if content is None or content.get("work") != work:
+        return None
+    files = {output / name: record for name, record in content.get("files", {}).items()}
+    finished = Finished(work, files, output / _NAME, is_intact)
+    return content if is_complete(finished, work, overwrite=False, place=str(output)) else None
+
+
+def write_evaluation(output: Path, content: dict[str, Any], files: Sequence[Path]) -> None:
+    """Writes evaluation.json, with the records of the files that belong to it, which are written before."""
+    write_sealed(output / _NAME, {**content, "files": record_files(output, files)})
+
+
+def evaluation_content(
+    config: EvaluateConfig,
+    tasks: Sequence[Task],
+    fingerprints: Mapping[str, str],
+    place: Placement,
+    parts: Parts,
+    work: str,
+) -> dict[str, Any]:
+    """Metrics with their intervals, and all that they were made from.
+
+    Args:
+        config: Of the evaluation.
+        tasks: What was evaluated on.
+        fingerprints: Of every model, by its label.
+        place: Where it was computed.
+        parts: The results.
+        work: Hash of everything that decides them.
+    """
+    sources = [
+        EvaluatedSource(
+            kind=task.kind,
+            name=task.name,
+            side=task.side,
+            results={model: part.results for model, part in parts[task.file_name].items()},
+        )
+        for task in tasks
+    ]
+    metrics = compute_metrics(sources, config.base_label, config.bootstrap)
+    return {
+        "format": FORMAT,
+        "work": work,
+        "base": config.base_label,
+        "models": [
+            {"name": entry.label, "path": entry.path, "fingerprint": fingerprints[entry.label]}
+            for entry in config.models
+        ],
+        "sources": [_source_record(task, parts[task.file_name]) for task in tasks],
+        "metrics": [value.as_record() for value in metrics],
+        "place": str(place),
+        "versions": installed_versions("torch", "transformers"),
+        "config": plain(config),
+    }
+
+
+def _source_record(task: Task, parts: Mapping[str, Part]) -> dict[str, Any]:
+    return {
+        "kind": task.kind.name,
+        "name": task.name,
+        "side": task.side,
+        "records": task.source.records,
+        "examples": len(task.source.examples),
+        "invalid": dict(Counter(record.reason for record in task.source.invalid)),
+        "seconds": {model: round(part.seconds, 3) for model, part in parts.items()},
+    }
