@@ -18,7 +18,7 @@ from tests.helpers import commands, shared_data
 from tests.helpers.chat_server import chat_server, completion
 from tests.helpers.preference_sources import write_lines
 
-pytestmark = shared_data.needs_shared_data
+pytestmark = [shared_data.needs_shared_data, pytest.mark.usefixtures("one_thread")]
 
 PANDALM = shared_data.FOLDER / "dpo/pandalm_a.json"
 SAMPLE = shared_data.FOLDER / "bench_dev/sns_bench_sample"
@@ -103,10 +103,10 @@ def _check_three(output: Path) -> None:
     kappa = inter_rater.fleiss_kappa(inter_rater.aggregate_raters(list(good.values()))[0])
     found = summary(output, "three")
     assert found["agreement"]["kappa"] == pytest.approx(kappa) and found["agreement"]["items"] == len(good)
-    pairs, skipped = lines(output / "three.jsonl"), lines(output / "three.skipped.jsonl")
-    assert found["counts"]["pairs"] == len(pairs) and found["counts"]["malformed"] == 500 - len(good) == 28
-    assert sum(item["malformed"] for item in skipped) == 28 and len(pairs) + len(skipped) == 500
-    assert sum(found["skipped_by_reason"].values()) == len(skipped)
+    pairs, no_pairs = lines(output / "three.jsonl"), lines(output / "three.no_pairs.jsonl")
+    assert found["counts"]["pairs"] == len(pairs) and found["counts"]["invalid"] == 500 - len(good) == 28
+    assert sum(item["invalid"] for item in no_pairs) == 28 and len(pairs) + len(no_pairs) == 500
+    assert sum(found["no_pair_by_reason"].values()) == len(no_pairs)
     for pair in pairs:
         record = records[int(pair["provenance"]["record"])]
         votes = [record[f"annotator{i}"] for i in (1, 2, 3)]
@@ -237,7 +237,7 @@ def test_finished_pairs_are_replaced_on_demand_only(tmp_path: Path) -> None:
     output = run(tmp_path, annotated=[people("two", 2)])
     before = (output / "two.jsonl").read_bytes()
     changed = [people("two", 2, min_margin=1)]
-    with pytest.raises(UserError, match=r"made from other input or settings; .*overwrite=true"):
+    with pytest.raises(UserError, match=r"made from other input or settings .*overwrite=true"):
         run(tmp_path, annotated=changed)
     assert (output / "two.jsonl").read_bytes() == before
     run(tmp_path, "overwrite=true", annotated=changed)
@@ -247,11 +247,23 @@ def test_finished_pairs_are_replaced_on_demand_only(tmp_path: Path) -> None:
     assert (output / "two.jsonl").is_file() and not list(output.glob("*.partial"))
 
 
-def test_too_many_malformed_records_stop_the_run_and_are_kept(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"28 of 500 records are malformed, more than max_rejected=0\.05"):
+@pytest.mark.parametrize("name", ["two.jsonl", "two.no_pairs.jsonl", "two.summary.json"])
+def test_damaged_files_are_written_again(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    output = run(tmp_path, annotated=[people("two", 2)])
+    file, before = output / name, (output / name).read_bytes()
+    file.write_bytes(before.replace(b"e", b"f", 1))
+    with caplog.at_level(logging.INFO):
+        run(tmp_path, annotated=[people("two", 2)])
+        assert file.read_bytes() == before and "the work is done again" in caplog.text
+        run(tmp_path, annotated=[people("two", 2)])
+    assert "complete already, nothing to do" in caplog.text
+
+
+def test_too_many_invalid_records_stop_the_run_and_are_kept(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"28 of 500 records are invalid, more than max_rejected=0\.05"):
         run(tmp_path, "max_rejected=0.05", annotated=[people("two", 2)])
     output = tmp_path / "out"
-    assert sum(item["malformed"] for item in lines(output / "two.skipped.jsonl")) == 28
+    assert sum(item["invalid"] for item in lines(output / "two.no_pairs.jsonl")) == 28
     assert not (output / "two.jsonl").exists() and not (output / "two.summary.json").exists()
 
 

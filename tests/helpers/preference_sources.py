@@ -23,4 +23,4 @@ def entry(schema: type, tmp_path: Path, values: dict[str, Any]) -> Any:
 
 def reasons(result: Any) -> dict[str, int]:
     """What was skipped, by reason."""
-    return dict(sorted(result.skipped_by_reason.items()))
+    return dict(sorted(result.no_pair_by_reason.items()))

@@ -8,14 +8,14 @@ from itertools import combinations
 from megatron_redone.config.build_preferences import AnnotatedConfig, LabelKind
 from megatron_redone.curation.pair_building.agreement import measure_agreement
 from megatron_redone.curation.pair_building.labelled_records import (
-    Malformed,
+    InvalidRecordError,
+    NoPair,
     Pair,
     Record,
     Records,
-    Skipped,
+    no_pair,
     read_source,
     responses_of,
-    skip,
 )
 from megatron_redone.curation.pair_building.labels import Label, categories, read_labels
 from megatron_redone.curation.pair_building.result import Result, collect
@@ -45,7 +45,7 @@ class LabelledRecords:
 
     records: Records
     good: list[Labelled]
-    unusable: list[Skipped]
+    unusable: list[NoPair]
 
 
 def read_labelled(config: AnnotatedConfig) -> LabelledRecords:
@@ -59,18 +59,18 @@ def read_labelled(config: AnnotatedConfig) -> LabelledRecords:
         if not any(key in record.fields for record in records.good):
             raise UserError(f"{config.name}: labels.annotators: no record has the key '{key}'")
     good: list[Labelled] = []
-    unusable: list[Skipped] = []
+    unusable: list[NoPair] = []
     for record in records.good:
         try:
             responses = responses_of(record, config.responses)
             labels = read_labels(record, config.labels, len(responses))
-        except Malformed as reason:
-            unusable.append(skip(record, reason))
+        except InvalidRecordError as reason:
+            unusable.append(no_pair(record, reason))
             continue
         if any(label is not None for label in labels):
             good.append(Labelled(record, responses, labels))
         else:
-            unusable.append(skip(record, "no annotator labelled it"))
+            unusable.append(no_pair(record, "no annotator labelled it"))
     return LabelledRecords(records, good, unusable)
 
 
@@ -86,19 +86,19 @@ def build_annotated(config: AnnotatedConfig) -> Result:
     agreement = measure_agreement(
         config.labels.annotators, [item for entry in labelled.good for item in categories(entry.labels)]
     )
-    outcomes: list[Pair | Skipped] = [*labelled.unusable]
+    outcomes: list[Pair | NoPair] = [*labelled.unusable]
     for entry in labelled.good:
         outcomes += _pairs(config, entry)
-    figures = {"agreement": dataclasses.asdict(agreement)} if agreement is not None else {}
-    return collect(labelled.records, outcomes, figures)
+    metrics = {"agreement": dataclasses.asdict(agreement)} if agreement is not None else {}
+    return collect(labelled.records, outcomes, metrics)
 
 
-def _pairs(config: AnnotatedConfig, entry: Labelled) -> Iterator[Pair | Skipped]:
+def _pairs(config: AnnotatedConfig, entry: Labelled) -> Iterator[Pair | NoPair]:
     for first, second in combinations(range(len(entry.responses)), 2):
         leads = entry.leads(first, second)
         reason = _objection(config, entry, leads, first, second)
         if reason is not None:
-            yield skip(entry.record, reason)
+            yield no_pair(entry.record, reason)
         else:
             better, worse = (first, second) if sum(leads) > 0 else (second, first)
             yield _pair(config, entry, leads, better, worse)

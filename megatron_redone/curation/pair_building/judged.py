@@ -11,13 +11,13 @@ from megatron_redone.curation.pair_building.agreement import cohen_kappa
 from megatron_redone.curation.pair_building.annotated import read_labelled
 from megatron_redone.curation.pair_building.judge import Judge, NoAnswer, Question, Verdict, ask_both_orders
 from megatron_redone.curation.pair_building.labelled_records import (
-    Malformed,
+    InvalidRecordError,
+    NoPair,
     Pair,
     Record,
-    Skipped,
+    no_pair,
     read_source,
     responses_of,
-    skip,
 )
 from megatron_redone.curation.pair_building.labels import sign
 from megatron_redone.curation.pair_building.result import Result, collect
@@ -88,14 +88,14 @@ def build_judged(config: JudgedConfig, people: AnnotatedConfig, judge: Judge, hu
     agreement = measure_judge(human_judge, people)
     _check(config, agreement)
     records = read_source(config.source)
-    outcomes: list[Pair | Skipped] = []
+    outcomes: list[Pair | NoPair] = []
     questions: list[Question] = []
     owners: list[Record] = []
     for record in records.good:
         try:
             responses = responses_of(record, config.responses)
-        except Malformed as reason:
-            outcomes.append(skip(record, reason))
+        except InvalidRecordError as reason:
+            outcomes.append(no_pair(record, reason))
             continue
         for i, j in combinations(range(len(responses)), 2):
             questions.append(_question(record, responses, i, j))
@@ -139,10 +139,10 @@ def _check(config: JudgedConfig, agreement: JudgeAgreement) -> None:
         )
 
 
-def _outcome(config: JudgedConfig, record: Record, question: Question, verdict: Verdict | NoAnswer) -> Pair | Skipped:
+def _outcome(config: JudgedConfig, record: Record, question: Question, verdict: Verdict | NoAnswer) -> Pair | NoPair:
     reason = _objection(config, question, verdict)
     if reason is not None:
-        return skip(record, reason)
+        return no_pair(record, reason)
     assert isinstance(verdict, Verdict)
     texts, scores, numbers = (question.first, question.second), verdict.scores, question.numbers
     better = 0 if verdict.preference > 0 else 1

@@ -18,7 +18,7 @@ Messages = list[dict[str, str]]
 _KEY = re.compile(r"\{(\w+)\}")
 
 
-class Malformed(Exception):
+class InvalidRecordError(Exception):
     """A record that cannot be used; its text is the reason, without the record's own words."""
 
 
@@ -59,20 +59,20 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class NoPair:
     """A record, or two of its responses, of which no pair was made.
 
     Attributes:
         origin: `FILE:LINE`.
         reason: Why, without the record's own words, so that reasons can be counted.
         excerpt: The beginning of the record.
-        malformed: Whether the record is at fault; otherwise there is nothing to learn from it.
+        is_invalid: Whether the record is at fault; otherwise there is nothing to learn from it.
     """
 
     origin: str
     reason: str
     excerpt: str
-    malformed: bool = False
+    is_invalid: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,18 @@ class Records:
 
     Attributes:
         good: In the order of the files.
-        malformed: The others.
+        invalid: The others.
         files: Where it all stood.
     """
 
     good: list[Record]
-    malformed: list[Skipped]
+    invalid: list[NoPair]
     files: list[InputFile]
 
     @property
     def total(self) -> int:
         """How many records the files hold."""
-        return len(self.good) + len(self.malformed)
+        return len(self.good) + len(self.invalid)
 
 
 def read_source(source: SourceConfig) -> Records:
@@ -103,30 +103,30 @@ def read_source(source: SourceConfig) -> Records:
     """
     files = expand_inputs(source.input)
     good: list[Record] = []
-    malformed: list[Skipped] = []
+    invalid: list[NoPair] = []
     ids: set[str] = set()
     for item in read_objects(files):
         try:
             good.append(_to_record(source, item, ids))
-        except Malformed as reason:
-            malformed.append(Skipped(f"{item.file}:{item.line}", str(reason), _excerpt(item), malformed=True))
+        except InvalidRecordError as reason:
+            invalid.append(NoPair(f"{item.file}:{item.line}", str(reason), _excerpt(item), is_invalid=True))
     if not good:
-        why = f"; the first is refused: {malformed[0].reason}" if malformed else ""
+        why = f"; the first is invalid: {invalid[0].reason}" if invalid else ""
         raise UserError(f"{', '.join(source.input)}: not one record that can be used{why}")
-    return Records(good, malformed, files)
+    return Records(good, invalid, files)
 
 
-def skip(record: Record, reason: str | Malformed) -> Skipped:
+def no_pair(record: Record, reason: str | InvalidRecordError) -> NoPair:
     """Notes that no pair is made of a record, or of two of its responses."""
     excerpt = orjson.dumps(record.fields)[:EXCERPT].decode(errors="replace")
-    return Skipped(record.origin, str(reason), excerpt, malformed=isinstance(reason, Malformed))
+    return NoPair(record.origin, str(reason), excerpt, is_invalid=isinstance(reason, InvalidRecordError))
 
 
 def text_under(fields: dict[str, Any], key: str) -> str:
     """A key's text.
 
     Raises:
-        Malformed: it is missing, empty or no string.
+        InvalidRecordError: it is missing, empty or no string.
     """
     return _check_text(_value(fields, key), f"'{key}'")
 
@@ -135,7 +135,7 @@ def gold_of(record: Record, key: str) -> str:
     """The right answer: a string or a number.
 
     Raises:
-        Malformed: it is missing, empty or something else.
+        InvalidRecordError: it is missing, empty or something else.
     """
     return _check_text(_piece(record.fields, key), f"'{key}'")
 
@@ -144,25 +144,25 @@ def responses_of(record: Record, keys: list[str]) -> list[str]:
     """Two or more responses: under a key each, or in a list under one key.
 
     Raises:
-        Malformed: fewer, or one that is empty or no string.
+        InvalidRecordError: fewer, or one that is empty or no string.
     """
     if len(keys) > 1:
         return [text_under(record.fields, key) for key in keys]
     values = _value(record.fields, keys[0])
     if not isinstance(values, list) or len(values) < 2:
-        raise Malformed(f"'{keys[0]}' is not a list of two responses or more")
+        raise InvalidRecordError(f"'{keys[0]}' is not a list of two responses or more")
     return [_check_text(value, f"a response in '{keys[0]}'") for value in values]
 
 
 def _to_record(source: SourceConfig, item: JsonObject | NotAnObject, ids: set[str]) -> Record:
     if isinstance(item, NotAnObject):
-        raise Malformed(item.reason)
+        raise InvalidRecordError(item.reason)
     if source.id_key is None:
         name, clash = f"{Path(item.file).name}:{item.number}", "another file has the same name; set id_key"
     else:
         name, clash = str(_value(item.fields, source.id_key)), f"'{source.id_key}' identifies an earlier record too"
     if name in ids:
-        raise Malformed(clash)
+        raise InvalidRecordError(clash)
     messages = _messages(source.prompt, item.fields)
     ids.add(name)
     return Record(name, f"{item.file}:{item.line}", messages, item.fields)
@@ -174,7 +174,7 @@ def _messages(template: str, fields: dict[str, Any]) -> Messages:
         return _check_messages(fields[whole.group(1)], whole.group(1))
     text = _KEY.sub(lambda found: _piece(fields, found.group(1)), template).strip()
     if not text:
-        raise Malformed("empty prompt")
+        raise InvalidRecordError("empty prompt")
     return [{"role": "user", "content": text}]
 
 
@@ -184,7 +184,7 @@ def _piece(fields: dict[str, Any], key: str) -> str:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    raise Malformed(f"'{key}' is {_kind(value)}, not a string")
+    raise InvalidRecordError(f"'{key}' is {_kind(value)}, not a string")
 
 
 def _check_messages(messages: list[Any], key: str) -> Messages:
@@ -193,23 +193,23 @@ def _check_messages(messages: list[Any], key: str) -> Messages:
         for message in messages
     )
     if not messages or not good:
-        raise Malformed(f"'{key}' is not a list of messages with role and content")
+        raise InvalidRecordError(f"'{key}' is not a list of messages with role and content")
     if messages[-1]["role"] == "assistant":
-        raise Malformed(f"'{key}' ends with an answer, not with what is to be answered")
+        raise InvalidRecordError(f"'{key}' ends with an answer, not with what is to be answered")
     return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
 def _check_text(value: Any, what: str) -> str:
     if not isinstance(value, str):
-        raise Malformed(f"{what} is {_kind(value)}, not a string")
+        raise InvalidRecordError(f"{what} is {_kind(value)}, not a string")
     if not value.strip():
-        raise Malformed(f"{what} is empty")
+        raise InvalidRecordError(f"{what} is empty")
     return value
 
 
 def _value(fields: dict[str, Any], key: str) -> Any:
     if key not in fields:
-        raise Malformed(f"no key '{key}'")
+        raise InvalidRecordError(f"no key '{key}'")
     return fields[key]
 
 

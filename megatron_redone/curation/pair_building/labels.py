@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Any
 
 from megatron_redone.config.build_preferences import LabelKind, LabelsConfig
-from megatron_redone.curation.pair_building.labelled_records import Malformed, Record
+from megatron_redone.curation.pair_building.labelled_records import InvalidRecordError, Record
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def read_labels(record: Record, config: LabelsConfig, responses: int) -> list[La
     """The label of every annotator; None of one who gave none.
 
     Raises:
-        Malformed: a label is not of the kind that it should be.
+        InvalidRecordError: a label is not of the kind that it should be.
     """
     read = _READERS[config.kind]
     labels = []
@@ -71,20 +71,20 @@ def sign(number: float) -> int:
 
 def _read_choice(value: Any, responses: int) -> tuple[float, ...]:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= responses:
-        raise Malformed(f"a label is not the number of a response, from 1 to {responses}, or 0")
+        raise InvalidRecordError(f"a label is not the number of a response, from 1 to {responses}, or 0")
     return tuple(float(number == value) for number in range(1, responses + 1))
 
 
 def _read_rating(value: Any, responses: int) -> tuple[float, ...]:
     numbers = isinstance(value, list) and all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in value)
     if not numbers or len(value) != responses:
-        raise Malformed(f"a label is not a list of {responses} ratings")
+        raise InvalidRecordError(f"a label is not a list of {responses} ratings")
     return tuple(float(number) for number in value)
 
 
 def _read_ranking(value: Any, responses: int) -> tuple[float, ...]:
     if not isinstance(value, list) or sorted(value, key=str) != sorted(range(1, responses + 1), key=str):
-        raise Malformed(f"a label is not a ranking of the response numbers 1 to {responses}")
+        raise InvalidRecordError(f"a label is not a ranking of the response numbers 1 to {responses}")
     return tuple(-float(value.index(number)) for number in range(1, responses + 1))
 
 

@@ -1,9 +1,6 @@
-"""The files of an entry of `redone build-preferences`, and what is told about it."""
+"""The files of an entry of `redone build-preferences`, and what is logged about it."""
 
 import dataclasses
-import enum
-import hashlib
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +11,16 @@ import orjson
 
 from megatron_redone import __version__
 from megatron_redone.config.build_preferences import AnnotatedConfig, JudgedConfig, ObjectiveConfig, StructuralConfig
-from megatron_redone.curation.pair_building.labelled_records import Pair, Skipped
+from megatron_redone.config.schema import plain
+from megatron_redone.curation.pair_building.labelled_records import NoPair, Pair
 from megatron_redone.curation.pair_building.result import Result
-from megatron_redone.formats.atomic import write_json, write_text
-from megatron_redone.formats.file_record import FileRecord
+from megatron_redone.formats.atomic import write_text
+from megatron_redone.formats.file_record import record_files
+from megatron_redone.formats.work import Finished, read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
 
-FORMAT = "megatron_redone.built_preferences/1"
+FORMAT = "megatron_redone.built_preferences/2"
 _SHOWN = 160  # characters of each part of an example
 
 Entry = AnnotatedConfig | JudgedConfig | ObjectiveConfig | StructuralConfig
@@ -40,9 +39,9 @@ class EntryFiles:
         return self.folder / f"{self.name}.jsonl"
 
     @property
-    def skipped(self) -> Path:
+    def no_pairs(self) -> Path:
         """Records of which no pair was made, with the reason."""
-        return self.folder / f"{self.name}.skipped.jsonl"
+        return self.folder / f"{self.name}.no_pairs.jsonl"
 
     @property
     def summary(self) -> Path:
@@ -50,19 +49,22 @@ class EntryFiles:
         return self.folder / f"{self.name}.summary.json"
 
 
-def name_of_enum(value: Any) -> str:
-    """For JSON, which knows no enumerations."""
-    assert isinstance(value, enum.Enum), type(value)
-    return value.name
+def finished_entry(files: EntryFiles) -> Finished | None:
+    """What an entry's summary says of its files; None without one."""
+    summary, is_intact = read_sealed(files.summary)
+    if summary is None:
+        return None
+    records = {files.folder / name: record for name, record in summary.get("files", {}).items()}
+    return Finished(summary.get("work"), records, files.summary, is_intact)
 
 
-def write_skipped(files: EntryFiles, result: Result) -> None:
+def write_no_pairs(files: EntryFiles, result: Result) -> None:
     """Writes the records of which no pair was made; what is known of earlier pairs goes first."""
     files.summary.unlink(missing_ok=True)
-    if result.skipped:
-        _write_lines(files.skipped, map(_skipped_line, result.skipped))
+    if result.no_pairs:
+        _write_lines(files.no_pairs, map(_no_pair_line, result.no_pairs))
     else:
-        files.skipped.unlink(missing_ok=True)
+        files.no_pairs.unlink(missing_ok=True)
 
 
 def write_result(files: EntryFiles, entry: Entry, result: Result, work: str) -> dict[str, Any]:
@@ -75,34 +77,39 @@ def write_result(files: EntryFiles, entry: Entry, result: Result, work: str) -> 
         work: Hash of everything that decides the content.
     """
     strategy = type(entry).__name__.removesuffix("Config").lower()
-    written = _write_lines(files.pairs, (_line(strategy, entry, pair) for pair in result.pairs))
+    _write_lines(files.pairs, (_line(strategy, entry, pair) for pair in result.pairs))
+    written = [files.pairs, files.no_pairs] if result.no_pairs else [files.pairs]
     summary = {
         "format": FORMAT,
         "name": entry.name,
         "strategy": strategy,
         "counts": _counts(result),
-        "skipped_by_reason": result.skipped_by_reason,
-        **result.figures,
+        "no_pair_by_reason": result.no_pair_by_reason,
+        **result.metrics,
         "work": work,
-        "files": {files.pairs.name: dataclasses.asdict(written)},
+        "files": record_files(files.folder, written),
         "inputs": [dataclasses.asdict(file) for file in result.records.files],
-        "config": json.loads(json.dumps(dataclasses.asdict(entry), default=name_of_enum)),
+        "config": plain(entry),
         "version": __version__,
     }
-    write_json(files.summary, summary)
+    write_sealed(files.summary, summary)
     return summary
 
 
-def tell(summary: Mapping[str, Any], examples: Sequence[Pair]) -> None:
+def log_result(summary: Mapping[str, Any], examples: Sequence[Pair]) -> None:
     """Logs counts, reasons, agreements and some pairs."""
     counts = summary["counts"]
-    totals = ", ".join(f"{counts[name]:,} {name}" for name in ("records", "pairs", "skipped"))
-    log.info("%s (%s): %s", summary["name"], summary["strategy"], totals)
-    for reason, count in summary["skipped_by_reason"].items():
-        log.info("  skipped %6s  %s", f"{count:,}", reason)
+    log.info(
+        "%s (%s): %s records, %s pairs, %s times no pair",
+        summary["name"],
+        summary["strategy"],
+        *(f"{counts[name]:,}" for name in ("records", "pairs", "no_pairs")),
+    )
+    for reason, count in summary["no_pair_by_reason"].items():
+        log.info("  no pair %6s  %s", f"{count:,}", reason)
     for name in ("agreement", "candidates", "wrong_candidates"):
         if name in summary:
-            log.info("  %s: %s", name.replace("_", " "), _figures(summary[name]))
+            log.info("  %s: %s", name.replace("_", " "), _as_text(summary[name]))
     for number, pair in enumerate(examples, 1):
         log.info("  example %d, %s", number, pair.record.origin)
         parts = {"prompt": pair.record.messages[-1]["content"], "chosen": pair.chosen, "rejected": pair.rejected}
@@ -114,18 +121,16 @@ def _counts(result: Result) -> dict[str, Any]:
     pairs = result.pairs
     return {
         "records": result.records.total,
-        "malformed": sum(item.malformed for item in result.skipped),
+        "invalid": sum(item.is_invalid for item in result.no_pairs),
         "pairs": len(pairs),
-        "skipped": len(result.skipped),
+        "no_pairs": len(result.no_pairs),
         "mean_characters_chosen": round(sum(len(pair.chosen) for pair in pairs) / len(pairs), 1),
         "mean_characters_rejected": round(sum(len(pair.rejected) for pair in pairs) / len(pairs), 1),
     }
 
 
-def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> FileRecord:
-    content = b"".join(orjson.dumps(line) + b"\n" for line in lines)
-    write_text(path, content.decode())
-    return FileRecord(len(content), hashlib.sha256(content).hexdigest())
+def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    write_text(path, "".join(orjson.dumps(line).decode() + "\n" for line in lines))
 
 
 def _line(strategy: str, entry: Entry, pair: Pair) -> dict[str, Any]:
@@ -141,13 +146,13 @@ def _line(strategy: str, entry: Entry, pair: Pair) -> dict[str, Any]:
     }
 
 
-def _skipped_line(item: Skipped) -> dict[str, Any]:
-    return {"origin": item.origin, "reason": item.reason, "malformed": item.malformed, "record": item.excerpt}
+def _no_pair_line(item: NoPair) -> dict[str, Any]:
+    return {"origin": item.origin, "reason": item.reason, "invalid": item.is_invalid, "record": item.excerpt}
 
 
-def _figures(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_figures(inner)}" for name, inner in value.items() if inner != {})
+        return ", ".join(f"{name} {_as_text(inner)}" for name, inner in value.items() if inner != {})
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

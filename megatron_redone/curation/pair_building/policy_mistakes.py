@@ -7,14 +7,14 @@ from typing import Any
 from megatron_redone.config.build_preferences import ObjectiveConfig
 from megatron_redone.curation.benchmark_scorers import score_answer
 from megatron_redone.curation.pair_building.labelled_records import (
-    Malformed,
+    InvalidRecordError,
     Messages,
+    NoPair,
     Pair,
     Record,
     Records,
-    Skipped,
     gold_of,
-    skip,
+    no_pair,
 )
 from megatron_redone.curation.pair_building.objects import JsonObject, read_objects
 from megatron_redone.curation.pair_building.result import Result, collect
@@ -50,13 +50,15 @@ class _Question:
     candidates: int
 
 
-def read_candidates(config: ObjectiveConfig, records: Sequence[Record]) -> dict[str, list[Candidate] | Malformed]:
+def read_candidates(
+    config: ObjectiveConfig, records: Sequence[Record]
+) -> dict[str, list[Candidate] | InvalidRecordError]:
     """The answers that stand in files or in the records themselves, by record.
 
     Raises:
         UserError: a file is missing, or holds something else.
     """
-    found: dict[str, list[Candidate] | Malformed] = {}
+    found: dict[str, list[Candidate] | InvalidRecordError] = {}
     for item in read_objects(expand_inputs(config.candidates)) if config.candidates else ():
         if not isinstance(item, JsonObject) or "id" not in item.fields or "candidates" not in item.fields:
             raise UserError(f'{item.file}:{item.line}: not of the form {{"id": "...", "candidates": [...]}}')
@@ -70,7 +72,7 @@ def read_candidates(config: ObjectiveConfig, records: Sequence[Record]) -> dict[
 def build_objective(
     config: ObjectiveConfig,
     records: Records,
-    candidates: Mapping[str, list[Candidate] | Unanswered | Malformed],
+    candidates: Mapping[str, list[Candidate] | Unanswered | InvalidRecordError],
     log_probs: LogProbs | None,
 ) -> Result:
     """Takes of every record's wrong answers the likeliest. The rewards of a pair are the scores of its answers.
@@ -84,45 +86,45 @@ def build_objective(
     Raises:
         UserError: likelihoods are needed and neither given nor to be had.
     """
-    outcomes: list[Pair | Skipped] = []
+    outcomes: list[Pair | NoPair] = []
     questions: list[_Question] = []
     for record in records.good:
         made = _question(config, record, candidates.get(record.id) or "no candidates")
-        if isinstance(made, Skipped):
+        if isinstance(made, NoPair):
             outcomes.append(made)
         else:
             questions.append(made)
     known = _likelihoods(config, questions, log_probs)
     outcomes += [_outcome(config, question, known) for question in questions]
     wrong = sum(len(question.wrong) for question in questions)
-    figures = {"candidates": sum(question.candidates for question in questions), "wrong_candidates": wrong}
-    return collect(records, outcomes, figures)
+    metrics = {"candidates": sum(question.candidates for question in questions), "wrong_candidates": wrong}
+    return collect(records, outcomes, metrics)
 
 
-def _candidates(values: Any) -> list[Candidate] | Malformed:
+def _candidates(values: Any) -> list[Candidate] | InvalidRecordError:
     if not isinstance(values, list):
-        return Malformed("the candidates are no list")
+        return InvalidRecordError("the candidates are no list")
     candidates = []
     for value in values:
         fields = {"text": value} if isinstance(value, str) else value
         if not isinstance(fields, dict) or not isinstance(fields.get("text"), str):
-            return Malformed("a candidate is neither a string nor an object with a text")
+            return InvalidRecordError("a candidate is neither a string nor an object with a text")
         log_prob = fields.get("log_prob")
         if log_prob is not None and (not isinstance(log_prob, (int, float)) or isinstance(log_prob, bool)):
-            return Malformed("a candidate's log_prob is no number")
+            return InvalidRecordError("a candidate's log_prob is no number")
         candidates.append(Candidate(fields["text"], log_prob))
     return candidates
 
 
 def _question(
-    config: ObjectiveConfig, record: Record, candidates: list[Candidate] | Unanswered | Malformed
-) -> _Question | Skipped:
+    config: ObjectiveConfig, record: Record, candidates: list[Candidate] | Unanswered | InvalidRecordError
+) -> _Question | NoPair:
     try:
         gold = gold_of(record, config.gold_key)
-    except Malformed as reason:
-        return skip(record, reason)
+    except InvalidRecordError as reason:
+        return no_pair(record, reason)
     if not isinstance(candidates, list):
-        return skip(record, candidates)
+        return no_pair(record, candidates)
     distinct = {candidate.text.strip(): candidate for candidate in reversed(candidates)}
     scored = [(candidate, score_answer(config.scorer, text, gold)) for text, candidate in distinct.items() if text]
     wrong = [(candidate, score) for candidate, score in reversed(scored) if score < config.wrong_below]
@@ -152,16 +154,14 @@ def _check_known(config: ObjectiveConfig, questions: Sequence[_Question]) -> Non
         )
 
 
-def _outcome(
-    config: ObjectiveConfig, question: _Question, known: dict[tuple[str, str], float | None]
-) -> Pair | Skipped:
+def _outcome(config: ObjectiveConfig, question: _Question, known: dict[tuple[str, str], float | None]) -> Pair | NoPair:
     if not question.wrong:
-        return skip(question.record, "no candidate is wrong")
+        return no_pair(question.record, "no candidate is wrong")
     ranked = [(known[question.record.id, candidate.text], candidate, score) for candidate, score in question.wrong]
     if len(ranked) > 1:
         ranked = [entry for entry in ranked if entry[0] is not None]
     if not ranked:
-        return skip(question.record, "too long for the policy")
+        return no_pair(question.record, "too long for the policy")
     log_prob, hardest, score = max(ranked, key=lambda entry: entry[0] or 0.0)
     return Pair(
         record=question.record,

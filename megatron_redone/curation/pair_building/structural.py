@@ -7,13 +7,13 @@ from typing import Any
 
 from megatron_redone.config.build_preferences import OptionsConfig, StructuralConfig
 from megatron_redone.curation.pair_building.labelled_records import (
-    Malformed,
+    InvalidRecordError,
+    NoPair,
     Pair,
     Record,
     Records,
-    Skipped,
     gold_of,
-    skip,
+    no_pair,
 )
 from megatron_redone.curation.pair_building.result import Result, collect
 
@@ -28,23 +28,23 @@ def build_structural(config: StructuralConfig, records: Records) -> Result:
     parts; where the parts are the levels of a path, the path with one level or more exchanged. The choice depends
     on the seed and the record's id alone. The rewards of a pair are 1 and 0.
     """
-    outcomes: list[Pair | Skipped] = []
+    outcomes: list[Pair | NoPair] = []
     for record in records.good:
         try:
             outcomes += _pairs(config, record)
-        except Malformed as reason:
-            outcomes.append(skip(record, reason))
+        except InvalidRecordError as reason:
+            outcomes.append(no_pair(record, reason))
     return collect(records, outcomes)
 
 
-def _pairs(config: StructuralConfig, record: Record) -> Iterator[Pair | Skipped]:
+def _pairs(config: StructuralConfig, record: Record) -> Iterator[Pair | NoPair]:
     gold = gold_of(record, config.gold_key).strip()
     levels = [_options(record, key) for key in config.options.keys] or [config.options.values]
     parts = _parts(config.options, gold, len(levels))
     draw = random.Random(f"{config.seed}:{record.id}")
     wrong = _wrong_answers(config, parts, levels, draw)
     if not wrong:
-        yield skip(record, "no option is wrong")
+        yield no_pair(record, "no option is wrong")
     for answer in wrong:
         offered = sum(len(options) for options in levels)
         yield Pair(record, gold, answer, 1.0, 0.0, {"options": offered})
@@ -55,7 +55,7 @@ def _parts(options: OptionsConfig, gold: str, levels: int) -> list[str]:
         return [gold]
     parts = [part.strip() for part in gold.split(options.separator.strip())]
     if levels > 1 and len(parts) != levels:
-        raise Malformed(f"the right answer has not {levels} levels")
+        raise InvalidRecordError(f"the right answer has not {levels} levels")
     return parts
 
 
@@ -65,7 +65,7 @@ def _wrong_answers(
     path = len(levels) > 1
     for part, options in zip(parts, levels if path else levels * len(parts), strict=True):
         if part not in options:
-            raise Malformed("the right answer is not among the options")
+            raise InvalidRecordError("the right answer is not among the options")
     # A list of one option only could be drawn for ever: draws are limited, and sets keep what is new.
     found: dict[str, None] = {}
     for _ in range(_DRAWS * config.pairs_per_record):
@@ -102,7 +102,7 @@ def _options(record: Record, key: str) -> list[str]:
     if isinstance(value, str):
         value = _read_list(value, key) if value.lstrip().startswith("[") else value.split(",")
     if not isinstance(value, list) or not all(isinstance(option, str) for option in value):
-        raise Malformed(f"'{key}' is not a list of options")
+        raise InvalidRecordError(f"'{key}' is not a list of options")
     return [option.strip() for option in value if option.strip()]
 
 
@@ -110,4 +110,4 @@ def _read_list(text: str, key: str) -> Any:
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise Malformed(f"'{key}' is not a list that can be read") from None
+        raise InvalidRecordError(f"'{key}' is not a list that can be read") from None

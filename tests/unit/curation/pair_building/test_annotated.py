@@ -66,8 +66,8 @@ def test_ratings_of_three_responses_in_a_list(tmp_path: Path) -> None:
     made = [(p.chosen, p.rejected, p.chosen_reward, p.rejected_reward) for p in result.pairs]
     assert made == [("x", "y", 4, 3), ("x", "z", 4, 2), ("y", "z", 3, 2)]
     # Which of two is better, as the annotators see it: x-y + 0 +, x-z + + +, y-z 0 + 0.
-    assert result.figures["agreement"]["items"] == 3
-    assert result.figures["agreement"]["observed"] == pytest.approx((1 + 3 + 1) / 9)
+    assert result.metrics["agreement"]["items"] == 3
+    assert result.metrics["agreement"]["observed"] == pytest.approx((1 + 3 + 1) / 9)
 
 
 def test_rankings(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_choice_says_nothing_about_the_others(tmp_path: Path) -> None:
     assert made == [("x", "y", 1), ("x", "z", pytest.approx(1 / 3)), ("z", "y", 1)]
 
 
-def test_malformed_records_are_told_by_reason_and_kept(tmp_path: Path) -> None:
+def test_invalid_records_are_told_by_reason_and_kept(tmp_path: Path) -> None:
     records = [
         record(0, 1, 1, 1),
         record(0, 2, 2, 2),
@@ -112,8 +112,8 @@ def test_malformed_records_are_told_by_reason_and_kept(tmp_path: Path) -> None:
         "no key 'a'": 1,
         "not a JSON object": 1,
     }
-    assert sum(item.malformed for item in result.skipped) == 9
-    assert {item.origin.rsplit(":", 1)[1] for item in result.skipped} == {
+    assert sum(item.is_invalid for item in result.no_pairs) == 9
+    assert {item.origin.rsplit(":", 1)[1] for item in result.no_pairs} == {
         "2",
         "3",
         "4",

@@ -78,11 +78,11 @@ def test_agreement_is_that_of_scikit_learn(tmp_path: Path) -> None:
 def test_an_accepted_judge_makes_pairs(tmp_path: Path) -> None:
     scores = scores_file(tmp_path / "scores.jsonl", len(PEOPLE), like_people)
     result = build(tmp_path, scores)
-    assert len(result.pairs) == len(PEOPLE) and not result.skipped
+    assert len(result.pairs) == len(PEOPLE) and not result.no_pairs
     pair = result.pairs[1]
     assert (pair.chosen, pair.rejected, pair.chosen_reward, pair.rejected_reward) == ("A1", "B1", 7, 4)
     assert pair.provenance["scores"] == {"as_listed": [7, 4], "swapped": [7, 4]}
-    assert result.figures["agreement"]["pairs"] == 40
+    assert result.metrics["agreement"]["pairs"] == 40
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_the_judge_does_not_answer_is_counted(tmp_path: Path) -> None:
     scores = scores_file(tmp_path / "scores.jsonl", 35, like_people)
     result = build(tmp_path, scores, min_agreement=0.5)
     missing = {"no scores of the judge in this order": 5}
-    assert result.figures["agreement"]["unanswered"] == missing and reasons(result) == missing
+    assert result.metrics["agreement"]["unanswered"] == missing and reasons(result) == missing
     with pytest.raises(JudgeRefused, match="measured on 35 pairs only, min_measured=36"):
         build(tmp_path, scores, min_measured=36)
 

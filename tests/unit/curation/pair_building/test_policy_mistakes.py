@@ -53,7 +53,7 @@ def test_the_likeliest_wrong_answer_is_rejected(tmp_path: Path) -> None:
         "no candidate is wrong": 1,
         "no candidates": 2,
     }
-    assert result.figures == {"candidates": 8, "wrong_candidates": 3}
+    assert result.metrics == {"candidates": 8, "wrong_candidates": 3}
 
 
 def test_a_policy_goes_before_what_came_along(tmp_path: Path) -> None:

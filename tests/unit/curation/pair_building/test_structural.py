@@ -74,7 +74,7 @@ def test_a_path_is_wrong_on_one_level_or_more(tmp_path: Path) -> None:
     assert all(p[0] in ("Food", "Pets") and p[1] in ("Snacks", "Dogs") and p[2] in ("Nuts", "Tea") for p in paths)
 
 
-def test_what_is_malformed(tmp_path: Path) -> None:
+def test_what_is_invalid(tmp_path: Path) -> None:
     records = [
         {"q": "? 0", "answer": "a", "options": ["a", "b"]},
         {"q": "? 1", "answer": "a", "options": "['a', open('x')]"},
