@@ -7,10 +7,11 @@ of a 2 GB file that is touched all over, leave nothing in the process.
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 
-from megatron_redone.formats.indexed import IndexedDataset
+from megatron_redone.formats.indexed import IndexedDataset, read_exactly
 
 _WINDOW = 512  # entries read at once: 4 KB, one page
 _INTERPOLATIONS = 4  # steps after which halving takes over, for lengths that are anything but even
@@ -24,8 +25,8 @@ class DocumentBorders:
         self._fd = os.open(dataset.paths.idx, os.O_RDONLY)
         if hasattr(os, "posix_fadvise"):  # not on macOS
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
-        self._pointers = SortedFileArray(self._fd, dataset.sequence_pointers)
-        self._documents = SortedFileArray(self._fd, dataset.document_indices)
+        self._pointers = SortedFileArray(self._fd, dataset.paths.idx, dataset.sequence_pointers)
+        self._documents = SortedFileArray(self._fd, dataset.paths.idx, dataset.document_indices)
         self._item_size = dataset.dtype.itemsize
 
     def inside(self, start: int, stop: int) -> np.ndarray:
@@ -58,15 +59,16 @@ class DocumentBorders:
 class SortedFileArray:
     """An ascending array in a file, read in pieces of a page."""
 
-    def __init__(self, fd: int, mapped: np.ndarray) -> None:
+    def __init__(self, fd: int, path: Path, mapped: np.ndarray) -> None:
         """Takes the place in the file, the length and the type from a mapping of the array.
 
         Args:
             fd: The open file.
+            path: Its name.
             mapped: A one-dimensional, non-empty `np.memmap` of that file; only its two ends are touched.
         """
         assert isinstance(mapped, np.memmap) and len(mapped)
-        self._fd = fd
+        self._fd, self._path = fd, path
         self._dtype = mapped.dtype
         self._offset = mapped.offset
         self._length = len(mapped)
@@ -76,7 +78,7 @@ class SortedFileArray:
         """Entries from `start` on, fewer than `count` where the array ends."""
         count = min(count, self._length - start)
         size = self._dtype.itemsize
-        return np.frombuffer(os.pread(self._fd, count * size, self._offset + start * size), self._dtype)
+        return np.frombuffer(read_exactly(self._fd, count * size, self._offset + start * size, self._path), self._dtype)
 
     def between(self, low: int, high: int) -> tuple[int, np.ndarray]:
         """The entries `v`, `low <= v < high`, and the index of the first of them."""

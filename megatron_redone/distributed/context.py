@@ -14,6 +14,7 @@ from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.distributed.device import claim_device
 from megatron_redone.distributed.random import seed_all
 from megatron_redone.errors import UserError
+from megatron_redone.processes.parent import end_with_launcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,7 @@ def _join_processes(device: torch.device, timeout_minutes: int) -> None:
     backend = "gloo" if device.type == "cpu" else "cpu:gloo,cuda:nccl"
     timeout = datetime.timedelta(minutes=timeout_minutes)
     if "WORLD_SIZE" in os.environ:
+        end_with_launcher()
         dist.init_process_group(backend, timeout=timeout)
         return
     # Alone: a store in memory needs no port.

@@ -258,9 +258,12 @@ class IndexedDataset:
         """`count` token ids from position `start` of the .bin, across sequence borders.
 
         A positioned read rather than a mapping: one request to the disk, nothing left in the process.
+
+        Raises:
+            UserError: the file ends before, because it has become shorter since it was opened.
         """
         size = self.dtype.itemsize
-        return np.frombuffer(os.pread(self._fd, count * size, start * size), self.dtype)
+        return np.frombuffer(read_exactly(self._fd, count * size, start * size, self.paths.bin), self.dtype)
 
     def close(self) -> None:
         """Closes the .bin."""
@@ -305,6 +308,24 @@ class IndexedDataset:
                 f"the file is {state}, copy or write the dataset again"
             )
         return needed // self.dtype.itemsize
+
+
+def read_exactly(descriptor: int, size: int, offset: int, path: Path) -> bytes:
+    """`size` bytes from `offset` of an open file on; a network file system may answer one request with fewer.
+
+    Raises:
+        UserError: the file, whose name is `path`, ends before.
+    """
+    content = os.pread(descriptor, size, offset)
+    while len(content) < size:
+        more = os.pread(descriptor, size - len(content), offset + len(content))
+        if not more:
+            raise UserError(
+                f"{path}: ends at byte {offset + len(content):,}, but {size:,} bytes from {offset:,} on were wanted; "
+                "it has become shorter since it was opened, copy or write the dataset again"
+            )
+        content += more
+    return content
 
 
 def _read_header(path: Path) -> tuple[int, int, int]:

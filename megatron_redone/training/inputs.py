@@ -95,7 +95,7 @@ def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[C
         data_parallel_rank=context.data_rank,
     )
     check_micro_batches(batch_slice.micro_batch_count, config.parallel)
-    folder = CheckpointFolder(Path(config.checkpoint.save_dir or Path(config.output_dir) / "checkpoints"))
+    folder = CheckpointFolder(checkpoints_path(config))
     data = open_data(config, batch_slice, vocabulary)
     check_best_metric(config.checkpoint, [source.name for source in data.validation])
     return Inputs(
@@ -108,6 +108,11 @@ def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[C
         checkpoint=_checkpoint_to_resume(config, folder),
         initial=initial,
     )
+
+
+def checkpoints_path(config: TrainingStageConfig) -> Path:
+    """The folder of the run's checkpoints."""
+    return Path(config.checkpoint.save_dir or Path(config.output_dir) / "checkpoints")
 
 
 def _config_json(config: TrainingStageConfig, initial: InitialWeights | None) -> Path:

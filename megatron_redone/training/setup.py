@@ -7,7 +7,8 @@ or alone for one process.
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from megatron_redone.datasets.batch_loader import Loader
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
 from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.formats.atomic import write_text
+from megatron_redone.formats.lock import folder_lock
 from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
 from megatron_redone.metrics.flops import parameter_count, training_flops_per_token
 from megatron_redone.metrics.progress import ConsoleTracker, scaled
@@ -43,6 +45,7 @@ from megatron_redone.training.inputs import (
     OpenData,
     check_initializable,
     check_resumable,
+    checkpoints_path,
     read_inputs,
 )
 from megatron_redone.training.loop import Callback, Training, train
@@ -105,17 +108,29 @@ def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: 
     context = start_context(config.parallel, config.device, config.training.seed)
     if not context.is_main:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
-    with errors_stop_all_ranks():
-        inputs = read_inputs(config, context, open_data)
-        if context.is_main:
-            inputs.folder.clean_up()
-    setup = _set_up(config, context, inputs, make_objective)
-    if setup.state.step >= inputs.schedule.train_steps:
-        log.info("complete already: step %d of %d", setup.state.step, inputs.schedule.train_steps)
-    else:
-        _describe(config, context, inputs, setup.model)
-        _train(config, context, inputs, setup)
+    with _only_run(config, context):
+        with errors_stop_all_ranks():
+            inputs = read_inputs(config, context, open_data)
+            if context.is_main:
+                inputs.folder.clean_up()
+        setup = _set_up(config, context, inputs, make_objective)
+        if setup.state.step >= inputs.schedule.train_steps:
+            log.info("complete already: step %d of %d", setup.state.step, inputs.schedule.train_steps)
+        else:
+            _describe(config, context, inputs, setup.model)
+            _train(config, context, inputs, setup)
     destroy_context()
+
+
+@contextmanager
+def _only_run(config: TrainingStageConfig, context: ParallelContext) -> Iterator[None]:
+    """Keeps a second run away from the checkpoints. For all ranks; the main one holds the lock."""
+    with ExitStack() as held:
+        with errors_stop_all_ranks():
+            if context.is_main:
+                key = "output_dir" if config.checkpoint.save_dir is None else "checkpoint.save_dir"
+                held.enter_context(folder_lock(checkpoints_path(config), key))
+        yield
 
 
 def _set_up(

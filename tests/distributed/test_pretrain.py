@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.default_planner import _EmptyStateDictLoadPlan
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
+from megatron_redone.formats.lock import folder_lock
 from tests.helpers import commands
 from tests.helpers.pretrain_runs import figures, pretrain, write_dataset, write_inputs, write_model
 from tests.helpers.ranks import run_on_ranks
@@ -204,6 +205,16 @@ def test_a_damaged_checkpoint_is_told(unbroken: Path, inputs: tuple[Path, list[s
     answers = run_on_ranks(2, pretrain, [*inputs[1], f"output_dir={output}"], timeout=60)
     assert [code for code, _ in answers] == [2, 2]
     assert "the checkpoint could not be read" in answers[0][1] and "Traceback" not in answers[0][1]
+
+
+def test_a_second_run_in_the_same_place_is_refused(inputs: tuple[Path, list[str]], tmp_path: Path) -> None:
+    keys = [*inputs[1], "training.train_steps=1", f"output_dir={tmp_path}/run"]
+    with folder_lock(tmp_path / "run" / "checkpoints"):
+        answers = run_on_ranks(2, pretrain, keys, timeout=60)
+    assert [code for code, _ in answers] == [2, 2], answers
+    assert answers[0][1].count("another run is writing there") == 1 and "Traceback" not in answers[0][1]
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert [code for code, _ in run_on_ranks(2, pretrain, keys)] == [0, 0], "the lock is let go"
 
 
 def pretrain_on_a_small_disk(keys: list[str]) -> tuple[int | str | None, str]:

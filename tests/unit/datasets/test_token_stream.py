@@ -81,7 +81,7 @@ def test_the_search_in_a_file_agrees_with_numpy(tmp_path: Path, shape: str) -> N
     }[shape]
     (tmp_path / "array").write_bytes(b"head" + entries.astype(np.int64).tobytes())
     with open(tmp_path / "array", "rb") as file:
-        array = SortedFileArray(file.fileno(), np.memmap(tmp_path / "array", np.int64, "r", 4))
+        array = SortedFileArray(file.fileno(), tmp_path / "array", np.memmap(tmp_path / "array", np.int64, "r", 4))
         values = [*random.choice(entries, 200), *random.integers(0, int(entries[-1]) + 1, 200), -1, 0, entries[-1] + 1]
         for value in values:
             assert array.search(int(value)) == np.searchsorted(entries, value)

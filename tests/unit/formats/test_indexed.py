@@ -1,5 +1,6 @@
 """The oracle is megatron-core's own builder and reader."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,25 @@ def test_damage_is_named(tmp_path: Path, suffix: str, damage, message: str) -> N
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nothing\.idx: no such file"):
         IndexedDataset(tmp_path / "nothing")
+
+
+def test_a_read_that_comes_in_parts_is_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As network file systems are free to answer."""
+    with IndexedDatasetWriter(tmp_path / "a", np.int32) as writer:
+        writer.add(np.arange(1000, dtype=np.int32), np.array([1000]))
+        writer.finish()
+    dataset, whole = IndexedDataset(tmp_path / "a"), os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: whole(fd, min(size, 7), offset))
+    assert dataset.read_tokens(3, 900).tolist() == list(range(3, 903))
+
+
+def test_a_file_that_becomes_shorter_is_named_instead_of_read_as_nothing(tmp_path: Path) -> None:
+    with IndexedDatasetWriter(tmp_path / "a", np.int32) as writer:
+        writer.add(np.arange(1000, dtype=np.int32), np.array([1000]))
+        writer.finish()
+    dataset = IndexedDataset(tmp_path / "a")
+    os.truncate(tmp_path / "a.bin", 100)
+    assert dataset.read_tokens(0, 25).tolist() == list(range(25))
+    for start in (20, 500):
+        with pytest.raises(UserError, match=r"a\.bin: ends at byte .* it has become shorter since it was opened"):
+            dataset.read_tokens(start, 30)
