@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.jsonl import json_type
-from megatron_redone.formats.records import InvalidRecordError
 
 
 @dataclass

@@ -22,10 +22,10 @@ from megatron_redone.curation.documents import write_dropped
 from megatron_redone.curation.post_steps import Renderer
 from megatron_redone.curation.posts import Post, parse_post, walk
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import EXCERPT, InvalidRecordError
 from megatron_redone.formats.inputs import FileRange, InputFile, cut_file
 from megatron_redone.formats.jsonl import read_lines, why_not_json
 from megatron_redone.formats.raw_records import begins_an_array, read_raw
-from megatron_redone.formats.records import EXCERPT, InvalidRecordError
 from megatron_redone.hashing import short_hash
 
 

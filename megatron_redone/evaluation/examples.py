@@ -8,10 +8,10 @@ import numpy as np
 import orjson
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import EXCERPT, Messages
 from megatron_redone.formats.inputs import InputFile, expand_inputs
 from megatron_redone.formats.jsonl import why_not_json
 from megatron_redone.formats.raw_records import read_raw
-from megatron_redone.formats.records import EXCERPT, Messages
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import orjson
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError, RecordBatch
 from megatron_redone.formats.inputs import FileRange
-from megatron_redone.formats.records import InvalidRecord, InvalidRecordError, RecordBatch
 
 _BLOCK = 4 << 20  # bytes of text handled at once
 _BOM = b"\xef\xbb\xbf"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import InvalidRecord, RecordBatch
 from megatron_redone.formats.inputs import FileRange
-from megatron_redone.formats.records import InvalidRecord, RecordBatch
 
 _ROWS = 8192
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from megatron_redone.formats.input_records import RecordBatch
 from megatron_redone.formats.inputs import FileRange
 from megatron_redone.formats.jsonl import read_json_lines
 from megatron_redone.formats.parquet import read_rows
-from megatron_redone.formats.records import RecordBatch
 
 
 def read_records(piece: FileRange, key: str) -> Iterator[RecordBatch]:

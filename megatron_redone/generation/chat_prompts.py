@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.records import Messages
+from megatron_redone.formats.input_records import Messages
 
 
 @dataclass(frozen=True)

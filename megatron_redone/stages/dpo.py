@@ -22,7 +22,7 @@ from megatron_redone.formats.reference_scores import ReferenceScores, check_refe
 from megatron_redone.formats.weights_fingerprint import weights_fingerprint
 from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.training.initial_weights import find_initial_weights
-from megatron_redone.training.inputs import RunData
+from megatron_redone.training.run_inputs import RunData
 from megatron_redone.training.setup import run_training
 
 

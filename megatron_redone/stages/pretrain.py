@@ -15,7 +15,7 @@ from megatron_redone.datasets.token_stream import TokenStream, open_token_blend,
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.metrics.progress import scaled
 from megatron_redone.objectives.language_modelling import LanguageModelling
-from megatron_redone.training.inputs import RunData
+from megatron_redone.training.run_inputs import RunData
 from megatron_redone.training.setup import run_training
 
 

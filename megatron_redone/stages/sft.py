@@ -19,7 +19,7 @@ from megatron_redone.datasets.packed_rows import (
 )
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.objectives.language_modelling import LanguageModelling
-from megatron_redone.training.inputs import RunData
+from megatron_redone.training.run_inputs import RunData
 from megatron_redone.training.setup import run_training
 
 

@@ -21,6 +21,7 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import writing_errors
 from megatron_redone.formats.file_record import FileRecord, record_file
 from megatron_redone.formats.indexed import DatasetPaths, DatasetSummary, token_dtype
+from megatron_redone.formats.input_records import invalid_path
 from megatron_redone.formats.inputs import InputFile, expand_inputs
 from megatron_redone.formats.lock import folder_lock
 from megatron_redone.formats.manifest import (
@@ -31,7 +32,6 @@ from megatron_redone.formats.manifest import (
     manifest_path,
     write_manifest,
 )
-from megatron_redone.formats.records import invalid_path
 from megatron_redone.formats.work import is_complete, read_sealed, write_sealed
 from megatron_redone.processes.live_progress import corpus_progress
 from megatron_redone.processes.ordered_pool import OrderedPool

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from megatron_redone.formats.indexed import DatasetSummary, IndexedDataset, IndexedDatasetWriter
-from megatron_redone.formats.records import InvalidRecord, write_invalid
+from megatron_redone.formats.input_records import InvalidRecord, write_invalid
 from megatron_redone.tokenization.shard import ShardFiles, ShardResult
 from megatron_redone.tokenization.shard_plan import Shard
 from megatron_redone.tokenization.shuffle import shuffled_documents

@@ -10,7 +10,7 @@ from megatron_redone.errors import UserError
 from megatron_redone.metrics.progress import VALIDATION
 from megatron_redone.training.loop import FinishedStep
 from megatron_redone.training.saving import Saver
-from megatron_redone.training.validation import Validator
+from megatron_redone.training.validator import Validator
 
 log = logging.getLogger(__name__)
 

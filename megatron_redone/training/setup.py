@@ -39,7 +39,10 @@ from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Objective
 from megatron_redone.training.agreed_batches import agreed
 from megatron_redone.training.best import BestSaver
-from megatron_redone.training.inputs import (
+from megatron_redone.training.loop import Callback, Training, train
+from megatron_redone.training.optimizer import build_optimizer
+from megatron_redone.training.reporting import Reporter
+from megatron_redone.training.run_inputs import (
     ConfigT,
     Inputs,
     OpenData,
@@ -48,13 +51,10 @@ from megatron_redone.training.inputs import (
     checkpoints_path,
     read_inputs,
 )
-from megatron_redone.training.loop import Callback, Training, train
-from megatron_redone.training.optimizer import build_optimizer
-from megatron_redone.training.reporting import Reporter
 from megatron_redone.training.saving import Saver, resume
 from megatron_redone.training.skip_guard import SkipGuard
 from megatron_redone.training.stop_request import StopRequest
-from megatron_redone.training.validation import Validator
+from megatron_redone.training.validator import Validator
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError
 from megatron_redone.formats.jsonl import parse_object
 from megatron_redone.formats.raw_records import RawBatch
-from megatron_redone.formats.records import InvalidRecord, InvalidRecordError
 
 
 @dataclass(frozen=True)

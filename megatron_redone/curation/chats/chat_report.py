@@ -8,8 +8,8 @@ from typing import Any
 from megatron_redone.curation.chats.chat_data import ChatData, SourcePlan
 from megatron_redone.curation.plain_table import plain_table
 from megatron_redone.formats.atomic import write_json
+from megatron_redone.formats.input_records import invalid_path
 from megatron_redone.formats.manifest import read_manifest
-from megatron_redone.formats.records import invalid_path
 
 log = logging.getLogger(__name__)
 

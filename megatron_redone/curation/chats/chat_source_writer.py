@@ -12,8 +12,8 @@ from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts, Sour
 from megatron_redone.curation.chats.chat_held_out import HeldOut
 from megatron_redone.errors import UserError
 from megatron_redone.formats.file_record import record_file
+from megatron_redone.formats.input_records import InvalidRecordWriter, invalid_path
 from megatron_redone.formats.manifest import manifest_path
-from megatron_redone.formats.records import InvalidRecordWriter, invalid_path
 
 # Records after which the fraction of invalid ones is looked at while the run goes on.
 _EARLY_CHECK = 10_000

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.jsonl import json_type
-from megatron_redone.formats.records import InvalidRecordError
 
 ROLES = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
 

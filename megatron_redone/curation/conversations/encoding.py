@@ -8,8 +8,8 @@ from megatron_redone.config.prepare_sft import PrepareSFTConfig
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats
 from megatron_redone.curation.conversations.conversation import Conversation, content_key
 from megatron_redone.curation.conversations.records import learned_turns, read_conversations
+from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.jsonl import parse_object
-from megatron_redone.formats.records import InvalidRecordError
 from megatron_redone.tokenization.chat_template import TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, RenderedChat

@@ -12,7 +12,7 @@ from megatron_redone.curation.conversations.conversation import (
     required_text,
     with_system,
 )
-from megatron_redone.formats.records import InvalidRecordError
+from megatron_redone.formats.input_records import InvalidRecordError
 
 
 def from_alpaca(record: dict[str, Any]) -> list[Conversation]:

@@ -14,7 +14,7 @@ from megatron_redone.curation.conversations.instructions import (
     from_self_instruct,
 )
 from megatron_redone.curation.conversations.sharegpt import NEMO_ROLES, from_nemo, from_sharegpt
-from megatron_redone.formats.records import InvalidRecordError
+from megatron_redone.formats.input_records import InvalidRecordError
 
 
 def recognise(record: dict[str, Any], source: ConversationSource) -> ConversationFormat | None:

@@ -13,8 +13,8 @@ from megatron_redone.curation.conversations.conversation import (
     tool_call,
     with_system,
 )
+from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.jsonl import json_type
-from megatron_redone.formats.records import InvalidRecordError
 
 # Names seen in published sets; `function_call`, `observation` are LLaMA-Factory's.
 ROLES = {

@@ -10,8 +10,8 @@ import orjson
 from megatron_redone.config.build_preferences import SourceConfig
 from megatron_redone.curation.pair_building.objects import JsonObject, NotAnObject, read_objects
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import EXCERPT
 from megatron_redone.formats.inputs import InputFile, expand_inputs
-from megatron_redone.formats.records import EXCERPT
 
 Messages = list[dict[str, str]]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from megatron_redone.formats.input_records import EXCERPT
 from megatron_redone.formats.inputs import InputFile
 from megatron_redone.formats.raw_records import read_raw
-from megatron_redone.formats.records import EXCERPT
 
 
 @dataclass(frozen=True)

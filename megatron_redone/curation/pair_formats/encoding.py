@@ -15,8 +15,8 @@ from megatron_redone.curation.conversations.encoding import (
 )
 from megatron_redone.curation.pair_formats.pair import PreferencePair
 from megatron_redone.curation.pair_formats.records import read_pair
+from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.jsonl import parse_object
-from megatron_redone.formats.records import InvalidRecordError
 from megatron_redone.tokenization.chat_template import TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, RenderedChat

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from megatron_redone.curation.conversations.conversation import Conversation
-from megatron_redone.formats.records import InvalidRecordError, Messages
+from megatron_redone.formats.input_records import InvalidRecordError, Messages
 
 # NeMo-Aligner's names, then those of the UltraFeedback sets.
 _REWARD_KEYS = (("chosen_reward", "rejected_reward"), ("score_chosen", "score_rejected"))

@@ -27,7 +27,7 @@ from megatron_redone.curation.pair_formats.transcripts import (
     nemo_messages,
     without_nemo_end,
 )
-from megatron_redone.formats.records import InvalidRecordError
+from megatron_redone.formats.input_records import InvalidRecordError
 
 
 def recognise(record: dict[str, Any], _: PreferenceSource) -> PreferenceFormat | None:

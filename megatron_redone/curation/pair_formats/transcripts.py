@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from megatron_redone.formats.records import InvalidRecordError
+from megatron_redone.formats.input_records import InvalidRecordError
 
 # Anthropic's hh-rlhf: "\n\nHuman: ...\n\nAssistant: ...".
 _HH_TURN = re.compile(r"\n\n(Human|Assistant):")

@@ -6,7 +6,7 @@ import pytest
 
 from megatron_redone.curation.posts import keep_comments, keep_most_liked, parse_post, walk
 from megatron_redone.curation.rendering import hide_mentions, pseudonyms, render
-from megatron_redone.formats.records import InvalidRecordError
+from megatron_redone.formats.input_records import InvalidRecordError
 
 THREAD = {
     "id": 17,

@@ -13,9 +13,9 @@ import zstandard
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats import jsonl
+from megatron_redone.formats.input_records import InvalidRecord
 from megatron_redone.formats.inputs import FileRange, InputFile, expand_inputs
 from megatron_redone.formats.reader import read_records
-from megatron_redone.formats.records import InvalidRecord
 
 TEXTS = [f"post {i} 你好\u2028 \r {'x' * (i % 50)}" for i in range(500)]
 LINES = b"".join(

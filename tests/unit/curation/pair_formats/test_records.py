@@ -8,7 +8,7 @@ import pytest
 from megatron_redone.config.prepare_preferences import PreferenceFormat, PreferenceSource
 from megatron_redone.curation.pair_formats.pair import PreferencePair
 from megatron_redone.curation.pair_formats.records import read_pair, recognise
-from megatron_redone.formats.records import InvalidRecordError
+from megatron_redone.formats.input_records import InvalidRecordError
 from tests.helpers.shared_data import FOLDER, needs_shared_data
 
 SOURCE = PreferenceSource(input=["x.jsonl"], name="x")
