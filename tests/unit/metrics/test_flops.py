@@ -6,7 +6,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from megatron_redone.architectures import parse_architecture
-from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
 from megatron_redone.metrics.flops import forward_flops_per_token, parameter_count, training_flops_per_token
 
 SIZES = {
@@ -67,23 +66,3 @@ def test_published_sizes() -> None:
     products = parameter_count(shape) - 152064 * 3584
     attention = 6 * 28 * 3584 * 4096
     assert training_flops_per_token(shape, 4096) == pytest.approx(6 * products + attention, rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "bf16", "fp8"),
-    [
-        ("NVIDIA H100 80GB HBM3", 989.4, 1978.9),
-        ("NVIDIA H100 PCIe", 756, 1513),
-        ("NVIDIA H200", 989.4, 1978.9),
-        ("NVIDIA H20", 148, 296),
-        ("NVIDIA A100-SXM4-80GB", 312, None),
-        ("NVIDIA A100 80GB PCIe", 312, None),
-        ("NVIDIA L4", 121, 242.5),
-        ("NVIDIA L40S", 362, 733),
-        ("NVIDIA B200", 2250, 4500),
-        ("Intel(R) Xeon(R)", None, None),
-    ],
-)
-def test_peaks_by_the_names_that_cuda_gives(name: str, bf16: float | None, fp8: float | None) -> None:
-    for arithmetic, teraflops in ((Arithmetic.bf16, bf16), (Arithmetic.fp8, fp8)):
-        assert peak_flops(name, arithmetic) == (None if teraflops is None else teraflops * 1e12)
