@@ -156,10 +156,10 @@ def finished_curation(output: Path) -> Finished | None:
     if not path.exists():
         return None
     content, is_intact = read_sealed(path)
-    if content is None or content.get("format") != FORMAT:
-        return Finished(None, {}, path, is_intact=False)
+    if content is None or not is_intact or content.get("format") != FORMAT:
+        return Finished((content or {}).get("work"), {}, path, is_intact=False)
     files = {file["path"]: file for file in content["outputs"]} | content.get("reports", {})
-    return Finished(content.get("work"), {output / name: file for name, file in files.items()}, path, is_intact)
+    return Finished(content.get("work"), {output / name: file for name, file in files.items()}, path)
 
 
 def remove_curation(output: Path, finished: Finished | None) -> None:

@@ -115,12 +115,12 @@ def file_records(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def finished_dataset(prefix: str | os.PathLike[str]) -> Finished | None:
     """What the manifest of a dataset says of it, or None where there is none that can be read."""
     path = manifest_path(prefix)
+    if not path.exists():
+        return None
     content, is_intact = read_sealed(path)
-    if content is None or content.get("format") not in _FORMATS:
-        return None if not path.exists() else Finished(None, {}, path, is_intact=False)
-    try:
-        records = {**file_records(content), **content.get("reports", {})}
-        files = {Path(f"{prefix}.{suffix}"): record for suffix, record in records.items()}
-    except (KeyError, TypeError, AttributeError):
-        return Finished(content.get("work"), {}, path, is_intact=False)
-    return Finished(content.get("work"), files, path, is_intact)
+    if content is None or not is_intact or content.get("format") not in _FORMATS:
+        return Finished((content or {}).get("work"), {}, path, is_intact=False)
+    records = {**file_records(content), **content.get("reports", {})}
+    return Finished(
+        content.get("work"), {Path(f"{prefix}.{suffix}"): record for suffix, record in records.items()}, path
+    )
