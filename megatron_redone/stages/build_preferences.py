@@ -5,10 +5,6 @@ interrupted goes on with the entry at which it was, and asks a judge or a model 
 """
 
 import dataclasses
-<<<<<<< HEAD
-=======
-from collections.abc import Callable
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +21,8 @@ from megatron_redone.curation.pair_building.pair_files import (
     Entry,
     EntryFiles,
     finished_entry,
-<<<<<<< HEAD
     log_result,
     write_no_pairs,
-=======
-    tell,
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
     write_result,
 )
 from megatron_redone.curation.pair_building.result import Result
@@ -52,11 +44,7 @@ def run(config: BuildPreferencesConfig) -> None:
     """
     open_policy = _policies()
     refused: list[str] = []
-<<<<<<< HEAD
-    with folder_lock(Path(config.output_dir)) as output:
-=======
-    with writing_errors(output), folder_lock(output):
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
+    with writing_errors(config.output_dir), folder_lock(Path(config.output_dir)) as output:
         for entry in config.entries():
             try:
                 _build(config, entry, EntryFiles(output, entry.name), open_policy)
@@ -66,43 +54,9 @@ def run(config: BuildPreferencesConfig) -> None:
         raise JudgeRefused("; ".join(refused))
 
 
-<<<<<<< HEAD
 def _build(config: BuildPreferencesConfig, entry: Entry, files: EntryFiles, open_policy: OpenPolicy) -> None:
     people = _people(config, entry)
     work = _work(entry, people)
-=======
-class _Workshop:
-    """What the entries of a run share.
-
-    Attributes:
-        config: Of the whole run.
-        output: The folder.
-    """
-
-    def __init__(self, config: BuildPreferencesConfig, output: Path) -> None:
-        self.config = config
-        self.output = output
-        self._engines: Any = None
-
-    def people(self, entry: JudgedConfig) -> AnnotatedConfig:
-        """The entry on whose labels a judge is measured."""
-        return next(people for people in self.config.annotated if people.name == entry.human)
-
-    def policy(self, entry: ObjectiveConfig, cache: AnswerCache) -> Any:
-        """The policy of an entry; torch is imported only where there is one."""
-        from megatron_redone.generation.policy import Policy
-        from megatron_redone.generation.policy_engine import EngineCache
-
-        assert entry.policy is not None
-        self._engines = self._engines or EngineCache()
-        return Policy(entry.policy, entry.likelihood, cache, self._engines)
-
-
-def _build(workshop: _Workshop, entry: Entry) -> None:
-    config = workshop.config
-    files = EntryFiles(workshop.output, entry.name)
-    work = _work(workshop, entry)
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
     if is_complete(finished_entry(files), work, overwrite=config.overwrite, place=str(files.pairs)):
         return
     result = build_entry(entry, people, files.folder, open_policy)
@@ -144,60 +98,7 @@ def _policies() -> OpenPolicy:
         assert entry.policy is not None
         return Policy(entry.policy, entry.likelihood, cache, engines)
 
-<<<<<<< HEAD
     return open_policy
-=======
-# The strategies
-
-
-def _annotated(_: _Workshop, entry: AnnotatedConfig) -> Result:
-    return build_annotated(entry)
-
-
-def _judged(workshop: _Workshop, entry: JudgedConfig) -> Result:
-    people = workshop.people(entry)
-    if entry.endpoint is None:
-        judge = judge_from_files(entry.scores)
-        human_judge = judge_from_files(entry.human_scores) if entry.human_scores else judge
-        return build_judged(entry, people, judge, human_judge)
-    with AnswerCache(workshop.output / f"{entry.name}.judge.jsonl") as cache:
-        judge = judge_from_endpoint(entry.endpoint, cache)
-        return build_judged(entry, people, judge, judge)
-
-
-def _objective(workshop: _Workshop, entry: ObjectiveConfig) -> Result:
-    records = read_source(entry.source)
-    candidates: dict[str, Any] = read_candidates(entry, records.good)
-    if entry.policy is None:
-        return build_objective(entry, records, candidates, None)
-    with AnswerCache(workshop.output / f"{entry.name}.policy.jsonl") as cache:
-        policy = workshop.policy(entry, cache)
-        if entry.sampling.samples:
-            drawn = policy.sample([record.messages for record in records.good], entry.sampling)
-            for record, answers in zip(records.good, drawn, strict=True):
-                _add_answers(candidates, record.id, answers)
-        return build_objective(entry, records, candidates, policy.log_probs)
-
-
-def _add_answers(candidates: dict[str, Any], record: str, answers: list[str] | None) -> None:
-    known = candidates.get(record)
-    if answers is not None and (known is None or isinstance(known, list)):
-        candidates[record] = [*(known or []), *(Candidate(text) for text in answers)]
-    elif answers is None:
-        candidates.setdefault(record, "too long for the policy")
-
-
-def _structural(_: _Workshop, entry: StructuralConfig) -> Result:
-    return build_structural(entry, read_source(entry.source))
-
-
-_BUILDERS: dict[type, Callable[[_Workshop, Any], Result]] = {
-    AnnotatedConfig: _annotated,
-    JudgedConfig: _judged,
-    ObjectiveConfig: _objective,
-    StructuralConfig: _structural,
-}
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
 
 
 def _check(config: BuildPreferencesConfig, files: EntryFiles, result: Result) -> None:

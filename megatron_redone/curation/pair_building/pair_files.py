@@ -1,11 +1,6 @@
 """The files of an entry of `redone build-preferences`, and what is logged about it."""
 
 import dataclasses
-<<<<<<< HEAD
-=======
-import enum
-import json
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +14,7 @@ from megatron_redone.config.build_preferences import AnnotatedConfig, JudgedConf
 from megatron_redone.config.schema import plain
 from megatron_redone.curation.pair_building.labelled_records import NoPair, Pair
 from megatron_redone.curation.pair_building.result import Result
-<<<<<<< HEAD
 from megatron_redone.formats.atomic import write_text
-=======
-from megatron_redone.formats.atomic import atomic_file
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
 from megatron_redone.formats.file_record import record_files
 from megatron_redone.formats.work import Finished, read_sealed, write_sealed
 
@@ -60,11 +51,13 @@ class EntryFiles:
 
 def finished_entry(files: EntryFiles) -> Finished | None:
     """What an entry's summary says of its files; None without one."""
-    summary, is_intact = read_sealed(files.summary)
-    if summary is None:
+    if not files.summary.exists():
         return None
+    summary, is_intact = read_sealed(files.summary)
+    if summary is None or not is_intact:
+        return Finished((summary or {}).get("work"), {}, files.summary, is_intact=False)
     records = {files.folder / name: record for name, record in summary.get("files", {}).items()}
-    return Finished(summary.get("work"), records, files.summary, is_intact)
+    return Finished(summary.get("work"), records, files.summary)
 
 
 def write_no_pairs(files: EntryFiles, result: Result) -> None:
@@ -87,10 +80,7 @@ def write_result(files: EntryFiles, entry: Entry, result: Result, work: str) -> 
     """
     strategy = type(entry).__name__.removesuffix("Config").lower()
     _write_lines(files.pairs, (_line(strategy, entry, pair) for pair in result.pairs))
-<<<<<<< HEAD
     written = [files.pairs, files.no_pairs] if result.no_pairs else [files.pairs]
-=======
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
     summary = {
         "format": FORMAT,
         "name": entry.name,
@@ -99,11 +89,7 @@ def write_result(files: EntryFiles, entry: Entry, result: Result, work: str) -> 
         "no_pair_by_reason": result.no_pair_by_reason,
         **result.metrics,
         "work": work,
-<<<<<<< HEAD
         "files": record_files(files.folder, written),
-=======
-        "files": record_files(files.folder, [path for path in (files.pairs, files.skipped) if path.is_file()]),
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
         "inputs": [dataclasses.asdict(file) for file in result.records.files],
         "config": plain(entry),
         "version": __version__,
@@ -112,22 +98,7 @@ def write_result(files: EntryFiles, entry: Entry, result: Result, work: str) -> 
     return summary
 
 
-<<<<<<< HEAD
 def log_result(summary: Mapping[str, Any], examples: Sequence[Pair]) -> None:
-=======
-def finished_entry(files: EntryFiles) -> Finished | None:
-    """What the summary of an entry says, or None where there is none."""
-    if not files.summary.exists():
-        return None
-    summary, is_intact = read_sealed(files.summary)
-    if summary is None or not is_intact or summary.get("format") != FORMAT:
-        return Finished((summary or {}).get("work"), {}, files.summary, is_intact=False)
-    records = {files.folder / name: record for name, record in summary["files"].items()}
-    return Finished(summary.get("work"), records, files.summary)
-
-
-def tell(summary: Mapping[str, Any], examples: Sequence[Pair]) -> None:
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
     """Logs counts, reasons, agreements and some pairs."""
     counts = summary["counts"]
     log.info(
@@ -161,12 +132,7 @@ def _counts(result: Result) -> dict[str, Any]:
 
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-<<<<<<< HEAD
     write_text(path, "".join(orjson.dumps(line).decode() + "\n" for line in lines))
-=======
-    with atomic_file(path, "wb") as stream:
-        stream.writelines(orjson.dumps(line) + b"\n" for line in lines)
->>>>>>> c5dea9f (Damage to any output of a data stage is found by the same command; build-preferences on the one lock and done check)
 
 
 def _line(strategy: str, entry: Entry, pair: Pair) -> dict[str, Any]:
