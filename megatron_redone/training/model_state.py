@@ -15,7 +15,7 @@ _NORM_STATE = "layernorm._extra_state"
 
 
 def _metadata() -> dict[str, Any]:
-    """What megatron-core is told of the form. Made anew for each call: it writes process groups into it.
+    """What megatron-core is told of the form. Made anew for each call, as megatron-core writes process groups into it.
 
     The optimizer's state is gathered into the shape of the weights, the only form that loads on another
     tensor or pipeline layout. Over gloo that takes main memory instead of the device's.
@@ -28,7 +28,7 @@ def _metadata() -> dict[str, Any]:
 
 
 def weights_state(chunks: Sequence[GPTModel]) -> dict[str, Any]:
-    """The weights of this rank's pieces, one entry a piece; their keys count layers over the whole model.
+    """The weights of this rank's model chunks, one entry a chunk; their keys count layers over the whole model.
 
     Without the state that Transformer Engine's norms claim to have, which is empty: no other backend writes it.
     """
@@ -43,7 +43,7 @@ def full_state(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, is_load
     """Weights and optimizer.
 
     Args:
-        chunks: This rank's pieces, unwrapped.
+        chunks: This rank's model chunks, unwrapped.
         optimizer: Built over them.
         is_loading: Whether the state is to be filled from a checkpoint.
     """
@@ -78,7 +78,7 @@ def gather_weights(optimizer: MegatronOptimizer) -> None:
 
 
 def load_weights(chunks: Sequence[GPTModel], loaded: dict[str, Any]) -> None:
-    """Puts loaded weights into the pieces."""
+    """Puts loaded weights into the model chunks."""
     for number, chunk in enumerate(chunks):
         state = loaded[f"model{number}"]
         _drop_emulated_scales(chunk, state)

@@ -96,7 +96,7 @@ class Saver:
 
 
 def resume(checkpoint: Path, chunks: Sequence[GPTModel], optimizer: MegatronOptimizer) -> TrainState:
-    """Restores weights and optimizer, on whatever layout, and tells where the run stood."""
+    """Restores weights and optimizer, on whatever layout, and says where the run stood."""
     state = read_state(checkpoint)
     load_full(chunks, optimizer, _load(full_state(chunks, optimizer, is_loading=True), checkpoint))
     return state

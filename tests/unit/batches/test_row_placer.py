@@ -1,5 +1,6 @@
 """What rows become on their way to a model, and what is refused there."""
 
+import dataclasses
 import itertools
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ import numpy
 import pytest
 import torch
 
-from megatron_redone.batches.micro_batch import MicroBatch
+from megatron_redone.batches.micro_batch import MicroBatch, PairColumns
 from megatron_redone.batches.row_placer import RowPlacer, Rows
 from megatron_redone.config.model import Backend
 from megatron_redone.distributed.context_parallel import PADDING
@@ -94,3 +95,22 @@ def test_each_rank_gets_its_two_chunks() -> None:
     assert torch.equal(rows.batch.tokens, batch.tokens[:, 2:6]) and torch.equal(rows.batch.labels, batch.labels[:, 2:6])
     rows = place(batch, context(size=2, rank=0))
     assert rows.batch.position_ids[0].tolist() == [0, 1, 6, 7]
+
+
+def test_columns_of_pairs_are_cut_with_their_rows() -> None:
+    """What is said of a label goes where the label goes; what is said of a pair goes to all ranks."""
+    row = packed_row([3, 5, 4, 4], 100, 0)
+    pairs = PairColumns(
+        numbers=torch.arange(2),
+        responses=torch.tensor([0, 1, 2, 3]).repeat_interleave(torch.tensor([3, 5, 4, 4]))[None],
+        lengths=torch.tensor([3.0, 5.0, 4.0, 4.0]),
+        prefixes=torch.zeros(4, 2, dtype=torch.int32),
+        reference=torch.ones(2, 2),
+        rewards=torch.ones(2, 2),
+    )
+    for rank in range(2):
+        rows = place(dataclasses.replace(row, pairs=pairs), context(size=2, rank=rank))
+        mine = rows.batch.pairs
+        assert mine is not None and torch.equal(mine.responses, pairs.responses[:, rows.slots])
+        assert torch.equal(mine.lengths, pairs.lengths)
+        assert rows.trained.tolist() == rows.batch.loss_mask.flatten().nonzero().flatten().tolist()
