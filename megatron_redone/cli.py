@@ -175,7 +175,7 @@ class _StageHelp(argparse.Action):
         print("\nkeys:")
         for row in describe_keys(self.stage.config_class()):
             default = row.default if row.default == "required" else f"default {row.default}" if row.default else ""
-            details = ", ".join(text for text in (row.type, default) if text)
+            details = ", ".join(text for text in (row.type, row.range, default) if text)
             print(f"  {row.name}  ({details})\n      {row.help}")
         parser.exit()
 

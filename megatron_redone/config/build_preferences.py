@@ -110,18 +110,18 @@ class AnnotatedConfig:
     responses: list[str] = key("keys that hold the responses, or one key with a list of them")
     labels: LabelsConfig = key("what people said about them")
     min_margin: float = key(
-        "least lead of the chosen response: of its mean rating, or votes for less votes against, over all votes", 0.0
+        "least lead of the chosen response: of its mean rating, or votes for less votes against, over all votes",
+        0.0,
+        at_least=0,
     )
-    min_annotators: int = key("least labels of a pair", 1)
+    min_annotators: int = key("least labels of a pair", 1, at_least=1)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if self.min_margin < 0:
-            raise UserError(f"min_margin: {self.min_margin} is negative")
         if self.labels.kind is not LabelKind.rating and self.min_margin > 1:
             raise UserError(f"min_margin: {self.min_margin} is more than all votes (1)")
-        if not 1 <= self.min_annotators <= len(self.labels.annotators):
-            raise UserError(f"min_annotators: {self.min_annotators} is not from 1 to the number of annotators")
+        if self.min_annotators > len(self.labels.annotators):
+            raise UserError(f"min_annotators: {self.min_annotators} is more than the number of annotators")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +135,13 @@ class EndpointConfig:
         "what the judge is asked, with {question}, {first} and {second}; it must make it end in 'Scores: 7 4'",
         JUDGE_PROMPT,
     )
-    temperature: float = key("of the judge", 0.0)
-    max_tokens: int = key("most tokens of an answer", 1024)
-    timeout_s: float = key("seconds after which an answer is no longer waited for", 120.0, decides=False)
-    retries: int = key("further tries after a busy or failing server, each after twice the time", 5, decides=False)
-    concurrency: int = key("questions that are open at once", 8, decides=False)
+    temperature: float = key("of the judge", 0.0, at_least=0)
+    max_tokens: int = key("most tokens of an answer", 1024, at_least=1)
+    timeout_s: float = key("seconds after which an answer is no longer waited for", 120.0, decides=False, above=0)
+    retries: int = key(
+        "further tries after a busy or failing server, each after twice the time", 5, decides=False, at_least=0
+    )
+    concurrency: int = key("questions that are open at once", 8, decides=False, at_least=1)
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
@@ -147,11 +149,6 @@ class EndpointConfig:
         missing = [name for name in _REPLY_KEYS if name not in self.prompt]
         if missing:
             raise UserError(f"prompt: {missing[0]} is missing")
-        for name in ("max_tokens", "concurrency"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
-        if self.temperature < 0 or self.retries < 0 or self.timeout_s <= 0:
-            raise UserError("temperature, retries and timeout_s: none may be negative, nor timeout_s zero")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,10 +168,13 @@ class JudgedConfig:
     endpoint: EndpointConfig | None = key("a server that is asked instead of files", None)
     # 0.61 is where "substantial" agreement begins: Landis and Koch, Biometrics 33 (1977), p. 165.
     min_agreement: float = key(
-        "least Cohen's kappa with the majority of the annotators; below it nothing is built", 0.61
+        "least Cohen's kappa with the majority of the annotators; below it nothing is built",
+        0.61,
+        at_least=-1,
+        at_most=1,
     )
-    min_measured: int = key("least pairs on which that must have been measured", 30)
-    min_margin: float = key("least lead of the chosen response in the judge's mean score", 0.0)
+    min_measured: int = key("least pairs on which that must have been measured", 30, at_least=1)
+    min_margin: float = key("least lead of the chosen response in the judge's mean score", 0.0, at_least=0)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -182,12 +182,6 @@ class JudgedConfig:
             raise UserError("scores: give either files of scores or an endpoint")
         if self.human_scores and not self.scores:
             raise UserError("human_scores: counts beside scores only")
-        if not -1 <= self.min_agreement <= 1:
-            raise UserError(f"min_agreement: {self.min_agreement} is not a kappa, from -1 to 1")
-        if self.min_measured < 1:
-            raise UserError(f"min_measured: {self.min_measured} is less than 1")
-        if self.min_margin < 0:
-            raise UserError(f"min_margin: {self.min_margin} is negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,37 +193,26 @@ class PolicyConfig:
     engine: Engine = key("auto takes vLLM where it is installed and a CUDA device is there", Engine.auto)
     precision: Precision = key("type of weights and activations", Precision.fp32)
     device: Device = key("where transformers computes", Device.auto, decides=False)
-    batch_size: int = key("responses that transformers computes at once", 8, decides=False)
-    max_tokens: int = key("tokens of prompt and response; records with longer prompts are left out", 4096)
+    batch_size: int = key("responses that transformers computes at once", 8, decides=False, at_least=1)
+    max_tokens: int = key("tokens of prompt and response; records with longer prompts are left out", 4096, at_least=1)
 
     def __post_init__(self) -> None:
         check_plain(self.precision)
-        for name in ("batch_size", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """How the policy's own answers are drawn."""
 
-    samples: int = key("answers to each prompt; 0 draws none", 0)
-    temperature: float = key("0 takes the most likely token", 1.0)
-    top_p: float = key("least probability of the tokens that are drawn from", 1.0)
-    max_new_tokens: int = key("longest answer", 256)
+    samples: int = key("answers to each prompt; 0 draws none", 0, at_least=0)
+    temperature: float = key("0 takes the most likely token", 1.0, at_least=0)
+    top_p: float = key("least probability of the tokens that are drawn from", 1.0, above=0, at_most=1)
+    max_new_tokens: int = key("longest answer", 256, at_least=1)
     seed: int = key("seed of the draw", 0)
 
     def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise UserError(f"samples: {self.samples} is negative")
-        if self.temperature < 0:
-            raise UserError(f"temperature: {self.temperature} is negative")
         if self.temperature == 0 and self.samples > 1:
             raise UserError("temperature: 0 gives the same answer every time; set samples=1")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"top_p: {self.top_p} is not a probability above 0")
-        if self.max_new_tokens < 1:
-            raise UserError(f"max_new_tokens: {self.max_new_tokens} is less than 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +223,7 @@ class ObjectiveConfig:
     source: SourceConfig = key("the records")
     gold_key: str = key("the key of a record that holds its right answer", "answer")
     scorer: Scorer = key("how an answer is compared with the gold answer, from 0 to 1", Scorer.exact)
-    wrong_below: float = key("answers that score less are wrong", 0.5)
+    wrong_below: float = key("answers that score less are wrong", 0.5, above=0, at_most=1)
     candidates: list[str] = key(
         'files of answers: {"id", "candidates": ["text" or {"text", "log_prob"}, ...]}', [], reads=True
     )
@@ -253,8 +236,6 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if not 0 < self.wrong_below <= 1:
-            raise UserError(f"wrong_below: {self.wrong_below} is not a score above 0")
         if not self.candidates and self.candidates_key is None and not self.sampling.samples:
             raise UserError("candidates: no answers to choose from; give files, candidates_key or sampling.samples")
         if self.sampling.samples and self.policy is None:
@@ -286,13 +267,11 @@ class StructuralConfig:
     source: SourceConfig = key("the records")
     gold_key: str = key("the key of a record that holds its right answer", "answer")
     options: OptionsConfig = key("the answers that it offers")
-    pairs_per_record: int = key("different wrong answers of a record, fewer where it has not so many", 1)
+    pairs_per_record: int = key("different wrong answers of a record, fewer where it has not so many", 1, at_least=1)
     seed: int = key("seed of the choice among wrong options", 0)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if self.pairs_per_record < 1:
-            raise UserError(f"pairs_per_record: {self.pairs_per_record} is less than 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,8 +283,15 @@ class BuildPreferencesConfig:
     judged: list[JudgedConfig] = key("pairs from a judge that first has to agree with people", [])
     objective: list[ObjectiveConfig] = key("the gold answer against the policy's likeliest wrong one", [])
     structural: list[StructuralConfig] = key("the right option against wrong ones", [])
-    max_rejected: float = key("stop when more than this share of a source's records is malformed", 0.01, decides=False)
-    examples: int = key("pairs of each that are shown", 3, decides=False)
+    max_invalid: float = key(
+        "stop when more than this fraction of a source's records is invalid",
+        0.01,
+        decides=False,
+        at_least=0,
+        at_most=1,
+        formerly="max_rejected",
+    )
+    examples: int = key("pairs of each that are shown", 3, decides=False, at_least=0)
     overwrite: bool = key("replace pairs that were made with other settings or inputs", False, decides=False)
 
     def __post_init__(self) -> None:
@@ -319,10 +305,6 @@ class BuildPreferencesConfig:
         for index, entry in enumerate(self.judged):
             if entry.human not in people:
                 raise UserError(f"judged[{index}].human: no entry of `annotated` is named '{entry.human}'")
-        if not 0 <= self.max_rejected <= 1:
-            raise UserError(f"max_rejected: {self.max_rejected} is not a share between 0 and 1")
-        if self.examples < 0:
-            raise UserError(f"examples: {self.examples} is negative")
 
     def entries(self) -> "list[AnnotatedConfig | JudgedConfig | ObjectiveConfig | StructuralConfig]":
         """All of them, in the order in which they are built."""

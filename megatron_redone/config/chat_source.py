@@ -1,9 +1,11 @@
-"""What the sources of conversations and of preferences have in common."""
+"""What the sources and the runs of prepare-sft and prepare-preferences have in common."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from megatron_redone.config.field import key
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.errors import UserError
 
@@ -23,47 +25,64 @@ _FILE_NAME = re.compile(r"[\w][\w-]*(\.[\w-]+)*")
 _TAKEN_ENDINGS = (".bin", ".idx", ".validation", ".loss_mask", ".manifest", ".invalid", ".rewards")
 
 
-def check_source(source: Any) -> None:
-    """Checks the keys of one source that both stages have.
+@dataclass(frozen=True, kw_only=True)
+class ChatSource:
+    """Records of one origin; they become one dataset."""
 
-    Raises:
-        UserError: a value that cannot be.
-    """
-    if not source.input:
-        raise UserError("input: the list is empty; name at least one file")
-    if not _FILE_NAME.fullmatch(source.name) or source.name.endswith(_TAKEN_ENDINGS):
-        raise UserError(f"name: {source.name!r} cannot name files; use letters, digits, '_', '-' and '.'")
-    if not 0 <= source.validation_share < 1:
-        raise UserError(f"validation_share: {source.validation_share} is not a share from 0 to less than 1")
-    if source.validation_count < 0:
-        raise UserError(f"validation_count: {source.validation_count} is negative")
-    if source.validation_share and source.validation_count:
-        raise UserError("validation_share, validation_count: both are given; one says what is held out")
+    input: list[str] = key(
+        "files, directories, globs or URLs of .json (an array or lines), .jsonl or .parquet", reads=True
+    )
+    name: str = key("the dataset is OUTPUT_DIR/NAME.*")
+    capability: str = key(f"what it trains: {', '.join(CAPABILITIES)}, or your own word", "general")
+    validation_fraction: float = key(
+        "fraction of the conversations or prompts held out, as OUTPUT_DIR/NAME.validation.*",
+        0.0,
+        at_least=0,
+        below=1,
+        formerly="validation_share",
+    )
+    validation_count: int = key("number of them held out, instead of a fraction", 0, at_least=0)
 
-
-def check_sources(sources: Sequence[Any]) -> None:
-    """Checks the sources of a stage against each other.
-
-    Raises:
-        UserError: there is none, or two have one name.
-    """
-    if not sources:
-        raise UserError("sources: the list is empty; name at least one source")
-    names = [source.name for source in sources]
-    double = next((name for name in names if names.count(name) > 1), None)
-    if double is not None or "manifest" in names:
-        raise UserError(f"sources: the name {double or 'manifest'!r} is taken; every source needs one of its own")
+    def __post_init__(self) -> None:
+        if not self.input:
+            raise UserError("input: the list is empty; name at least one file")
+        if not _FILE_NAME.fullmatch(self.name) or self.name.endswith(_TAKEN_ENDINGS):
+            raise UserError(f"name: {self.name!r} cannot name files; use letters, digits, '_', '-' and '.'")
+        if self.validation_fraction and self.validation_count:
+            raise UserError("validation_fraction, validation_count: both are given; one says what is held out")
 
 
-def check_run(workers: int, max_rejected: float, tokenizer: TokenizerConfig) -> None:
-    """Checks the keys of a run that both stages have.
+@dataclass(frozen=True, kw_only=True)
+class PrepareChatsConfig:
+    """Sources of records that a chat template renders."""
 
-    Raises:
-        UserError: a value that cannot be, or a key of the tokenizer that is not for chat data.
-    """
-    if workers < 0:
-        raise UserError(f"workers: {workers} is negative; 0 takes one for each core")
-    if not 0 <= max_rejected <= 1:
-        raise UserError(f"max_rejected: {max_rejected} is not a share between 0 and 1")
-    if tokenizer != TokenizerConfig(path=tokenizer.path):
-        raise UserError("tokenizer: chat data takes only its path; the chat template decides about special tokens")
+    sources: Sequence[ChatSource] = key("the sources")
+    output_dir: str = key("the folder of the datasets and their manifest.json", writes=True)
+    tokenizer: TokenizerConfig = key("the tokenizer: a Hugging Face directory or a tokenizer.json")
+    chat_template: str | None = key(
+        "a file with a Jinja chat template; null takes the tokenizer's own", None, reads=True
+    )
+    template_variables: dict[str, Any] = key("what the template can read besides (enable_thinking, date_string)", dict)
+    refuse_special_tokens: bool = key("refuse records in whose own text special tokens are written", False)
+    max_invalid: float = key(
+        "stop when more than this fraction of a source's records is invalid",
+        0.01,
+        decides=False,
+        at_least=0,
+        at_most=1,
+        formerly="max_rejected",
+    )
+    workers: int = key("processes; 0 takes one for each core where there is work enough", 0, decides=False, at_least=0)
+    overwrite: bool = key(
+        "replace finished datasets that were made with other settings or inputs", False, decides=False
+    )
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise UserError("sources: the list is empty; name at least one source")
+        names = [source.name for source in self.sources]
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None or "manifest" in names:
+            raise UserError(f"sources: the name {double or 'manifest'!r} is taken; every source needs one of its own")
+        if self.tokenizer != TokenizerConfig(path=self.tokenizer.path):
+            raise UserError("tokenizer: chat data takes only its path; the chat template decides about special tokens")

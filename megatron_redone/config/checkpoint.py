@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from megatron_redone.config.field import key
-from megatron_redone.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,10 +10,10 @@ class CheckpointConfig:
     """Checkpoints of a training run; the last step is always saved."""
 
     save_dir: str | None = key("where checkpoints go; null takes output_dir/checkpoints", None, writes=True)
-    save_every: int | None = key("steps between two; null saves at the end only", 500, decides=False)
-    keep_last: int | None = key("how many of the newest stay; null keeps all", 2, decides=False)
+    save_every: int | None = key("steps between two; null saves at the end only", 500, decides=False, at_least=1)
+    keep_last: int | None = key("how many of the newest stay; null keeps all", 2, decides=False, at_least=1)
     keep_every: int | None = key(
-        "checkpoints at multiples of this step stay as well; null for none", None, decides=False
+        "checkpoints at multiples of this step stay as well; null for none", None, decides=False, at_least=1
     )
     resume: bool = key(
         "go on from the newest checkpoint where there is one; false refuses such a folder", True, decides=False
@@ -27,9 +26,3 @@ class CheckpointConfig:
     accept_changed_data: bool = key(
         "resume although the blend, its seed or its files are not those of before", False, decides=False
     )
-
-    def __post_init__(self) -> None:
-        for name in ("save_every", "keep_last", "keep_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name}: {value} is less than 1; leave it null")

@@ -61,15 +61,11 @@ class SourceConfig:
 class CleanConfig:
     """What becomes of the text of a post and its comments."""
 
-    max_run: int = key("social: a character or emoji stands at most so many times in a row", 5)
+    max_run: int = key("social: a character or emoji stands at most so many times in a row", 5, at_least=1)
     mask_mentions: bool = key("social: @name becomes @user, or the letter of the commenter who bears the name", True)
     remove_links: bool = key("social: take links out of the text (after the filter on links)", True)
     show_authors: bool = key("comments begin with letters that stand for their authors", True)
-    max_comments: int = key("comments of a post at most; the most liked ones stay", 200)
-
-    def __post_init__(self) -> None:
-        _at_least(1, max_run=self.max_run)
-        _at_least(0, max_comments=self.max_comments)
+    max_comments: int = key("comments of a post at most; the most liked ones stay", 200, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,45 +73,36 @@ class AdvertisingConfig:
     """Links, and posts that ask to get in touch elsewhere."""
 
     contacts: bool = key("social: drop posts and comments that advertise an account, a number or an offer", True)
-    max_links: int = key("social: links of a post or a comment at most", 5)
-    max_link_share: float = key("share of a text's characters that may be links", 0.8)
-
-    def __post_init__(self) -> None:
-        _at_least(0, max_links=self.max_links)
-        _shares(max_link_share=self.max_link_share)
+    max_links: int = key("social: links of a post or a comment at most", 5, at_least=0)
+    max_link_fraction: float = key(
+        "fraction of a text's characters that may be links", 0.8, at_least=0, at_most=1, formerly="max_link_share"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepetitionConfig:
     """Shares above which a document repeats itself too much."""
 
-    top_unit: float = key("share of the most frequent word (Chinese: character); laughter does not count", 0.6)
-    repeated_ngrams: float = key("share of words in n-grams that stood before; the first twelve are free", 0.3)
-    ngram: int = key("words (Chinese: characters) of such an n-gram", 6)
-    repeated_lines: float = key("share of the characters that are in lines that stood before", 0.3)
-    emoji: float = key("share of emoji among words and emoji", 0.7)
-
-    def __post_init__(self) -> None:
-        _at_least(2, ngram=self.ngram)
-        _shares(
-            top_unit=self.top_unit,
-            repeated_ngrams=self.repeated_ngrams,
-            repeated_lines=self.repeated_lines,
-            emoji=self.emoji,
-        )
+    top_unit: float = key(
+        "fraction of the most frequent word (Chinese: character); laughter does not count", 0.6, at_least=0, at_most=1
+    )
+    repeated_ngrams: float = key(
+        "fraction of words in n-grams that stood before; the first twelve are free", 0.3, at_least=0, at_most=1
+    )
+    ngram: int = key("words (Chinese: characters) of such an n-gram", 6, at_least=2)
+    repeated_lines: float = key(
+        "fraction of the characters that are in lines that stood before", 0.3, at_least=0, at_most=1
+    )
+    emoji: float = key("fraction of emoji among words and emoji", 0.7, at_least=0, at_most=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LengthConfig:
     """Length in letters and digits, of which a Chinese character counts for three and a kana or Hangul for two."""
 
-    min_social: int = key("shortest document of a social source", 12)
-    min_general: int = key("shortest document of a general source", 100)
-    max: int = key("longest document", 1_000_000)
-
-    def __post_init__(self) -> None:
-        _at_least(0, min_social=self.min_social, min_general=self.min_general)
-        _at_least(1, max=self.max)
+    min_social: int = key("shortest document of a social source", 12, at_least=0)
+    min_general: int = key("shortest document of a general source", 100, at_least=0)
+    max: int = key("longest document", 1_000_000, at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,27 +112,26 @@ class MinHashConfig:
     With the defaults documents of Jaccard similarity 0.72 match with even odds, of 0.8 with 92 %.
     """
 
-    ngram: int = key("words (Chinese: characters) of one shingle; shorter documents are compared as a whole", 5)
-    buckets: int = key("more buckets find more", 14)
-    hashes_per_bucket: int = key("more hashes ask for more likeness", 8)
+    ngram: int = key(
+        "words (Chinese: characters) of one shingle; shorter documents are compared as a whole", 5, at_least=1
+    )
+    buckets: int = key("more buckets find more", 14, at_least=1)
+    hashes_per_bucket: int = key("more hashes ask for more likeness", 8, at_least=1)
     seed: int = key("seed of the hash functions", 1)
-
-    def __post_init__(self) -> None:
-        _at_least(1, ngram=self.ngram, buckets=self.buckets, hashes_per_bucket=self.hashes_per_bucket)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutConfig:
     """Documents kept for validation, chosen by a hash of their text: the same ones whatever else is added."""
 
-    share: float = key("share of each source's documents; 0 holds none out", 0.01)
-    max_documents: int = key("documents of each source at most", 1000)
-    max_jaccard: float = key("training documents at least so similar to one held out are dropped", 0.5)
+    fraction: float = key(
+        "fraction of each source's documents; 0 holds none out", 0.01, at_least=0, at_most=1, formerly="share"
+    )
+    max_documents: int = key("documents of each source at most", 1000, at_least=1)
+    max_jaccard: float = key(
+        "training documents at least so similar to one held out are dropped", 0.5, at_least=0, at_most=1
+    )
     seed: int = key("another seed holds out others", 0)
-
-    def __post_init__(self) -> None:
-        _shares(share=self.share, max_jaccard=self.max_jaccard)
-        _at_least(1, max_documents=self.max_documents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,14 +140,13 @@ class SlurmConfig:
 
     partition: str = key("partition", "")
     time: str = key("time limit of a task", "12:00:00")
-    memory_gb: int = key("memory of a task", 4)
-    tasks_per_job: int = key("tasks that one job of the array does one after the other", 1)
+    memory_gb: int = key("memory of a task", 4, at_least=1)
+    tasks_per_job: int = key("tasks that one job of the array does one after the other", 1, at_least=1)
     qos: str = key("quality of service; empty leaves it to Slurm", "")
     environment: str = key("shell command before each job, such as `source venv/bin/activate`", "")
     arguments: list[str] = key("further `name=value` arguments of sbatch, such as account=research", [])
 
     def __post_init__(self) -> None:
-        _at_least(1, memory_gb=self.memory_gb, tasks_per_job=self.tasks_per_job)
         if bad := [text for text in self.arguments if "=" not in text]:
             raise UserError(f"arguments: '{bad[0]}' is not of the form name=value")
 
@@ -185,11 +170,21 @@ class CurateConfig:
     output: OutputForm = key("one file for each source, or compressed shards", OutputForm.file)
     executor: Executor = key("where the tasks run", Executor.local, decides=False)
     slurm: SlurmConfig = key("where executor is slurm", SlurmConfig, decides=False)
-    tasks: int = key("parts the input is cut into; 0 takes one for each 64 MB", 0, decides=False)
+    tasks: int = key("parts the input is cut into; 0 takes one for each 64 MB", 0, decides=False, at_least=0)
     workers: int = key(
-        "tasks at the same time; 0 takes one for each core, with Slurm as many as it gives", 0, decides=False
+        "tasks at the same time; 0 takes one for each core, with Slurm as many as it gives",
+        0,
+        decides=False,
+        at_least=0,
     )
-    max_rejected: float = key("stop when more than this share of the records is malformed", 0.01, decides=False)
+    max_invalid: float = key(
+        "stop when more than this fraction of the records is invalid",
+        0.01,
+        decides=False,
+        at_least=0,
+        at_most=1,
+        formerly="max_rejected",
+    )
     overwrite: bool = key("replace a finished output that was made with other settings or inputs", False, decides=False)
 
     def __post_init__(self) -> None:
@@ -198,19 +193,5 @@ class CurateConfig:
             raise UserError("sources: the list is empty; name at least one")
         if twice := [name for name in names if names.count(name) > 1]:
             raise UserError(f"sources: two are called '{twice[0]}'; give each a name of its own")
-        _at_least(0, tasks=self.tasks, workers=self.workers)
-        _shares(max_rejected=self.max_rejected)
         if self.executor is Executor.slurm and not self.slurm.partition:
             raise UserError("slurm.partition: name the partition to submit to")
-
-
-def _at_least(least: int, **values: int) -> None:
-    for name, value in values.items():
-        if value < least:
-            raise UserError(f"{name}: {value} is less than {least}")
-
-
-def _shares(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 <= value <= 1:
-            raise UserError(f"{name}: {value:g} is not a share between 0 and 1")

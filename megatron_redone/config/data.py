@@ -1,6 +1,5 @@
 """What a pretraining run reads: a weighted blend of indexed datasets, and what it is validated on."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -27,32 +26,31 @@ class BlendSource(DataSource):
     """One indexed dataset of a blend."""
 
     weight: float | None = key(
-        "its share of the samples, relative to the others'; null on all goes by their sizes", None
+        "its part of the samples, relative to the others'; null on all goes by their sizes", None, above=0
     )
-
-    def __post_init__(self) -> None:
-        if self.weight is not None and not 0 < self.weight < math.inf:
-            raise UserError(f"weight: {self.weight} is not a positive number; leave out a source that is not wanted")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """The training blend and the validation sources."""
+class TrainingDataConfig:
+    """What every run that trains is told of its data."""
 
-    blend: list[BlendSource] = key("the datasets to train on")
-    seq_length: int = key("tokens of one sample")
-    isolate_documents: bool = key("attention, positions and loss stop at the borders of documents", False)
+    blend: list[BlendSource] = key("the datasets to train on; a weight counts samples: slices of text, rows or pairs")
+    seq_length: int = key("tokens of one sample", at_least=1)
     shuffle: bool = key("shuffle the samples of each epoch", True)
     seed: int = key("seed of the shuffle", 1234)
-    prefetch: int = key("global batches read ahead of the training step", 2, decides=False)
+    prefetch: int = key("global batches read ahead of the training step", 2, decides=False, at_least=1)
     validation: list[DataSource] = key("the datasets to validate on, each reported by itself", [])
-    validation_samples: int = key("samples read of each validation dataset, always its first ones", 128)
 
     def __post_init__(self) -> None:
         check_sources(self.blend, self.validation)
-        for name in ("seq_length", "prefetch", "validation_samples"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(TrainingDataConfig):
+    """The training blend and the validation sources."""
+
+    isolate_documents: bool = key("attention, positions and loss stop at the borders of documents", False)
+    validation_samples: int = key("samples read of each validation dataset, always its first ones", 128, at_least=1)
 
 
 def check_sources(blend: Sequence[BlendSource], validation: Sequence[DataSource]) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from megatron_redone.config.field import key
-from megatron_redone.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,8 +11,4 @@ class DoctorConfig:
 
     json: bool = key("print one JSON object instead of the page", False)
     self_test: bool = key("train a few steps on one process and on two, and compare the losses", True)
-    timeout_seconds: int = key("a self-test that takes longer counts as hanging", 180, decides=False)
-
-    def __post_init__(self) -> None:
-        if self.timeout_seconds < 1:
-            raise UserError(f"timeout_seconds: {self.timeout_seconds} is less than one second")
+    timeout_seconds: int = key("a self-test that takes longer counts as hanging", 180, decides=False, at_least=1)

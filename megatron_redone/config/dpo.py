@@ -2,41 +2,31 @@
 
 from dataclasses import dataclass
 
-from megatron_redone.config.checkpoint import CheckpointConfig
 from megatron_redone.config.field import key
-from megatron_redone.config.metrics import MetricsConfig
-from megatron_redone.config.model import ModelConfig
-from megatron_redone.config.optimizer import OptimizerConfig
-from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.config.preference import PreferenceLossConfig
 from megatron_redone.config.preference_data import PreferenceDataConfig
 from megatron_redone.config.training import TrainingConfig
+from megatron_redone.config.training_stage import TrainingStageConfig
 from megatron_redone.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class DpoConfig:
-    """Preference optimisation; only the policy is in memory, the reference has been heard by score-reference."""
+class DpoConfig(TrainingStageConfig):
+    """Preference optimisation; only the policy is in memory, score-reference has scored the pairs before."""
 
-    output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml", writes=True)
     init_from: str = key(
-        "the policy to begin with: a Hugging Face directory or hub name, or a run's checkpoint", reads=True, or_hub=True
+        "the policy to begin with: a Hugging Face directory or hub name, or a run's checkpoint",
+        reads=True,
+        or_hub=True,
     )
     reference: str | None = key(
-        "the model that score-reference must have heard; null takes init_from", None, reads=True, or_hub=True
+        "the model that score-reference must have scored with; null takes init_from", None, reads=True, or_hub=True
     )
     reference_dir: str | None = key("folder of the reference scores; null looks beside each dataset", None, reads=True)
     accept_other_reference: bool = key("take scores of another model than `reference`", False)
-    tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None, reads=True)
-    device: Device = key("where to compute", Device.auto, decides=False)
-    model: ModelConfig = key("computation", ModelConfig)
-    parallel: ParallelConfig = key("layout over processes", ParallelConfig, decides=False)
     data: PreferenceDataConfig = key("what is read")
     loss: PreferenceLossConfig = key("what is minimised", PreferenceLossConfig)
     training: TrainingConfig = key("length and batch; global_batch_size counts pairs, micro_batch_size rows")
-    optimizer: OptimizerConfig = key("AdamW and learning rate", OptimizerConfig)
-    checkpoint: CheckpointConfig = key("saving and resuming", CheckpointConfig)
-    metrics: MetricsConfig = key("reports", MetricsConfig, decides=False)
 
     def __post_init__(self) -> None:
         if self.training.train_tokens is not None:

@@ -56,12 +56,12 @@ class EvaluationSource:
 
     path: str = key("a JSONL file, or several by a glob or a directory", reads=True)
     name: str | None = key("how tables call it; null takes the file's name", None)
-    max_records: int | None = key("records taken, drawn by the seed; null takes the limit for all sources", None)
+    max_records: int | None = key(
+        "records taken, drawn by the seed; null takes the limit for all sources", None, at_least=1
+    )
 
     def __post_init__(self) -> None:
         _check_name(self.label)
-        if self.max_records is not None and self.max_records < 1:
-            raise UserError(f"max_records: {self.max_records} is less than one record; leave the source out")
 
     @property
     def label(self) -> str:
@@ -75,12 +75,7 @@ class HeldOutSource(EvaluationSource):
 
     group: Group = key("the side that the texts stand on")
     text_key: str = key("the key of a record that holds its text", "text")
-    max_characters: int | None = key("characters read of a text; null reads all", None)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_characters is not None and self.max_characters < 1:
-            raise UserError(f"max_characters: {self.max_characters} is less than one character")
+    max_characters: int | None = key("characters read of a text; null reads all", None, at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +93,7 @@ class ConversationSource(EvaluationSource):
         AnswerKind.auto,
     )
     max_new_tokens: int | None = key(
-        "tokens of an answer at most; null takes those of the longest expected one and 16", None
+        "tokens of an answer at most; null takes those of the longest expected one and 16", None, at_least=1
     )
 
     @property
@@ -107,25 +102,14 @@ class ConversationSource(EvaluationSource):
         extraction = self.answers is AnswerKind.auto and "extraction" in self.capability.lower()
         return extraction or self.answers is AnswerKind.items
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_new_tokens is not None and self.max_new_tokens < 1:
-            raise UserError(f"max_new_tokens: {self.max_new_tokens} is less than one token")
-
 
 @dataclass(frozen=True, kw_only=True)
 class BootstrapConfig:
     """The intervals."""
 
-    resamples: int = key("resamples of the bootstrap", 2000)
-    confidence: float = key("share of the resamples that lies in an interval", 0.95)
+    resamples: int = key("resamples of the bootstrap", 2000, at_least=100)
+    confidence: float = key("fraction of the resamples that lies in an interval", 0.95, above=0, below=1)
     seed: int = key("seed of the resamples", 0)
-
-    def __post_init__(self) -> None:
-        if self.resamples < 100:
-            raise UserError(f"resamples: {self.resamples} are too few for an interval; take 100 or more")
-        if not 0 < self.confidence < 1:
-            raise UserError(f"confidence: {self.confidence} is not a share between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +122,16 @@ class EvaluateConfig:
     held_out: list[HeldOutSource] = key("texts for bits per byte", [])
     preferences: list[PreferenceSource] = key("pairs of a better and a worse response", [])
     conversations: list[ConversationSource] = key("conversations for exact match", [])
-    max_records: int = key("records taken of a source that has no limit of its own", 1000)
+    max_records: int = key("records taken of a source that has no limit of its own", 1000, at_least=1)
     sample_seed: int = key("seed by which records are drawn where a source has more", 0)
-    window: int = key("tokens that a long text is read at once by, at most the model's own limit", 2048)
-    stride: int = key("tokens that the window moves on by; the others are context that is not counted again", 1536)
-    max_tokens: int = key("tokens of a prompt and its response; longer prompts lose their beginning", 2048)
-    batch_size: int = key("examples of a batch at most", 32, decides=False)
+    window: int = key("tokens that a long text is read at once by, at most the model's own limit", 2048, at_least=2)
+    stride: int = key(
+        "tokens that the window moves on by; the others are context that is not counted again", 1536, at_least=1
+    )
+    max_tokens: int = key("tokens of a prompt and its response; longer prompts lose their beginning", 2048, at_least=2)
+    batch_size: int = key("examples of a batch at most", 32, decides=False, at_least=1)
     batch_tokens: int = key(
-        "tokens of a batch at most, padding included (one long example may have more)", 4096, decides=False
+        "tokens of a batch at most, padding included (one long example may have more)", 4096, decides=False, at_least=1
     )
     dtype: ComputeDtype = key("type of weights and activations; auto takes bf16 on CUDA and fp32 on CPU",
                               ComputeDtype.auto)  # fmt: skip
@@ -159,12 +145,6 @@ class EvaluateConfig:
             raise UserError("held_out: nothing to evaluate on; name held_out, preferences or conversations")
         for where in ("models", "held_out", "preferences", "conversations"):
             _check_distinct(where, [source.label for source in getattr(self, where)])
-        for name in ("max_records", "stride", "batch_size", "batch_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
-        for name in ("window", "max_tokens"):
-            if getattr(self, name) < 2:
-                raise UserError(f"{name}: {getattr(self, name)} is less than 2; a token is told from the one before it")
         if self.stride >= self.window:
             raise UserError(f"stride: {self.stride} is not less than window={self.window}")
         if self.base is not None and self.base not in [model.label for model in self.models]:

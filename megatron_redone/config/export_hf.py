@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from megatron_redone.config.field import key
 from megatron_redone.config.weights_dtype import WeightsDtype
-from megatron_redone.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +18,6 @@ class ExportHFConfig:
         reads=True,
     )
     dtype: WeightsDtype = key("type of the weights; keep leaves them as the checkpoint has them", WeightsDtype.keep)
-    max_shard_gb: float = key("gigabytes (10^9 bytes) of one safetensors file", 5.0)
+    max_shard_gb: float = key("gigabytes (10^9 bytes) of one safetensors file", 5.0, above=0)
     end_tokens: list[str] = key("tokens that end an answer, besides those the model has: <|im_end|> after SFT", [])
     overwrite: bool = key("replace what is at output", False, decides=False)
-
-    def __post_init__(self) -> None:
-        if self.max_shard_gb <= 0:
-            raise UserError(f"max_shard_gb: {self.max_shard_gb} is not positive")

@@ -1,6 +1,7 @@
 """How a configuration dataclass declares its keys, and what a key says about itself."""
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ class KeyFacts:
         at_least: The least number allowed.
         above: The number that the value must exceed.
         at_most: The greatest number allowed.
+        below: The number that the value must stay under.
         formerly: The key's name in earlier versions, for the line that tells of the new one.
     """
 
@@ -35,6 +37,7 @@ class KeyFacts:
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
+    below: float | None = None
     formerly: str | None = None
 
 
@@ -55,6 +58,29 @@ def key(help: str, default: Any = _REQUIRED, **facts: Any) -> Any:
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def range_text(facts: KeyFacts) -> str:
+    """The numbers that are allowed, in words: `at least 1`; empty where any is."""
+    bounds = {"at least": facts.at_least, "above": facts.above, "at most": facts.at_most, "below": facts.below}
+    return ", ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+
+
+def out_of_range(facts: KeyFacts, value: Any) -> str | None:
+    """Says how a number is not one that is allowed; None where it is, and for everything that is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not math.isfinite(value):
+        return f"{value} is not a finite number"
+    if facts.at_least is not None and value < facts.at_least:
+        return f"{value} is less than {facts.at_least:g}"
+    if facts.above is not None and value <= facts.above:
+        return f"{value} is not above {facts.above:g}"
+    if facts.at_most is not None and value > facts.at_most:
+        return f"{value} is more than {facts.at_most:g}"
+    if facts.below is not None and value >= facts.below:
+        return f"{value} is not below {facts.below:g}"
+    return None
 
 
 def facts_of(field: dataclasses.Field) -> KeyFacts:

@@ -47,11 +47,11 @@ class Fp8Config:
     format: Fp8Format | None = key(
         "hybrid or e4m3; null takes hybrid for one scale a tensor and e4m3 for one scale a block", None
     )
-    margin: int = key("recipe=delayed: scales are divided by 2 to this power", 0)
-    amax_history: int = key("recipe=delayed: passes that the history of largest magnitudes holds", 1024)
+    margin: int = key("recipe=delayed: scales are divided by 2 to this power", 0, at_least=0)
+    amax_history: int = key("recipe=delayed: passes that the history of largest magnitudes holds", 1024, at_least=1)
     amax_algo: AmaxAlgo = key("recipe=delayed: which of the history counts, max or most_recent", AmaxAlgo.max)
-    first_layers_bf16: int = key("layers at the start that stay in bf16; not with recipe=delayed", 0)
-    last_layers_bf16: int = key("layers at the end that stay in bf16; not with recipe=delayed", 0)
+    first_layers_bf16: int = key("layers at the start that stay in bf16; not with recipe=delayed", 0, at_least=0)
+    last_layers_bf16: int = key("layers at the end that stay in bf16; not with recipe=delayed", 0, at_least=0)
     fp8_param_gather: bool = key(
         "precision=fp8: keep weights in FP8, and gather them so from the distributed optimizer; a checkpoint then has "
         "the rounded weights (not yet measured)",
@@ -59,11 +59,6 @@ class Fp8Config:
     )
 
     def __post_init__(self) -> None:
-        for name in ("margin", "first_layers_bf16", "last_layers_bf16"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}: {getattr(self, name)} is negative")
-        if self.amax_history < 1:
-            raise UserError(f"amax_history: {self.amax_history} is less than one pass")
         if self.recipe is Fp8Recipe.delayed and self.keeps_layers:
             raise UserError(
                 "first_layers_bf16, last_layers_bf16: recipe=delayed updates its scales once a pass over all layers "

@@ -4,6 +4,7 @@ OmegaConf merges and converts; the checks around it exist so that a mistake is t
 that names the key and the nearest spelling, rather than by the library's exception.
 """
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from megatron_redone.config.schema import describe_keys, field_types, is_list, nested_schema
+from megatron_redone.config.field import facts_of, out_of_range
+from megatron_redone.config.references import NOT_A_REFERENCE, check_references, escaped, refuse_resolvers
+from megatron_redone.config.schema import describe_keys, field_types, is_list, is_mapping, nested_schema, plain
 from megatron_redone.errors import UserError
 
 T = TypeVar("T")
@@ -32,21 +35,18 @@ def load_config(schema: type[T], file: str | None = None, overrides: Sequence[st
             that the dataclass itself refuses.
     """
     merged = _defaults(schema)
-    layers = [_read_file(file)] if file is not None else []
-    layers += [_read_override(text) for text in overrides]
-    for layer in layers:
-        _check_keys(schema, schema, layer, "")
-        try:
-            merged = OmegaConf.merge(merged, OmegaConf.create(layer))
-        except OmegaConfBaseException as error:
-            raise UserError(_one_line(schema, error)) from None
+    layers = [] if file is None else [(f"{file}: ", _read_file(file))]
+    layers += [("", _read_override(text)) for text in overrides]
+    for where, layer in layers:
+        merged = _merge(schema, merged, layer, where)
+    check_references(merged, layers)
     _check_complete(schema, merged)
     return _build(schema, merged, "")
 
 
 def to_yaml(config: Any) -> str:
     """A configuration as YAML that `load_config` reads back to the same values."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return OmegaConf.to_yaml(OmegaConf.create(escaped(plain(config))))
 
 
 def flat_values(text: str) -> dict[str, Any]:
@@ -76,6 +76,13 @@ def _read_file(file: str) -> dict[str, Any]:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"{file}: {error.full_key}: {NOT_A_REFERENCE}") from None
+    except RecursionError:
+        raise UserError(f"{file}: nested too deeply") from None
+    except OSError as error:  # without a number: OmegaConf's own, for a single value
+        found = "a single value" if error.strerror is None else f"nothing: it cannot be read ({error.strerror})"
+        raise UserError(f"{file}: expected 'key: value' pairs at the top, found {found}") from None
     if isinstance(content, ListConfig):
         raise UserError(f"{file}: expected 'key: value' pairs at the top, found a list")
     return _plain(content)
@@ -86,8 +93,12 @@ def _read_override(text: str) -> dict[str, Any]:
         raise UserError(f"'{text}': an override has the form key=value, for example a.b=c")
     try:
         return _plain(OmegaConf.from_dotlist([text]))
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key or text}: {NOT_A_REFERENCE}") from None
+    except yaml.YAMLError as error:
         raise UserError(f"'{text}': {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{text.partition('=')[0]}: nested too deeply") from None
 
 
 def _plain(node: Any) -> dict[str, Any]:
@@ -96,12 +107,28 @@ def _plain(node: Any) -> dict[str, Any]:
     return {str(name): value for name, value in content.items()}
 
 
+def _merge(schema: type, merged: Any, layer: dict[str, Any], where: str) -> Any:
+    """Lays a file or an override over what is there; `where` begins the line that tells of a mistake."""
+    try:
+        refuse_resolvers(layer)
+        _check_keys(schema, schema, layer, "")
+        return OmegaConf.merge(merged, OmegaConf.create(layer))
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"{where}{_one_line(schema, error)}") from None
+    except RecursionError:
+        raise UserError(f"{where}{', '.join(layer)}: nested too deeply") from None
+
+
 def _check_keys(root: type, schema: type, layer: dict[str, Any], prefix: str) -> None:
     """Refuses unknown keys, and turns a single value given for a list key into a list."""
     annotations = field_types(schema)
     for name, value in layer.items():
         if name not in annotations:
-            raise UserError(f"{prefix}{name}: unknown key{_suggestion(root, annotations, name)}")
+            raise UserError(f"{prefix}{name}: {_what_is_wrong(root, schema, str(name))}")
+        if is_mapping(annotations[name]) and not isinstance(value, dict):
+            raise UserError(f"{prefix}{name}: expected a section of keys, got {value!r}")
         inner, many = nested_schema(annotations[name]), is_list(annotations[name])
         if many and value is not None and not isinstance(value, list):
             layer[name] = value = [value]
@@ -112,6 +139,14 @@ def _check_keys(root: type, schema: type, layer: dict[str, Any], prefix: str) ->
             if not isinstance(element, dict):
                 raise UserError(f"{where}: expected a section of keys, got {element!r}")
             _check_keys(root, inner, element, where + ".")
+
+
+def _what_is_wrong(root: type, schema: type, name: str) -> str:
+    """Of a name that is no key: its new name, or the nearest one."""
+    renamed = next((field.name for field in dataclasses.fields(schema) if facts_of(field).formerly == name), None)
+    if renamed is not None:
+        return f"is called {renamed} now"
+    return f"unknown key{_suggestion(root, field_types(schema), name)}"
 
 
 def _suggestion(root: type, siblings: dict[str, Any], name: str) -> str:
@@ -169,8 +204,12 @@ def _writable(node: Any) -> Any:
 def _build(schema: type[T], node: Any, path: str) -> T:
     """Makes the dataclasses from the inside out, so that a refused value is named by its full key."""
     values = {}
+    facts = {field.name: facts_of(field) for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
     for name, annotation in field_types(schema).items():
         values[name] = _build_value(annotation, _resolve(node, name, path), f"{path}{name}")
+        mistake = out_of_range(facts[name], values[name])
+        if mistake is not None:
+            raise UserError(f"{path}{name}: {mistake}")
     try:
         return schema(**values)
     except UserError as error:

@@ -40,12 +40,19 @@ def check_plain(precision: "Precision") -> None:
         raise UserError(f"precision: {precision.value} is for training; take bf16 or fp32 here")
 
 
-class CrossEntropy(enum.Enum):
+class CrossEntropyFusion(enum.Enum):
     """Whose cross entropy: megatron-core's plain one, its fused one (`native`), or Transformer Engine's (`te`)."""
 
     plain = "plain"
     native = "native"
     te = "te"
+
+
+class CudaGraphs(enum.Enum):
+    """Who captures layers as CUDA graphs: nobody, or megatron-core (`local`)."""
+
+    none = "none"
+    local = "local"
 
 
 class Recompute(enum.Enum):
@@ -71,17 +78,21 @@ class ModelConfig:
     backend: Backend = key("modules of a layer; auto takes Transformer Engine where it runs", Backend.auto)
     precision: Precision = key("type of weights and activations", Precision.bf16)
     fp8: Fp8Config = key("FP8, under precision=fp8 or fp8_emulated", Fp8Config)
-    cross_entropy: CrossEntropy = key(
+    cross_entropy_fusion_impl: CrossEntropyFusion = key(
         "kernels of the loss: plain, native (fused, CUDA) or te (Transformer Engine); not yet measured",
-        CrossEntropy.plain,
+        CrossEntropyFusion.plain,
+        formerly="cross_entropy",
     )
-    cuda_graphs: bool = key(
-        "launch every layer as one CUDA graph: for small models, on rows that are not packed (not yet measured)", False
+    cuda_graph_impl: CudaGraphs = key(
+        "local launches every layer as one CUDA graph: for small models, on rows that are not packed (not yet "
+        "measured)",
+        CudaGraphs.none,
+        formerly="cuda_graphs",
     )
     recompute: Recompute = key("activations computed again in the backward pass", Recompute.none, decides=False)
     recompute_modules: list[str] = key("what recompute=selective covers: core_attn, mlp", ["mlp"], decides=False)
     recompute_num_layers: int | None = key(
-        "layers of each pipeline piece that recompute=full covers; null covers all", None, decides=False
+        "layers of each pipeline piece that recompute=full covers; null covers all", None, decides=False, at_least=1
     )
 
     def __post_init__(self) -> None:
@@ -93,8 +104,6 @@ class ModelConfig:
                 raise UserError(f"recompute_modules: '{name}' is not one of {', '.join(RECOMPUTE_MODULES)}")
         if self.recompute_num_layers is not None and self.recompute is not Recompute.full:
             raise UserError("recompute_num_layers: counts for recompute=full only; leave it null")
-        if self.recompute_num_layers is not None and self.recompute_num_layers < 1:
-            raise UserError(f"recompute_num_layers: {self.recompute_num_layers} is less than one layer")
 
     def _check_fp8(self) -> None:
         if not self.precision.is_fp8 and self.fp8 != Fp8Config():

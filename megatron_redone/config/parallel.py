@@ -19,19 +19,22 @@ class Device(enum.Enum):
 class ParallelConfig:
     """The parallel layout; data parallelism takes the processes that the other sizes leave."""
 
-    tensor_model_parallel_size: int = key("processes that share every matrix", 1)
-    pipeline_model_parallel_size: int = key("processes that share the layers", 1)
+    tensor_model_parallel_size: int = key("processes that share every matrix", 1, at_least=1)
+    pipeline_model_parallel_size: int = key("processes that share the layers", 1, at_least=1)
     virtual_pipeline_model_parallel_size: int | None = key(
-        "pieces that each pipeline process holds (interleaved schedule); null holds one", None
+        "pieces that each pipeline process holds (interleaved schedule); null holds one", None, at_least=2
     )
     num_layers_in_first_pipeline_stage: int | None = key(
-        "layers that the first pipeline process holds, where not as many as the others; null shares evenly", None
+        "layers that the first pipeline process holds, where not as many as the others; null shares evenly",
+        None,
+        at_least=1,
     )
     num_layers_in_last_pipeline_stage: int | None = key(
         "layers that the last one holds: fewer make up for the output layer, of a small model with a large vocabulary",
         None,
+        at_least=1,
     )
-    context_parallel_size: int = key("processes that share every sequence", 1)
+    context_parallel_size: int = key("processes that share every sequence", 1, at_least=1)
     sequence_parallel: bool = key("share norms and residuals over the tensor-parallel processes too", False)
     use_distributed_optimizer: bool = key("share the optimizer's state over the data-parallel processes", True)
     overlap_grad_reduce: bool | None = key(
@@ -43,14 +46,9 @@ class ParallelConfig:
     tp_comm_overlap: bool = key(
         "overlap tensor-parallel communication with matrix products, by Transformer Engine (not yet measured)", False
     )
-    timeout_minutes: int = key("a process that is waited for longer than this ends the run", 30)
+    timeout_minutes: int = key("a process that is waited for longer than this ends the run", 30, at_least=1)
 
     def __post_init__(self) -> None:
-        for name in ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is less than one process")
-        if self.timeout_minutes < 1:
-            raise UserError(f"timeout_minutes: {self.timeout_minutes} is less than one minute")
         if self.sequence_parallel and self.tensor_model_parallel_size == 1:
             raise UserError("sequence_parallel: needs tensor_model_parallel_size of 2 or more; leave it false")
         self._check_virtual_pipeline()
@@ -66,22 +64,14 @@ class ParallelConfig:
             raise UserError("tp_comm_overlap: needs sequence_parallel")
 
     def _check_virtual_pipeline(self) -> None:
-        virtual = self.virtual_pipeline_model_parallel_size
-        if virtual is None:
-            return
-        if virtual < 2:
-            raise UserError(f"virtual_pipeline_model_parallel_size: {virtual} is less than two pieces; leave it null")
-        if self.pipeline_model_parallel_size == 1:
+        if self.virtual_pipeline_model_parallel_size is not None and self.pipeline_model_parallel_size == 1:
             raise UserError(
                 "virtual_pipeline_model_parallel_size: needs pipeline_model_parallel_size of 2 or more; leave it null"
             )
 
     def _check_uneven_pipeline(self) -> None:
         for name in ("num_layers_in_first_pipeline_stage", "num_layers_in_last_pipeline_stage"):
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise UserError(f"{name}: {count} is less than one layer")
-            if count is not None and self.pipeline_model_parallel_size == 1:
+            if getattr(self, name) is not None and self.pipeline_model_parallel_size == 1:
                 raise UserError(f"{name}: needs pipeline_model_parallel_size of 2 or more; leave it null")
 
     @property

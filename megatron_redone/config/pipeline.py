@@ -17,25 +17,23 @@ class PipelineEntry:
     stage: str = key("which stage, as in `redone STAGE`")
     config: str | None = key("its YAML file, seen from config_dir; null where overrides say everything", None)
     overrides: list[str] = key("key=value, over the keys of the file", [])
-    processes: int = key("processes of this machine that torchrun starts; 1 starts none but the stage", 1)
+    processes: int = key("processes of this machine that torchrun starts; 1 starts none but the stage", 1, at_least=1)
     launcher: str | None = key(
         "another command that `STAGE --config FILE key=value ...` is appended to, such as "
         "`torchrun --nproc-per-node 8 -m megatron_redone`; {config_dir} stands for that folder",
         None,
     )
-    minutes: float | None = key("how long it takes, roughly: for the time left, until that has been measured", None)
+    minutes: float | None = key(
+        "how long it takes, roughly: for the time left, until that has been measured", None, above=0
+    )
 
     def __post_init__(self) -> None:
         if not _FILE_NAME.fullmatch(self.name):
             raise UserError(f"name: '{self.name}' cannot name a file; use letters, digits, '.', '_' and '-'")
-        if self.processes < 1:
-            raise UserError(f"processes: {self.processes} is less than one process")
         if self.launcher is not None and self.processes != 1:
             raise UserError("processes: the launcher says how many; leave one of the two out")
         if self.launcher is not None and not self.launcher.strip():
             raise UserError("launcher: is empty; leave it null")
-        if self.minutes is not None and self.minutes <= 0:
-            raise UserError(f"minutes: {self.minutes} is not positive")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,36 +48,29 @@ class PreferenceLossConfig:
 
     loss: PreferenceLoss = key("what is minimised for a pair", PreferenceLoss.dpo)
     # TRL's default for DPO; NeMo-Aligner calls it ref_policy_kl_penalty; SimPO's paper takes 2 to 2.5.
-    beta: float = key("how much a reward counts per nat of log-probability", 0.1)
-    label_smoothing: float = key("share of the pairs that are taken to be labelled the wrong way round", 0.0)
+    beta: float = key("how much a reward counts per nat of log-probability", 0.1, above=0)
+    label_smoothing: float = key(
+        "fraction of the pairs that are taken to be labelled the wrong way round", 0.0, at_least=0, below=0.5
+    )
     # TRL's default (trl/experimental/cpo/cpo_config.py); the paper takes 0.3 to 1.6 beside its beta.
-    simpo_gamma: float = key("reward by which simpo wants the chosen response to lead", 0.5)
-    gt_reward_scale: float = key("factor on the pair's own rewards in the rpo losses", 1.0)
-    preference_loss_weight: float = key("weight of the preference loss", 1.0)
-    sft_loss_weight: float = key("weight of the negative log-probability of the chosen response; orpo has 1", 0.0)
+    simpo_gamma: float = key("reward by which simpo wants the chosen response to lead", 0.5, at_least=0)
+    gt_reward_scale: float = key("factor on the pair's own rewards in the rpo losses", 1.0, above=0)
+    preference_loss_weight: float = key("weight of the preference loss", 1.0, at_least=0)
+    sft_loss_weight: float = key(
+        "weight of the negative log-probability of the chosen response; orpo has 1", 0.0, at_least=0
+    )
     average_log_probs: bool | None = key(
         "a response counts by the mean over its tokens, not the sum; null: true for ipo, simpo and orpo", None
     )
 
     def __post_init__(self) -> None:
-        if self.beta <= 0:
-            raise UserError(f"beta: {self.beta} is not positive")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise UserError(f"label_smoothing: {self.label_smoothing} is not a share from 0 to less than 0.5")
         if self.label_smoothing and self.loss not in _SMOOTHED:
             raise UserError(f"label_smoothing: loss={self.loss.name} has none; dpo and simpo have")
-        if self.simpo_gamma < 0:
-            raise UserError(f"simpo_gamma: {self.simpo_gamma} is negative")
-        if self.gt_reward_scale <= 0:
-            raise UserError(f"gt_reward_scale: {self.gt_reward_scale} is not positive")
         self._check_weights()
         if self.average_log_probs is False and self.loss in _REFERENCE_FREE:
             raise UserError(f"average_log_probs: loss={self.loss.name} is defined on means; leave the key out")
 
     def _check_weights(self) -> None:
-        for name in ("preference_loss_weight", "sft_loss_weight"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}: {getattr(self, name)} is negative")
         if not self.preference_loss_weight and not self.sft_loss_weight:
             raise UserError("preference_loss_weight: it and sft_loss_weight are both 0; nothing would be learnt")
         if self.loss is PreferenceLoss.orpo and not self.sft_loss_weight:

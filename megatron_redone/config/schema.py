@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from megatron_redone.config.field import KeyFacts, facts_of
+from megatron_redone.config.field import KeyFacts, facts_of, range_text
 from megatron_redone.hashing import short_hash
 
 
@@ -20,6 +20,7 @@ class KeyDescription:
     type: str
     default: str
     help: str
+    range: str = ""
 
 
 def field_types(schema: type) -> dict[str, Any]:
@@ -41,6 +42,11 @@ def is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list
 
 
+def is_mapping(annotation: Any) -> bool:
+    """Whether a field holds keys of the user's own."""
+    return get_origin(annotation) is dict
+
+
 def describe_keys(schema: type, prefix: str = "") -> Iterator[KeyDescription]:
     """Every dotted key of a configuration with its type, default and explanation, in order."""
     annotations = field_types(schema)
@@ -50,8 +56,10 @@ def describe_keys(schema: type, prefix: str = "") -> Iterator[KeyDescription]:
         if inner is not None and not is_list(annotation) and annotation is inner:
             yield from describe_keys(inner, f"{prefix}{field.name}.")
             continue
-        help_text = facts_of(field).help
-        yield KeyDescription(prefix + field.name, type_name(annotation), _default_text(field), help_text)
+        facts = facts_of(field)
+        yield KeyDescription(
+            prefix + field.name, type_name(annotation), _default_text(field), facts.help, range_text(facts)
+        )
         if inner is not None:
             marker = "[]" if is_list(annotation) else ""
             yield from describe_keys(inner, f"{prefix}{field.name}{marker}.")

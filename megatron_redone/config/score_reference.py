@@ -29,17 +29,12 @@ class ScoreReferenceConfig:
     device: Device = key("where to compute", Device.auto, decides=False)
     model: ModelConfig = key("computation", ModelConfig)
     parallel: ParallelConfig = key("layout over processes", ParallelConfig, decides=False)
-    seq_length: int | None = key("tokens that a row may hold; null takes the longest pair", None)
+    seq_length: int | None = key("tokens that a row may hold; null takes the longest pair", None, at_least=1)
     share_prompt: bool = key("compute the prompt of a pair once for both responses (torch backend)", False)
-    batch_size: int = key("pairs scored at once, over all processes", 64, decides=False)
-    micro_batch_size: int = key("rows that go through a model at once", 1, decides=False)
-    save_every: int = key("pairs after which what is done is saved", 4096, decides=False)
+    batch_size: int = key("pairs scored at once, over all processes", 64, decides=False, at_least=1)
+    micro_batch_size: int = key("rows that go through a model at once", 1, decides=False, at_least=1)
+    save_every: int = key("pairs after which what is done is saved", 4096, decides=False, at_least=1)
 
     def __post_init__(self) -> None:
         if not self.data:
             raise UserError("data: the list is empty; name at least one dataset")
-        for name in ("batch_size", "micro_batch_size", "save_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
-        if self.seq_length is not None and self.seq_length < 1:
-            raise UserError(f"seq_length: {self.seq_length} is less than 1")

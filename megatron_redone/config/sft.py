@@ -2,32 +2,20 @@
 
 from dataclasses import dataclass
 
-from megatron_redone.config.checkpoint import CheckpointConfig
 from megatron_redone.config.field import key
-from megatron_redone.config.metrics import MetricsConfig
-from megatron_redone.config.model import ModelConfig
-from megatron_redone.config.optimizer import OptimizerConfig
-from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.config.sft_data import SftDataConfig
 from megatron_redone.config.training import TrainingConfig
+from megatron_redone.config.training_stage import TrainingStageConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftConfig:
+class SftConfig(TrainingStageConfig):
     """Supervised fine-tuning; its second step is the same with `init_from` the first."""
 
-    output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml", writes=True)
     init_from: str = key(
         "weights to begin with: a Hugging Face directory, a hub name, a checkpoint, or a run (its newest checkpoint)",
         reads=True,
         or_hub=True,
     )
-    tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None, reads=True)
-    device: Device = key("where to compute", Device.auto, decides=False)
-    model: ModelConfig = key("computation", ModelConfig)
-    parallel: ParallelConfig = key("layout over processes", ParallelConfig, decides=False)
     data: SftDataConfig = key("what is read")
     training: TrainingConfig = key("length and batch, whose samples are packed rows")
-    optimizer: OptimizerConfig = key("AdamW and learning rate", OptimizerConfig)
-    checkpoint: CheckpointConfig = key("saving and resuming", CheckpointConfig)
-    metrics: MetricsConfig = key("reports", MetricsConfig, decides=False)

@@ -18,9 +18,16 @@ class TokenizeConfig:
     append_eod: bool = key("end every document with the tokenizer's end-of-document token", True)
     shuffle: bool = key("shuffle the documents of the whole corpus (training reads them in file order)", False)
     seed: int = key("seed of the shuffle", 0)
-    workers: int = key("processes; 0 takes one for each core", 0, decides=False)
-    shard_mb: int = key("input megabytes of one unit of work and of resuming", 16)
-    max_rejected: float = key("stop when more than this share of the records is malformed", 0.01, decides=False)
+    workers: int = key("processes; 0 takes one for each core", 0, decides=False, at_least=0)
+    shard_mb: int = key("input megabytes of one unit of work and of resuming", 16, at_least=1)
+    max_invalid: float = key(
+        "stop when more than this fraction of the records is invalid",
+        0.01,
+        decides=False,
+        at_least=0,
+        at_most=1,
+        formerly="max_rejected",
+    )
     overwrite: bool = key(
         "replace a finished dataset that was made with other settings or inputs", False, decides=False
     )
@@ -28,9 +35,3 @@ class TokenizeConfig:
     def __post_init__(self) -> None:
         if not self.input:
             raise UserError("input: the list is empty; name at least one file")
-        if self.workers < 0:
-            raise UserError(f"workers: {self.workers} is negative; 0 takes one for each core")
-        if self.shard_mb < 1:
-            raise UserError(f"shard_mb: {self.shard_mb} is less than one megabyte")
-        if not 0 <= self.max_rejected <= 1:
-            raise UserError(f"max_rejected: {self.max_rejected} is not a share between 0 and 1")

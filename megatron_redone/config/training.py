@@ -13,30 +13,25 @@ _LENGTHS = ("train_steps", "train_tokens", "train_epochs")
 class TrainingConfig:
     """Length and batch of a run."""
 
-    global_batch_size: int = key("samples of one step, over all processes")
-    micro_batch_size: int = key("samples that go through a model at once", 1, decides=False)
-    train_steps: int | None = key("steps of the run; or give train_tokens, or train_epochs", None)
-    train_tokens: int | None = key("tokens of the run, padding included, rounded up to whole steps", None)
+    global_batch_size: int = key("samples of one step, over all processes", at_least=1)
+    micro_batch_size: int = key("samples that go through a model at once", 1, decides=False, at_least=1)
+    train_steps: int | None = key("steps of the run; or give train_tokens, or train_epochs", None, at_least=1)
+    train_tokens: int | None = key("tokens of the run, padding included, rounded up to whole steps", None, at_least=1)
     train_epochs: float | None = key(
-        "times that as many samples are read as all sources hold together, rounded up to whole steps", None
+        "times that as many samples are read as all sources hold together, rounded up to whole steps", None, above=0
     )
-    validate_every: int | None = key("steps between two validations; null validates at the start and end only", None)
-    max_skipped_steps: int = key("this many steps in a row without finite gradients end the run", 10, decides=False)
+    validate_every: int | None = key(
+        "steps between two validations; null validates at the start and end only", None, at_least=1
+    )
+    max_skipped_steps: int = key(
+        "this many steps in a row without finite gradients end the run", 10, decides=False, at_least=1
+    )
     seed: int = key("seed of random weights", 1234)
 
     def __post_init__(self) -> None:
-        for name in ("global_batch_size", "micro_batch_size", "max_skipped_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
         lengths = [name for name in _LENGTHS if getattr(self, name) is not None]
         if len(lengths) != 1:
             raise UserError(f"train_steps: give one of {', '.join(_LENGTHS)}, not {len(lengths)} of them")
-        if self.train_epochs is not None and not 0 < self.train_epochs < math.inf:
-            raise UserError(f"train_epochs: {self.train_epochs} is not a positive number")
-        for name in ("train_steps", "train_tokens", "validate_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name}: {value} is less than 1")
 
     def steps(self, seq_length: int, samples_per_epoch: int) -> int:
         """Steps of the run, for samples of `seq_length` tokens of which all sources together hold so many."""

@@ -1,8 +1,10 @@
 """The keys that every stage which trains has, whatever it reads and optimises."""
 
-from typing import Protocol
+from dataclasses import dataclass
 
 from megatron_redone.config.checkpoint import CheckpointConfig
+from megatron_redone.config.data import TrainingDataConfig
+from megatron_redone.config.field import key
 from megatron_redone.config.metrics import MetricsConfig
 from megatron_redone.config.model import ModelConfig
 from megatron_redone.config.optimizer import OptimizerConfig
@@ -10,42 +12,24 @@ from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.config.training import TrainingConfig
 
 
-class TrainingData(Protocol):
-    """What the run asks of a `data` section."""
-
-    @property
-    def seq_length(self) -> int:
-        """Tokens of a row."""
-        ...
-
-    @property
-    def prefetch(self) -> int:
-        """Global batches read ahead of the training step."""
-        ...
-
-
-class TrainingStageConfig(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class TrainingStageConfig:
     """What `PretrainConfig`, `SftConfig` and `DpoConfig` share."""
 
-    @property
-    def output_dir(self) -> str: ...
-    @property
-    def init_from(self) -> str | None: ...
-    @property
-    def tokenizer(self) -> str | None: ...
-    @property
-    def device(self) -> Device: ...
-    @property
-    def model(self) -> ModelConfig: ...
-    @property
-    def parallel(self) -> ParallelConfig: ...
-    @property
-    def data(self) -> TrainingData: ...
-    @property
-    def training(self) -> TrainingConfig: ...
-    @property
-    def optimizer(self) -> OptimizerConfig: ...
-    @property
-    def checkpoint(self) -> CheckpointConfig: ...
-    @property
-    def metrics(self) -> MetricsConfig: ...
+    output_dir: str = key("folder of the run: checkpoints, metrics.jsonl, config.yaml", writes=True)
+    init_from: str | None = key(
+        "weights to begin with: a Hugging Face directory, a hub name, a checkpoint, or a run (its newest checkpoint); "
+        "null draws random ones",
+        None,
+        reads=True,
+        or_hub=True,
+    )
+    tokenizer: str | None = key("folder of the model's tokenizer; null takes that of init_from", None, reads=True)
+    device: Device = key("where to compute", Device.auto, decides=False)
+    model: ModelConfig = key("architecture and computation", ModelConfig)
+    parallel: ParallelConfig = key("layout over processes", ParallelConfig, decides=False)
+    data: TrainingDataConfig = key("what is read")
+    training: TrainingConfig = key("length and batch")
+    optimizer: OptimizerConfig = key("AdamW and learning rate", OptimizerConfig)
+    checkpoint: CheckpointConfig = key("saving and resuming", CheckpointConfig)
+    metrics: MetricsConfig = key("reports", MetricsConfig, decides=False)

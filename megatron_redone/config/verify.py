@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from megatron_redone.config.field import key
 from megatron_redone.config.model import Backend, Precision, check_plain
 from megatron_redone.config.parallel import Device, ParallelConfig
-from megatron_redone.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +18,9 @@ class VerifyConfig:
         "a checkpoint, or the folder of a run; null takes hf's own weights, as init_from would", None, reads=True
     )
     text: str | None = key("a UTF-8 file of real text; null takes a built-in sample", None, reads=True)
-    seq_length: int = key("tokens of a row", 256)
-    rows: int = key("rows that are compared, fewer where the text ends", 8)
-    tolerance: float | None = key("end with exit code 2 if logits differ by more; null only tells", None)
+    seq_length: int = key("tokens of a row", 256, at_least=1)
+    rows: int = key("rows that are compared, fewer where the text ends", 8, at_least=1)
+    tolerance: float | None = key("end with exit code 2 if logits differ by more; null only tells", None, at_least=0)
     backend: Backend = key("modules of a layer; auto takes Transformer Engine where it runs", Backend.auto)
     precision: Precision = key("type of weights and activations, on both sides", Precision.fp32)
     device: Device = key("where to compute", Device.auto, decides=False)
@@ -29,8 +28,3 @@ class VerifyConfig:
 
     def __post_init__(self) -> None:
         check_plain(self.precision)
-        for name in ("seq_length", "rows"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: {getattr(self, name)} is less than 1")
-        if self.tolerance is not None and self.tolerance < 0:
-            raise UserError(f"tolerance: {self.tolerance} is negative")

@@ -40,7 +40,7 @@ class NominateHeldOut(PipelineStep):
 
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Writes NNNNN.json: for each source a list of [hash, task, index in the task, text]."""
-        limit = round(self.config.share * (1 << 64))
+        limit = round(self.config.fraction * (1 << 64))
         lowest: defaultdict[str, dict[int, tuple[int, str]]] = defaultdict(dict)
         for index, document in enumerate(data or ()):
             number = text_hash(document.text, self.config.seed)

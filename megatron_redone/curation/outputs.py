@@ -83,7 +83,7 @@ class Finish(PipelineStep):
             yield self._file(_merge(self.work.final / source, target), source)
         else:
             yield from self._move_shards(source)
-        if self.config.held_out.share:
+        if self.config.held_out.fraction:
             target = self.output / "held_out" / f"{source}.jsonl"
             yield self._file(_merge(self.work.held_out / source, target), source, held_out=True)
 

@@ -68,7 +68,7 @@ def funnel_steps(config: CurateConfig) -> list[str]:
         steps.append("exact")
     if config.deduplicate is Deduplicate.minhash:
         steps.append("near")
-    return [*steps, SplitHeldOut.name] if config.held_out.share else steps
+    return [*steps, SplitHeldOut.name] if config.held_out.fraction else steps
 
 
 def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -> list[Pass]:
@@ -80,14 +80,14 @@ def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -
         folder: The work folder.
     """
     work, tasks = Work(folder), len(shards)
-    nominate = [NominateHeldOut(config.held_out, folder / "nominated")] if config.held_out.share else []
+    nominate = [NominateHeldOut(config.held_out, folder / "nominated")] if config.held_out.fraction else []
     last_drop = funnel_steps(config)[-2 if nominate else -1]
 
     def leave(step: str) -> list[PipelineStep]:
         return [*(nominate if step == last_drop else []), DocumentWriter(work.documents(step))]
 
     passes = [Pass("read, clean, filter", [*_filters(config, shards, work), *leave("length")], tasks)]
-    passes.append(Pass("check records", [CheckInvalid(work.counts, config.max_rejected, work.dropped)], 1))
+    passes.append(Pass("check records", [CheckInvalid(work.counts, config.max_invalid, work.dropped)], 1))
     documents = work.documents("length")
     if config.deduplicate is not Deduplicate.none:
         passes += exact_passes(documents, folder / "exact", tasks)
@@ -118,7 +118,7 @@ def _filters(config: CurateConfig, shards: list[SourceShard], work: Work) -> Ite
 def _split(config: CurateConfig, documents: Path, work: Work, tasks: int) -> Iterator[Pass]:
     read = read_documents(documents)
     final = write_final(work.final, compressed=config.output is OutputForm.shards)
-    if not config.held_out.share:
+    if not config.held_out.fraction:
         yield Pass("write", [read, final], tasks)
         return
     nominated, chosen = work.folder / "nominated", work.folder / "chosen"

@@ -143,7 +143,7 @@ class DropAdvertising(PostFilter):
         if not text:
             return None
         links, share = link_share(text)
-        if share > self.config.max_link_share:
+        if share > self.config.max_link_fraction:
             return "little but links"
         if not is_social:
             return None

@@ -116,7 +116,7 @@ class CheckInvalid(PipelineStep):
         invalid = records - sum(flow.left.documents for flow in flows)
         if invalid > self.most * records:
             raise UserError(
-                f"{invalid:,} of {records:,} records are invalid, more than max_rejected={self.most:g}; "
+                f"{invalid:,} of {records:,} records are invalid, more than max_invalid={self.most:g}; "
                 f"they are in {self.dropped / ReadPosts.name} with their reasons"
             )
 

@@ -7,7 +7,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_redone.architectures import Architecture
 from megatron_redone.batches.row_placer import RowPlacer
-from megatron_redone.config.model import Backend, ModelConfig, Precision
+from megatron_redone.config.model import Backend, CudaGraphs, ModelConfig, Precision
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.models.backends import Fp8Emulation, block_spec, choose_backend
 from megatron_redone.models.cuda_graphs import prepare_cuda_graphs
@@ -55,7 +55,7 @@ def build_model(
     backend = choose_backend(choice, context.device, architecture.rotary)
     check_fp8(model, backend, architecture, context.config, context.device)
     config = transformer_config(architecture, model, context.config, backend, context.device)
-    if model.cuda_graphs:
+    if model.cuda_graph_impl is not CudaGraphs.none:
         prepare_cuda_graphs()
     emulation = None
     if model.precision is Precision.fp8_emulated:

@@ -11,7 +11,7 @@ import torch
 from megatron.core.transformer.cuda_graphs import _CudagraphGlobalRecord
 from megatron.core.transformer.transformer_config import TransformerConfig
 
-from megatron_redone.config.model import Backend, ModelConfig, Recompute
+from megatron_redone.config.model import Backend, CudaGraphs, ModelConfig, Recompute
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.distributed.random import seed_for_cuda_graphs
 from megatron_redone.errors import UserError
@@ -23,22 +23,26 @@ def cuda_graph_keys(model: ModelConfig, parallel: ParallelConfig, backend: Backe
     Raises:
         UserError: they are asked for where they cannot be, or would go wrong.
     """
-    if not model.cuda_graphs:
+    if model.cuda_graph_impl is CudaGraphs.none:
         return {}
     if backend is not Backend.transformer_engine:
-        raise UserError("cuda_graphs: needs backend=transformer_engine; leave it false")
+        raise UserError("cuda_graph_impl: needs backend=transformer_engine; leave it none")
     if parallel.pipeline_model_parallel_size > 1:
         # Graphs then stand for micro-batches by their order, which a validation of another length would shift.
-        raise UserError("cuda_graphs: needs pipeline_model_parallel_size of 1; leave it false")
+        raise UserError("cuda_graph_impl: needs pipeline_model_parallel_size of 1; leave it none")
     if model.recompute is not Recompute.none:
-        raise UserError("cuda_graphs: a layer that is captured cannot recompute; set recompute=none, or leave it false")
+        raise UserError(
+            "cuda_graph_impl: a layer that is captured cannot recompute; set recompute=none, or leave it none"
+        )
     if parallel.overlap_param_gather:
         # A replayed validation would not wait for the weights of the step before it.
-        raise UserError("cuda_graphs: not with parallel.overlap_param_gather; leave one of them out")
+        raise UserError("cuda_graph_impl: not with parallel.overlap_param_gather; leave one of them out")
     growing = "expandable_segments:True" in os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "")
     if growing and os.environ.get("NCCL_GRAPH_REGISTER") != "0":  # megatron-core: an illegal memory access otherwise
-        raise UserError("cuda_graphs: with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True set NCCL_GRAPH_REGISTER=0")
-    return {"cuda_graph_impl": "local"}
+        raise UserError(
+            "cuda_graph_impl: with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True set NCCL_GRAPH_REGISTER=0"
+        )
+    return {"cuda_graph_impl": model.cuda_graph_impl.value}
 
 
 def prepare_cuda_graphs() -> None:
@@ -53,10 +57,10 @@ def refuse_cuda_graphs(config: TransformerConfig) -> None:
     """Stops a run of packed rows: a graph has one shape, and every row has other segments.
 
     Raises:
-        UserError: `cuda_graphs` is on.
+        UserError: `cuda_graph_impl` is not none.
     """
     if config.cuda_graph_impl != "none":
         raise UserError(
-            "model.cuda_graphs: needs rows that are not packed (redone pretrain, data.isolate_documents=false); "
-            "leave it false"
+            "model.cuda_graph_impl: needs rows that are not packed (redone pretrain, data.isolate_documents=false); "
+            "leave it none"
         )

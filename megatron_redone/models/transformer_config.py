@@ -7,7 +7,7 @@ from megatron.core.tensor_parallel import layers
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_redone.architectures import Architecture
-from megatron_redone.config.model import Backend, CrossEntropy, ModelConfig, Precision, Recompute
+from megatron_redone.config.model import Backend, CrossEntropyFusion, ModelConfig, Precision, Recompute
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.cuda_graphs import cuda_graph_keys
@@ -111,15 +111,19 @@ def _fusions(backend: Backend) -> dict[str, Any]:
 
 
 def _cross_entropy(model: ModelConfig, backend: Backend, device: torch.device) -> dict[str, Any]:
-    if model.cross_entropy is CrossEntropy.plain:
+    if model.cross_entropy_fusion_impl is CrossEntropyFusion.plain:
         return {}
     if device.type != "cuda":
-        raise UserError(f"cross_entropy: {model.cross_entropy.value} needs a CUDA device; take plain")
-    if model.cross_entropy is CrossEntropy.native and DTYPES[model.precision] is torch.float32:
-        raise UserError("cross_entropy: native rounds gradients to bf16; under precision=fp32 take plain or te")
-    if model.cross_entropy is CrossEntropy.te and backend is not Backend.transformer_engine:
-        raise UserError("cross_entropy: te needs backend=transformer_engine; take native or plain")
-    return {"cross_entropy_loss_fusion": True, "cross_entropy_fusion_impl": model.cross_entropy.value}
+        raise UserError(
+            f"cross_entropy_fusion_impl: {model.cross_entropy_fusion_impl.value} needs a CUDA device; take plain"
+        )
+    if model.cross_entropy_fusion_impl is CrossEntropyFusion.native and DTYPES[model.precision] is torch.float32:
+        raise UserError(
+            "cross_entropy_fusion_impl: native rounds gradients to bf16; under precision=fp32 take plain or te"
+        )
+    if model.cross_entropy_fusion_impl is CrossEntropyFusion.te and backend is not Backend.transformer_engine:
+        raise UserError("cross_entropy_fusion_impl: te needs backend=transformer_engine; take native or plain")
+    return {"cross_entropy_loss_fusion": True, "cross_entropy_fusion_impl": model.cross_entropy_fusion_impl.value}
 
 
 def _fp8(model: ModelConfig) -> dict[str, Any]:

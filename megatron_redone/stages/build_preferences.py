@@ -104,10 +104,10 @@ def _policies() -> OpenPolicy:
 def _check(config: BuildPreferencesConfig, files: EntryFiles, result: Result) -> None:
     invalid = [item for item in result.no_pairs if item.is_invalid]
     total = result.records.total
-    if len(invalid) > config.max_rejected * total:
+    if len(invalid) > config.max_invalid * total:
         raise UserError(
             f"{files.name}: {len(invalid):,} of {total:,} records are invalid, more than "
-            f"max_rejected={config.max_rejected:g}; they are in {files.no_pairs}, "
+            f"max_invalid={config.max_invalid:g}; they are in {files.no_pairs}, "
             f"the first is {invalid[0].origin}: {invalid[0].reason}"
         )
     if not result.pairs:

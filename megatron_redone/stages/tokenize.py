@@ -129,9 +129,9 @@ def _check_invalid(config: TokenizeConfig, folder: Path, results: Iterable[Shard
     results = list(results)
     records = sum(sum(result.records) for result in results)
     invalid = sum(result.invalid for result in results)
-    if records >= least and invalid > config.max_rejected * records:
+    if records >= least and invalid > config.max_invalid * records:
         raise UserError(
-            f"{invalid:,} of {records:,} records are invalid, more than max_rejected={config.max_rejected:g}; "
+            f"{invalid:,} of {records:,} records are invalid, more than max_invalid={config.max_invalid:g}; "
             f"they are in {folder}/*.invalid.jsonl with their reasons"
         )
 

@@ -57,7 +57,7 @@ def full_state(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, is_load
 def _without_classes(state: Any) -> Any:
     """Leaves out Python classes, which a checkpoint cannot be trusted to name.
 
-    Under cpu_offload_share every parameter group holds those of its optimizers.
+    Under optimizer_offload_fraction every parameter group holds those of its optimizers.
     """
     if isinstance(state, dict):
         return {key: _without_classes(value) for key, value in state.items() if not isinstance(value, type)}

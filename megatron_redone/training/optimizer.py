@@ -21,7 +21,7 @@ def build_optimizer(chunks: Sequence[DistributedDataParallel], config: Optimizer
     """
     use_fused_adam()
     first = chunks[0]
-    if config.cpu_offload_share:
+    if config.optimizer_offload_fraction:
         _check_offload(first)
     optimizer = get_megatron_optimizer(
         MegatronOptimizerConfig(
@@ -39,10 +39,10 @@ def build_optimizer(chunks: Sequence[DistributedDataParallel], config: Optimizer
             overlap_param_gather=first.ddp_config.overlap_param_gather,
             fp8_recipe=first.config.fp8_recipe if first.config.fp8 else None,
             # Only so are main weights offloaded too: they are the optimizer's own then, not megatron-core's.
-            use_precision_aware_optimizer=config.cpu_offload_share > 0,
-            optimizer_cpu_offload=config.cpu_offload_share > 0,
-            optimizer_offload_fraction=config.cpu_offload_share,
-            overlap_cpu_optimizer_d2h_h2d=config.cpu_offload_share > 0,
+            use_precision_aware_optimizer=config.optimizer_offload_fraction > 0,
+            optimizer_cpu_offload=config.optimizer_offload_fraction > 0,
+            optimizer_offload_fraction=config.optimizer_offload_fraction,
+            overlap_cpu_optimizer_d2h_h2d=config.optimizer_offload_fraction > 0,
         ),
         list(chunks),  # type: ignore[arg-type]
     )
@@ -55,15 +55,15 @@ def build_optimizer(chunks: Sequence[DistributedDataParallel], config: Optimizer
 
 def _check_offload(chunk: DistributedDataParallel) -> None:
     if next(chunk.parameters()).device.type != "cuda":
-        raise UserError("cpu_offload_share: everything lies in main memory already on a CPU; leave it 0")
+        raise UserError("optimizer_offload_fraction: everything lies in main memory already on a CPU; leave it 0")
     if not chunk.ddp_config.use_distributed_optimizer:
-        raise UserError("cpu_offload_share: needs parallel.use_distributed_optimizer; leave it 0")
+        raise UserError("optimizer_offload_fraction: needs parallel.use_distributed_optimizer; leave it 0")
     if chunk.config.params_dtype is torch.float32:
         raise UserError(
-            "cpu_offload_share: not with model.precision=fp32, which megatron-core could not resume; leave it 0"
+            "optimizer_offload_fraction: not with model.precision=fp32, which megatron-core cannot resume; leave it 0"
         )
     if chunk.config.fp8_param:
-        raise UserError("cpu_offload_share: not with model.fp8.fp8_param_gather; leave one of them out")
+        raise UserError("optimizer_offload_fraction: not with model.fp8.fp8_param_gather; leave one of them out")
 
 
 def set_learning_rate(optimizer: MegatronOptimizer, learning_rate: float) -> None:

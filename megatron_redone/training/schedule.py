@@ -23,7 +23,7 @@ class LearningRate:
         """Steps of linear warm-up."""
         if self.config.warmup_steps is not None:
             return self.config.warmup_steps
-        return math.ceil(self.config.warmup_share * self.train_steps)
+        return math.ceil(self.config.warmup_ratio * self.train_steps)
 
     def at(self, step: int) -> float:
         """The learning rate of step number `step`; the first is 0.
@@ -41,7 +41,7 @@ class LearningRate:
             return 1.0
         begin = self.warmup_steps
         if self.config.schedule is Schedule.wsd:
-            begin = max(begin, self.train_steps - math.ceil(self.config.wsd_decay_share * self.train_steps))
+            begin = max(begin, self.train_steps - math.ceil(self.config.wsd_decay_fraction * self.train_steps))
         if step < begin:
             return 1.0
         progress = min((step - begin) / max(self.train_steps - begin, 1), 1.0)

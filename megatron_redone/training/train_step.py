@@ -95,7 +95,7 @@ def _clip(optimizer: MegatronOptimizer, grad_norm: float) -> None:
 
 
 def _gradient(parameter: torch.Tensor) -> torch.Tensor | None:
-    """Where megatron-core has put it: under another name where its type is not the parameter's (cpu_offload_share)."""
+    """Where megatron-core has put it: under another name where optimizer_offload_fraction gives it another type."""
     decoupled = getattr(parameter, "decoupled_grad", None)
     return parameter.grad if decoupled is None else decoupled
 

@@ -52,7 +52,7 @@ def task(name: str, prompt: str, **more: Any) -> dict[str, Any]:
 
 def configure(tmp_path: Path, **entries: Any) -> Path:
     file = tmp_path / "config.yaml"
-    file.write_text(json.dumps({"output_dir": str(tmp_path / "out"), "max_rejected": 0.1, **entries}))
+    file.write_text(json.dumps({"output_dir": str(tmp_path / "out"), "max_invalid": 0.1, **entries}))
     return file
 
 
@@ -260,8 +260,8 @@ def test_damaged_files_are_written_again(name: str, tmp_path: Path, caplog: pyte
 
 
 def test_too_many_invalid_records_stop_the_run_and_are_kept(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"28 of 500 records are invalid, more than max_rejected=0\.05"):
-        run(tmp_path, "max_rejected=0.05", annotated=[people("two", 2)])
+    with pytest.raises(UserError, match=r"28 of 500 records are invalid, more than max_invalid=0\.05"):
+        run(tmp_path, "max_invalid=0.05", annotated=[people("two", 2)])
     output = tmp_path / "out"
     assert sum(item["invalid"] for item in lines(output / "two.no_pairs.jsonl")) == 28
     assert not (output / "two.jsonl").exists() and not (output / "two.summary.json").exists()

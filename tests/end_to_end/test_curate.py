@@ -104,7 +104,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def curated(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("curated")
-    curate.run(config(source, output, "held_out.share=0.1", "tasks=1"))
+    curate.run(config(source, output, "held_out.fraction=0.1", "tasks=1"))
     return output
 
 
@@ -152,7 +152,7 @@ def test_dirt_is_dropped_for_its_reason(curated: Path) -> None:
 def test_survivors_do_not_depend_on_tasks(source: Path, curated: Path, tmp_path: Path) -> None:
     for tasks, workers in ((3, 2), (5, 1)):
         output = tmp_path / f"{tasks}"
-        curate.run(config(source, output, "held_out.share=0.1", f"tasks={tasks}", f"workers={workers}"))
+        curate.run(config(source, output, "held_out.fraction=0.1", f"tasks={tasks}", f"workers={workers}"))
         assert result(output) == result(curated)
         assert json.loads((output / "funnel.json").read_text()) == json.loads((curated / "funnel.json").read_text())
 
@@ -160,7 +160,7 @@ def test_survivors_do_not_depend_on_tasks(source: Path, curated: Path, tmp_path:
 def test_a_second_call_does_nothing(source: Path, curated: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = {path: path.stat().st_mtime_ns for path in curated.rglob("*")}
     with caplog.at_level("INFO"):
-        curate.run(config(source, curated, "held_out.share=0.1", "tasks=4", "workers=2"))
+        curate.run(config(source, curated, "held_out.fraction=0.1", "tasks=4", "workers=2"))
     assert "complete already, nothing to do" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in curated.rglob("*")} == before
 
@@ -171,7 +171,7 @@ def test_another_result_is_replaced_only_if_asked(tmp_path: Path) -> None:
     curate.run(first)
     shards = list((tmp_path / "out/social").glob("*.jsonl.gz"))
     assert len(gzip.open(shards[0], "rt").readlines()) == 39
-    other = ["deduplicate=none", "held_out.share=0"]
+    other = ["deduplicate=none", "held_out.fraction=0"]
     with pytest.raises(UserError, match="set overwrite=true"):
         curate.run(config(tmp_path / "in", tmp_path / "out", *other))
     curate.run(config(tmp_path / "in", tmp_path / "out", *other, "overwrite=true"))
@@ -180,7 +180,7 @@ def test_another_result_is_replaced_only_if_asked(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on(source: Path, curated: Path, tmp_path: Path) -> None:
-    keys = ["held_out.share=0.1", "tasks=4", "workers=1"]
+    keys = ["held_out.fraction=0.1", "tasks=4", "workers=1"]
     whole = config(source, tmp_path / "out", *keys)
     (tmp_path / "run.yaml").write_text(_yaml(whole))
     command = [sys.executable, "-m", "megatron_redone", "curate", "--config", str(tmp_path / "run.yaml")]
@@ -247,7 +247,7 @@ def test_slurm_jobs_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}")
     corpus(tmp_path / "in", posts=60)
-    keys = ["deduplicate=none", "held_out.share=0", "tasks=2"]
+    keys = ["deduplicate=none", "held_out.fraction=0", "tasks=2"]
     curate.run(config(tmp_path / "in", tmp_path / "here", *keys))
     jobs = config(tmp_path / "in", tmp_path / "there", *keys, "executor=slurm", "slurm.partition=any")
     curate.run(jobs)
@@ -275,7 +275,7 @@ def test_near_duplicates_go_and_others_stay(tmp_path: Path) -> None:
         edited.append(copy)
     records = [{"id": str(i), "text": " ".join(words)} for i, words in enumerate([*originals, *edited])]
     write_jsonl(tmp_path / "posts.jsonl", records)
-    curate.run(one_source(tmp_path / "posts.jsonl", tmp_path / "out", "held_out.share=0"))
+    curate.run(one_source(tmp_path / "posts.jsonl", tmp_path / "out", "held_out.fraction=0"))
     kept = set(ids(iter([tmp_path / "out/posts.jsonl"])))
     assert kept >= {str(i) for i in range(60)}, "an original went in place of its copy"
     alike = [jaccard(a, b) for a, b in zip(originals, edited, strict=True)]
@@ -299,7 +299,7 @@ def test_short_documents_do_not_collapse(tmp_path: Path) -> None:
     texts = [*short, *emoji, *short[:50]]
     write_jsonl(tmp_path / "posts.jsonl", [{"id": str(i), "text": text} for i, text in enumerate(texts)])
     curate.run(
-        one_source(tmp_path / "posts.jsonl", tmp_path / "out", "held_out.share=0", "length.min_social=5", "tasks=2")
+        one_source(tmp_path / "posts.jsonl", tmp_path / "out", "held_out.fraction=0", "length.min_social=5", "tasks=2")
     )
     assert [record["text"] for record in read_jsonl(tmp_path / "out/posts.jsonl")] == short + emoji
     assert ids(iter([tmp_path / "out/dropped/exact/posts.jsonl"])) == [str(304 + i) for i in range(50)]
@@ -314,7 +314,7 @@ def test_nothing_like_a_held_out_document_is_trained_on(tmp_path: Path, deduplic
     copies = [text.upper() for text in texts]
     records = [{"id": str(i), "text": text} for i, text in enumerate([*texts, *near, *copies])]
     write_jsonl(tmp_path / "posts.jsonl", records)
-    keys = ["held_out.share=0.2", f"deduplicate={deduplicate}"]
+    keys = ["held_out.fraction=0.2", f"deduplicate={deduplicate}"]
     curate.run(one_source(tmp_path / "posts.jsonl", tmp_path / "out", *keys))
     held_out = [record["text"].lower().split() for record in read_jsonl(tmp_path / "out/held_out/posts.jsonl")]
     training = [record["text"].lower().split() for record in read_jsonl(tmp_path / "out/posts.jsonl")]
@@ -328,12 +328,12 @@ def test_what_is_held_out_stays_so_when_the_source_grows(tmp_path: Path) -> None
     held_out = []
     for number in (300, 600):
         write_jsonl(tmp_path / f"{number}.jsonl", records[:number])
-        keys = ["held_out.share=0.1", "held_out.max_documents=500", "deduplicate=none"]
+        keys = ["held_out.fraction=0.1", "held_out.max_documents=500", "deduplicate=none"]
         curate.run(one_source(tmp_path / f"{number}.jsonl", tmp_path / f"out{number}", *keys))
         held_out.append(set(ids(iter([tmp_path / f"out{number}/held_out/posts.jsonl"]))))
     assert held_out[0] == {name for name in held_out[1] if int(name) < 300}
     assert 15 < len(held_out[0]) < 45
-    keys = ["held_out.share=0.1", "held_out.max_documents=7", "deduplicate=none"]
+    keys = ["held_out.fraction=0.1", "held_out.max_documents=7", "deduplicate=none"]
     curate.run(one_source(tmp_path / "600.jsonl", tmp_path / "few", *keys))
     few = set(ids(iter([tmp_path / "few/held_out/posts.jsonl"])))
     assert len(few) == 7 and few < held_out[1]
@@ -346,9 +346,9 @@ def test_invalid_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
     (tmp_path / "posts.jsonl").write_text("\n".join([*good[:90], *bad, half_emoji, *good[90:]]) + "\n")
     path = tmp_path / "posts.jsonl"
     path.write_bytes(path.read_bytes() + b'{"text": "\xff\xfe"}\n')
-    with pytest.raises(UserError, match=r"6 of 207 records are invalid, more than max_rejected=0\.01"):
-        curate.run(one_source(path, tmp_path / "out", "held_out.share=0"))
-    keys = ["held_out.share=0", "deduplicate=none", "max_rejected=0.1"]
+    with pytest.raises(UserError, match=r"6 of 207 records are invalid, more than max_invalid=0\.01"):
+        curate.run(one_source(path, tmp_path / "out", "held_out.fraction=0"))
+    keys = ["held_out.fraction=0", "deduplicate=none", "max_invalid=0.1"]
     curate.run(one_source(path, tmp_path / "out", *keys))
     assert len(read_jsonl(tmp_path / "out/posts.jsonl")) == 201
     reasons = sorted(record["reason"] for record in read_jsonl(tmp_path / "out/dropped/read/posts.jsonl"))
@@ -388,7 +388,7 @@ def test_every_form_of_input_gives_the_same(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "e.parquet")
     results = []
     for name in ("a.jsonl", "b.jsonl.gz", "c.jsonl.zst", "d.json", "e.parquet"):
-        keys = ["tasks=3", "deduplicate=none", "held_out.share=0"]
+        keys = ["tasks=3", "deduplicate=none", "held_out.fraction=0"]
         curate.run(one_source(tmp_path / name, tmp_path / f"out-{name}", *keys))
         results.append(result(tmp_path / f"out-{name}"))
     assert all(other == results[0] for other in results)
@@ -410,8 +410,8 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(UserError, match="the input is empty"):
         curate.run(one_source(tmp_path / "empty.jsonl", tmp_path / "out"))
-    with pytest.raises(UserError, match=r"held_out\.share: 2 is not a share"):
-        config(tmp_path, tmp_path / "out", "held_out.share=2")
+    with pytest.raises(UserError, match=r"held_out\.fraction: 2.0 is more than 1"):
+        config(tmp_path, tmp_path / "out", "held_out.fraction=2")
     with pytest.raises(UserError, match=r"sources\[0\]\.name: 'dropped' cannot be a file's name"):
         load_config(CurateConfig, None, [f"sources=[{{name: dropped, input: {tmp_path}}}]", "output_dir=x"])
     with pytest.raises(UserError, match=r"slurm\.partition: name the partition"):

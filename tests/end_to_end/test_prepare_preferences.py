@@ -86,7 +86,7 @@ def test_bad_pairs_are_put_aside_with_line_and_reason(tmp_path: Path, tokenizer:
     ]
     records = [pair("Why?", "So.", "No.", 2, 1), *(record for record, _ in bad)]
     sources = [{"name": "x", "input": write_lines(tmp_path / "a.jsonl", records)}]
-    done = run(tmp_path / "out", tokenizer, sources, "max_rejected=1")
+    done = run(tmp_path / "out", tokenizer, sources, "max_invalid=1")
     assert done.returncode == 0, done.stderr
     listed = [json.loads(line) for line in (tmp_path / "out/x.invalid.jsonl").read_text().splitlines()]
     assert [(entry["place"], entry["reason"]) for entry in listed] == [(n, why) for n, (_, why) in enumerate(bad, 2)]
@@ -101,7 +101,7 @@ def test_prompts_that_are_not_the_same_tokens_are_refused(tmp_path: Path) -> Non
     (folder / "chat_template.jinja").write_text(template)
     records = [pair("go to th", "e", "ird"), pair("Why? ", "<|im_start|>So", "<|im_start|>No")]
     sources = [{"name": "x", "input": write_lines(tmp_path / "a.jsonl", records)}]
-    done = run(tmp_path / "out", folder, sources, "max_rejected=1")
+    done = run(tmp_path / "out", folder, sources, "max_invalid=1")
     assert done.returncode == 0, done.stderr
     listed = [json.loads(line) for line in (tmp_path / "out/x.invalid.jsonl").read_text().splitlines()]
     assert [(entry["place"], entry["reason"]) for entry in listed] == [

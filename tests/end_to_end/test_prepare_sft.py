@@ -135,9 +135,9 @@ def test_bad_records_are_put_aside_with_line_and_reason(tmp_path: Path, tokenize
     sources = [{"name": "talk", "input": str(tmp_path / "a.jsonl")}]
     stopped = run(tmp_path / "out", tokenizer, sources)
     assert stopped.returncode == 2
-    assert "source talk: 8 of 10 records are invalid, more than max_rejected=0.01" in stopped.stderr
+    assert "source talk: 8 of 10 records are invalid, more than max_invalid=0.01" in stopped.stderr
     assert list(files(tmp_path / "out")) == ["talk.invalid.jsonl"]
-    done = run(tmp_path / "out", tokenizer, sources, "max_rejected=1")
+    done = run(tmp_path / "out", tokenizer, sources, "max_invalid=1")
     assert done.returncode == 0, done.stderr
     listed = [json.loads(line) for line in (tmp_path / "out/talk.invalid.jsonl").read_text().splitlines()]
     assert [entry["place"] for entry in listed] == list(range(2, 10))
@@ -159,7 +159,7 @@ def test_a_source_that_yields_nothing_stops_the_run_with_its_name(tmp_path: Path
         ("empty", "source empty: not one of 0 records can be used"),
     ]:
         sources = [{"name": n, "input": str(tmp_path / f"{n}.jsonl")} for n in ("good", name)]
-        stopped = run(tmp_path / f"out-{name}", tokenizer, sources, "max_rejected=1")
+        stopped = run(tmp_path / f"out-{name}", tokenizer, sources, "max_invalid=1")
         assert stopped.returncode == 2 and message in stopped.stderr, stopped.stderr
         assert not list((tmp_path / f"out-{name}").glob("*.partial"))
         assert not (tmp_path / f"out-{name}/manifest.json").exists()
@@ -173,7 +173,7 @@ def test_special_tokens_in_a_text_are_told_or_refused(tmp_path: Path, tokenizer:
     sources = [{"name": "talk", "input": str(tmp_path / "a.jsonl")}]
     done = run(tmp_path / "out", tokenizer, sources)
     assert done.returncode == 0 and "special tokens are written in the text of 1 records" in done.stderr
-    keys = ("refuse_special_tokens=true", "max_rejected=0.5", "overwrite=true")
+    keys = ("refuse_special_tokens=true", "max_invalid=0.5", "overwrite=true")
     assert run(tmp_path / "out", tokenizer, sources, *keys).returncode == 0
     counts = ConversationDataset.open(tmp_path / "out/talk").manifest["counts"]
     assert counts["invalid_by_reason"] == {"a special token is written in its text": 1}
@@ -229,7 +229,7 @@ def test_a_killed_run_leaves_nothing_half_written_and_goes_on(tmp_path: Path, to
 
 def test_what_stands_between_files_and_manifest_is_written_again(tmp_path: Path, tokenizer: Path) -> None:
     write_lines(tmp_path / "a.jsonl", many(20))
-    sources = [{"name": "talk", "input": str(tmp_path / "a.jsonl"), "validation_share": 0.3}]
+    sources = [{"name": "talk", "input": str(tmp_path / "a.jsonl"), "validation_fraction": 0.3}]
     assert run(tmp_path / "out", tokenizer, sources).returncode == 0
     before = files(tmp_path / "out")
     (tmp_path / "out/talk.manifest.json").unlink()
@@ -237,14 +237,14 @@ def test_what_stands_between_files_and_manifest_is_written_again(tmp_path: Path,
     names = [name for name in before if "manifest" not in name]  # which tell the time of the run
     after = files(tmp_path / "out")
     assert set(after) == set(before) and all(after[name] == before[name] for name in names)
-    sources[0].pop("validation_share")
+    sources[0].pop("validation_fraction")
     assert run(tmp_path / "out", tokenizer, sources, "overwrite=true").returncode == 0
     assert not list((tmp_path / "out").glob("*.validation.*"))
 
 
 def test_holding_out_nothing_or_all_is_told(tmp_path: Path, tokenizer: Path) -> None:
     write_lines(tmp_path / "a.jsonl", many(20))
-    for key, value, side in [("validation_count", 20, "to learn from"), ("validation_share", 1e-6, "held out")]:
+    for key, value, side in [("validation_count", 20, "to learn from"), ("validation_fraction", 1e-6, "held out")]:
         sources = [{"name": "talk", "input": str(tmp_path / "a.jsonl"), key: value}]
         stopped = run(tmp_path / "out", tokenizer, sources)
         assert stopped.returncode == 2 and f"nothing of 20 conversations is {side}" in stopped.stderr

@@ -164,9 +164,9 @@ def test_too_many_invalid_records_stop_the_run(tmp_path: Path, tokenizer: Path) 
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n' * 97 + "{\n" * 3)
     keys = [f"input={tmp_path}/a.jsonl"]
     stopped = run(tmp_path / "out", tokenizer, *keys)
-    assert stopped.returncode == 2 and "3 of 100 records are invalid, more than max_rejected=0.01" in stopped.stderr
+    assert stopped.returncode == 2 and "3 of 100 records are invalid, more than max_invalid=0.01" in stopped.stderr
     assert not Path(f"{tmp_path}/out.idx").exists()
-    assert run(tmp_path / "out", tokenizer, *keys, "max_rejected=0.03").returncode == 0
+    assert run(tmp_path / "out", tokenizer, *keys, "max_invalid=0.03").returncode == 0
 
 
 def test_other_work_under_the_same_name_is_refused(tmp_path: Path, tokenizer: Path) -> None:

@@ -65,12 +65,12 @@ def test_recipes_follow_bf16(plain: list[float], recipe: str) -> None:
 @pytest.mark.parametrize(
     "switch",
     [
-        {"model": {"cross_entropy": "native"}},
-        {"model": {"cross_entropy": "te"}},
+        {"model": {"cross_entropy_fusion_impl": "native"}},
+        {"model": {"cross_entropy_fusion_impl": "te"}},
         {"model": {"recompute": "selective", "recompute_modules": "[core_attn,mlp]"}},
         {"model": {"recompute": "full"}},
-        {"model": {"cuda_graphs": True}},
-        {"optimizer": {"cpu_offload_share": 1.0}},
+        {"model": {"cuda_graph_impl": "local"}},
+        {"optimizer": {"optimizer_offload_fraction": 1.0}},
     ],
     ids=lambda switch: "-".join(str(value) for value in next(iter(switch.values())).values()),
 )

@@ -19,7 +19,7 @@ te_stand_ins.install()
 import torch  # noqa: E402
 
 from megatron_redone.config.fp8 import Fp8Config, Fp8Recipe  # noqa: E402
-from megatron_redone.config.model import Backend, CrossEntropy, ModelConfig, Precision, Recompute  # noqa: E402
+from megatron_redone.config.model import Backend, CrossEntropyFusion, CudaGraphs, ModelConfig, Precision, Recompute  # noqa: E402
 from megatron_redone.config.optimizer import OptimizerConfig  # noqa: E402
 from megatron_redone.config.parallel import ParallelConfig  # noqa: E402
 from megatron_redone.distributed import cpu_platform  # noqa: E402
@@ -74,7 +74,7 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     )
     # The configuration is that of a CUDA device; what it asks for by that name, cpu_platform.py makes on the CPU.
     config = transformer_config(shape, model, parallel, Backend.transformer_engine, torch.device("cuda"))
-    if model.cuda_graphs:
+    if model.cuda_graph_impl is not CudaGraphs.none:
         _pretend_cuda_graphs()
         prepare_cuda_graphs()
     first = parallel.pipeline_model_parallel_size == 1
@@ -121,8 +121,9 @@ def _model(keys: dict[str, Any]) -> ModelConfig:
         fp8["recipe"] = Fp8Recipe(fp8["recipe"])
     if "recompute" in keys:
         keys["recompute"] = Recompute(keys["recompute"])
-    if "cross_entropy" in keys:
-        keys["cross_entropy"] = CrossEntropy(keys["cross_entropy"])
+    for name, kind in {"cross_entropy_fusion_impl": CrossEntropyFusion, "cuda_graph_impl": CudaGraphs}.items():
+        if name in keys:
+            keys[name] = kind(keys[name])
     precision = Precision(keys.pop("precision", "bf16"))
     return ModelConfig(precision=precision, backend=Backend.transformer_engine, fp8=Fp8Config(**fp8), **keys)
 

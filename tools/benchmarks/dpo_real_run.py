@@ -88,7 +88,7 @@ def optimise(shared: tuple[str, ...], steps: int, folder: Path) -> float:
         f"training.global_batch_size={PAIRS}",
         f"training.train_steps={steps}",
         f"optimizer.lr={LR}",
-        "optimizer.warmup_share=0.1",
+        "optimizer.warmup_ratio=0.1",
         "optimizer.weight_decay=0.0",
         "metrics.log_interval=5",
         "checkpoint.save_every=null",

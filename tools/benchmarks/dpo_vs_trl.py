@@ -128,7 +128,7 @@ def prepare(pairs: list[Figures], characters: int, count: int, model: Path, fold
     template = folder / "template.jinja"
     template.write_text(smollm2_shapes.CHAT_TEMPLATE_WITHOUT_END)
     keys = [f"sources=[{{name: pairs, input: [{folder}/pairs.jsonl]}}]", f"output_dir={folder}/prepared"]
-    keys += [f"tokenizer.path={model}", f"chat_template={template}", "max_rejected=0"]
+    keys += [f"tokenizer.path={model}", f"chat_template={template}", "max_invalid=0"]
     command = [sys.executable, "-m", "megatron_redone", "prepare-preferences", *keys]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 

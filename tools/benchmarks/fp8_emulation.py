@@ -124,7 +124,7 @@ def train(
     begin = time.monotonic()
     model = build_model(shape, compute, context)
     chunks = wrap_data_parallel(model)
-    config = OptimizerConfig(lr=2e-3, min_lr=2e-4, warmup_share=0.1)
+    config = OptimizerConfig(lr=2e-3, min_lr=2e-4, warmup_ratio=0.1)
     optimizer, objective = build_optimizer(chunks, config), LanguageModelling(model.row_placer)
     steps = len(rows) - HELD_OUT_STEPS
     schedule, losses = LearningRate(config, steps), []

@@ -50,13 +50,13 @@ SPEED_SIDES: dict[str, dict[str, Any]] = {
 OURS = ("transformer_engine-bf16", "torch-bf16")
 # Shape, side and keys of ModelConfig, Fp8Config and OptimizerConfig: each against the same without them.
 SWITCHES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "cross_entropy_native": ("1.5b", ENGINE, {"model": {"cross_entropy": "native"}}),
-    "cross_entropy_te": ("1.5b", ENGINE, {"model": {"cross_entropy": "te"}}),
+    "cross_entropy_native": ("1.5b", ENGINE, {"model": {"cross_entropy_fusion_impl": "native"}}),
+    "cross_entropy_te": ("1.5b", ENGINE, {"model": {"cross_entropy_fusion_impl": "te"}}),
     "recompute_mlp": ("1.5b", ENGINE, {"model": {"recompute": "selective"}}),
     "recompute_full": ("1.5b", ENGINE, {"model": {"recompute": "full"}}),
     "fp8_param_gather": ("1.5b", SPEED_SIDES["fp8-tensorwise"], {"fp8": {"fp8_param_gather": True}}),
-    "cpu_offload": ("1.5b", ENGINE, {"optimizer": {"cpu_offload_share": 1.0}}),
-    "cuda_graphs": ("0.5b", {**ENGINE, "rows": 1}, {"model": {"cuda_graphs": True}}),
+    "cpu_offload": ("1.5b", ENGINE, {"optimizer": {"optimizer_offload_fraction": 1.0}}),
+    "cuda_graphs": ("0.5b", {**ENGINE, "rows": 1}, {"model": {"cuda_graph_impl": "local"}}),
 }
 
 

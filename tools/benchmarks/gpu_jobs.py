@@ -69,7 +69,7 @@ def rows_of_card(rows: int) -> int:
 
 def _refuse_what_does_not_fit(keys: dict[str, Any]) -> None:
     """Saves the time of building what cannot hold its weights, gradients and optimizer state."""
-    if keys["device"] != "cuda" or keys.get("optimizer", {}).get("cpu_offload_share"):
+    if keys["device"] != "cuda" or keys.get("optimizer", {}).get("optimizer_offload_fraction"):
         return
     shape = parse_architecture(shape_keys(keys))
     # Weights in two bytes; gradients, main weights and both moments in four; transformers keeps all in two.

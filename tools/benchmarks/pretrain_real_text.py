@@ -108,7 +108,7 @@ def pretrain(data: Path, steps: int, folder: Path) -> None:
         f"training.train_steps={steps}",
         f"training.validate_every={max(1, steps // 4)}",
         "optimizer.lr=3e-3",
-        "optimizer.warmup_share=0.05",
+        "optimizer.warmup_ratio=0.05",
         "metrics.log_interval=10",
         "checkpoint.save_every=null",
         launcher=["torch.distributed.run", "--standalone", "--nproc-per-node", str(PROCESSES), "-m"],

@@ -105,7 +105,7 @@ def fine_tune(step: str, init_from: Path, tokenizer: Path, steps: int, folder: P
         f"training.global_batch_size={ROWS}",
         f"training.train_steps={steps}",
         f"optimizer.lr={LR[step]}",
-        "optimizer.warmup_share=0.1",
+        "optimizer.warmup_ratio=0.1",
         "optimizer.weight_decay=0.01",
         "metrics.log_interval=4",
         "checkpoint.save_every=null",

@@ -99,7 +99,7 @@ class SourcePlan:
     @property
     def splits(self) -> dict[str, str]:
         """The prefixes of its datasets by their splits; the one that is completed last is the last."""
-        held_out = bool(self.source.validation_share or self.source.validation_count)
+        held_out = bool(self.source.validation_fraction or self.source.validation_count)
         return {**({"validation": self.validation_prefix} if held_out else {}), "train": self.prefix}
 
     def finished(self) -> Finished | None:

@@ -26,22 +26,22 @@ class SourceWriter:
     stays where they are the error.
     """
 
-    def __init__(self, data: ChatData, plan: SourcePlan, vocab_size: int, max_rejected: float) -> None:
+    def __init__(self, data: ChatData, plan: SourcePlan, vocab_size: int, max_invalid: float) -> None:
         """Opens the partial files.
 
         Args:
             data: Conversations or preferences.
             plan: The source.
             vocab_size: Of the tokenizer.
-            max_rejected: The fraction of invalid records that is too much.
+            max_invalid: The fraction of invalid records that is too much.
         """
         self.tally = Tally()
         self._items: Counter[str] = Counter()
         self._name = plan.source.name
         self._data = data
         self._plan = plan
-        self._max_rejected = max_rejected
-        self._held_out = HeldOut(plan.source.validation_share, plan.source.validation_count)
+        self._max_invalid = max_invalid
+        self._held_out = HeldOut(plan.source.validation_fraction, plan.source.validation_count)
         self._writers = {split: data.open_writer(prefix, vocab_size) for split, prefix in plan.splits.items()}
         self._invalid = InvalidRecordWriter(invalid_path(plan.prefix))
 
@@ -100,10 +100,10 @@ class SourceWriter:
         invalid, records = self.tally.invalid.total(), self.tally.records
         if invalid == records or not self._items.total() + self._held_out.kept:
             raise UserError(f"source {self._name}: not one of {records:,} records can be used{self._reasons()}")
-        if invalid > self._max_rejected * records:
+        if invalid > self._max_invalid * records:
             raise UserError(
                 f"source {self._name}: {invalid:,} of {records:,} records are invalid, more than "
-                f"max_rejected={self._max_rejected:g}{self._reasons()}"
+                f"max_invalid={self._max_invalid:g}{self._reasons()}"
             )
 
     def _check_splits(self) -> None:
@@ -112,7 +112,7 @@ class SourceWriter:
                 side = "to learn from" if split == "train" else "held out"
                 raise UserError(
                     f"source {self._name}: nothing of {self._items.total():,} {self._data.unit} is {side}; "
-                    "change validation_share or validation_count"
+                    "change validation_fraction or validation_count"
                 )
 
     def _reasons(self) -> str:

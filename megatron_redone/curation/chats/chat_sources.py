@@ -128,7 +128,7 @@ def _prepare(
     counters: list[int],
 ) -> None:
     """Writes the datasets of one source, or nothing of them."""
-    with SourceWriter(run.data, plan, run.tokenizer.vocab_size, run.config.max_rejected) as writer:
+    with SourceWriter(run.data, plan, run.tokenizer.vocab_size, run.config.max_invalid) as writer:
         for chats, encoded in pool.map(_work(run.data, plan)):
             writer.add(encoded, chats.format)
             counters[0] += sum(map(len, chats.batch.records))

@@ -14,11 +14,11 @@ from megatron_redone.errors import UserError
 @pytest.mark.parametrize(
     ("schema", "overrides", "message"),
     [
-        (ParallelConfig, ["tensor_model_parallel_size=0"], "less than one process"),
+        (ParallelConfig, ["tensor_model_parallel_size=0"], "is less than 1"),
         (ParallelConfig, ["sequence_parallel=true"], "needs tensor_model_parallel_size of 2"),
         (ParallelConfig, ["virtual_pipeline_model_parallel_size=2"], "needs pipeline_model_parallel_size of 2"),
-        (OptimizerConfig, ["min_lr=1"], "not between 0 and lr"),
-        (OptimizerConfig, ["warmup_steps=3", "warmup_share=0.1"], "leave one of them out"),
+        (OptimizerConfig, ["min_lr=1"], "is more than lr"),
+        (OptimizerConfig, ["warmup_steps=3", "warmup_ratio=0.1"], "leave one of them out"),
         (OptimizerConfig, ["schedule=cosin"], "expected cosine|linear|constant|wsd"),
         (ModelConfig, ["hf_config=x", "recompute=selective", "recompute_modules=[mpl]"], "'mpl' is not one of"),
         (ModelConfig, ["hf_config=x", "recompute_num_layers=2"], "counts for recompute=full only"),

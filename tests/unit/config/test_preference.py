@@ -12,7 +12,7 @@ from megatron_redone.errors import UserError
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["beta=0"], "beta: 0.0 is not positive"),
+        (["beta=0"], "beta: 0.0 is not above 0"),
         (["label_smoothing=0.5"], "label_smoothing: 0.5"),
         (["loss=ipo", "label_smoothing=0.1"], "loss=ipo has none"),
         (["simpo_gamma=-1"], "simpo_gamma"),

@@ -102,7 +102,7 @@ def test_every_filter_finds_something(tmp_path: Path) -> None:
     from megatron_redone.stages import curate
 
     sources = f"sources=[{{name: social, input: {DATA}/posts/social.jsonl}}]"
-    curate.run(load_config(CurateConfig, None, [sources, f"output_dir={tmp_path}", "held_out.share=0.15"]))
+    curate.run(load_config(CurateConfig, None, [sources, f"output_dir={tmp_path}", "held_out.fraction=0.15"]))
     rows = {row["step"]: row for row in json.loads((tmp_path / "funnel.json").read_text())["rows"]}
     dropped = {step: row["dropped"]["documents"] for step, row in rows.items()}
     assert all(dropped[step] for step in ("clean", "advertising", "repetition", "length", "exact", "near"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megatron_redone.config.model import Backend, ModelConfig, Recompute
+from megatron_redone.config.model import Backend, CudaGraphs, ModelConfig, Recompute
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.cuda_graphs import cuda_graph_keys, refuse_cuda_graphs
@@ -19,7 +19,9 @@ def test_off_unless_asked_for() -> None:
 
 
 def test_on() -> None:
-    assert cuda_graph_keys(ModelConfig(cuda_graphs=True), ParallelConfig(), ENGINE) == {"cuda_graph_impl": "local"}
+    assert cuda_graph_keys(ModelConfig(cuda_graph_impl=CudaGraphs.local), ParallelConfig(), ENGINE) == {
+        "cuda_graph_impl": "local"
+    }
 
 
 @pytest.mark.parametrize(
@@ -34,15 +36,15 @@ def test_on() -> None:
 )
 def test_where_they_cannot_be(model: dict[str, Any], parallel: dict[str, Any], backend: Backend, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        cuda_graph_keys(ModelConfig(cuda_graphs=True, **model), ParallelConfig(**parallel), backend)
+        cuda_graph_keys(ModelConfig(cuda_graph_impl=CudaGraphs.local, **model), ParallelConfig(**parallel), backend)
 
 
 def test_an_allocator_that_needs_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     with pytest.raises(UserError, match="NCCL_GRAPH_REGISTER=0"):
-        cuda_graph_keys(ModelConfig(cuda_graphs=True), ParallelConfig(), ENGINE)
+        cuda_graph_keys(ModelConfig(cuda_graph_impl=CudaGraphs.local), ParallelConfig(), ENGINE)
     monkeypatch.setenv("NCCL_GRAPH_REGISTER", "0")
-    assert cuda_graph_keys(ModelConfig(cuda_graphs=True), ParallelConfig(), ENGINE)
+    assert cuda_graph_keys(ModelConfig(cuda_graph_impl=CudaGraphs.local), ParallelConfig(), ENGINE)
 
 
 def test_packed_rows() -> None:

@@ -38,7 +38,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "blockwise": {"parallel": {}, "model": {"precision": "fp8", "fp8": {"recipe": "blockwise"}}},
     "mxfp8": {"parallel": {}, "model": {"precision": "fp8", "fp8": {"recipe": "mxfp8"}}},
-    "cross_entropy": {"parallel": {}, "model": {"cross_entropy": "te"}},
+    "cross_entropy": {"parallel": {}, "model": {"cross_entropy_fusion_impl": "te"}},
     "recompute": {"parallel": {}, "model": {"recompute": "full"}, "optimizer": {}},
     "recompute_fp8": {"parallel": {}, "model": {"precision": "fp8", "recompute": "full"}, "optimizer": {}},
     "recompute_modules": {
@@ -55,7 +55,7 @@ CASES: dict[str, dict[str, Any]] = {
         "parallel": {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 2},
         "model": {},
     },
-    "graphs": {"parallel": {}, "model": {"cuda_graphs": True}, "optimizer": {}},
+    "graphs": {"parallel": {}, "model": {"cuda_graph_impl": "local"}, "optimizer": {}},
     "adam": {"parallel": {"overlap_param_gather": True}, "model": {}, "optimizer": {}},
 }
 

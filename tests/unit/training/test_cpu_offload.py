@@ -29,7 +29,7 @@ def test_refusals(device: str, distributed: bool, dtype: torch.dtype, fp8_param:
         config=SimpleNamespace(params_dtype=dtype, fp8_param=fp8_param),
     )
     with pytest.raises(UserError, match=message):
-        build_optimizer([chunk], OptimizerConfig(cpu_offload_share=0.5))
+        build_optimizer([chunk], OptimizerConfig(optimizer_offload_fraction=0.5))
 
 
 def test_gradients_of_another_type_are_clipped() -> None:

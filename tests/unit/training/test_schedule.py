@@ -39,7 +39,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("warmup", [{"warmup_steps": WARMUP}, {"warmup_share": WARMUP / STEPS}])
+@pytest.mark.parametrize("warmup", [{"warmup_steps": WARMUP}, {"warmup_ratio": WARMUP / STEPS}])
 def test_schedules_equal_transformers(name: str, warmup: dict[str, Any]) -> None:
     schedule, make, options = CASES[name]
     assert ours(schedule=schedule, **warmup) == pytest.approx(theirs(make, **options))
@@ -47,13 +47,13 @@ def test_schedules_equal_transformers(name: str, warmup: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("decay", [WsdDecay.linear, WsdDecay.cosine])
 def test_wsd_equals_transformers(decay: WsdDecay) -> None:
-    keys = {"schedule": Schedule.wsd, "wsd_decay_share": 0.2, "wsd_decay": decay, "warmup_steps": WARMUP}
+    keys = {"schedule": Schedule.wsd, "wsd_decay_fraction": 0.2, "wsd_decay": decay, "warmup_steps": WARMUP}
     options = {"num_decay_steps": 20, "num_stable_steps": 70, "decay_type": decay.name}
     assert ours(**keys) == pytest.approx(theirs(transformers.get_wsd_schedule, **options))
 
 
 def test_wsd_by_square_root() -> None:
-    rates = ours(schedule=Schedule.wsd, wsd_decay_share=0.25, min_lr=1.0)
+    rates = ours(schedule=Schedule.wsd, wsd_decay_fraction=0.25, min_lr=1.0)
     assert rates[:76] == [3.0] * 76
     assert rates[75 + 16] == pytest.approx(1.0 + 2.0 * (1 - (16 / 25) ** 0.5))
 
