@@ -96,7 +96,7 @@ def _read_override(text: str) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key or text}: {NOT_A_REFERENCE}") from None
     except yaml.YAMLError as error:
-        raise UserError(f"'{text}': {' '.join(str(error).split())}") from None
+        raise UserError(f"{text.partition('=')[0]}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise UserError(f"{text.partition('=')[0]}: nested too deeply") from None
 

@@ -54,7 +54,7 @@ def test_without_weights_the_tokens_decide(write_dataset) -> None:
     ("overrides", "message"),
     [
         (["blend=[{path: a, weight: 1}, {path: b}]"], "no weight is given for b; give one to every source"),
-        (["blend=[{path: a, weight: 0}]"], r"blend\[0\].weight: 0.0 is not a positive number"),
+        (["blend=[{path: a, weight: 0}]"], r"blend\[0\].weight: 0.0 is not above 0"),
         (["blend=[{path: a}, {path: x/a}]"], "two sources are called 'a'"),
         (["blend=[]"], "the list is empty"),
         (["blend=[{path: a}]", "seq_length=0"], "seq_length: 0 is less than 1"),
