@@ -26,7 +26,7 @@ def write_lines(path: Path, records: list[Any]) -> Path:
 
 def tokenize(folder: Path, tokenizer: Path) -> list[str]:
     posts = write_lines(folder / "posts.jsonl", [{"text": f"post {i} of some words"} for i in range(40)] + ["{"])
-    keys = [f"input={posts}", f"output_prefix={folder}/out/posts", "max_rejected=0.1", "shuffle=true", "workers=1"]
+    keys = [f"input={posts}", f"output_prefix={folder}/out/posts", "max_invalid=0.1", "shuffle=true", "workers=1"]
     return ["tokenize", *keys, f"tokenizer.path={tokenizer}"]
 
 
@@ -44,7 +44,7 @@ def prepare_preferences(folder: Path, tokenizer: Path) -> list[str]:
 
 def _prepare(stage: str, folder: Path, tokenizer: Path, records: list[Any]) -> list[str]:
     source = {"name": "x", "input": str(write_lines(folder / "x.jsonl", [*records, "{"])), "validation_count": 3}
-    keys = [f"sources={json.dumps([source])}", f"output_dir={folder}/out", "max_rejected=0.1", "workers=1"]
+    keys = [f"sources={json.dumps([source])}", f"output_dir={folder}/out", "max_invalid=0.1", "workers=1"]
     return [stage, *keys, f"tokenizer.path={tokenizer}"]
 
 
@@ -55,7 +55,7 @@ def curate(folder: Path, _: Path) -> list[str]:
     records = [{"id": str(i), "text": text} for i, text in enumerate(texts)]
     posts = write_lines(folder / "posts.jsonl", [*records, {"text": "short"}])
     keys = [f"sources=[{{name: x, input: {posts}}}]", f"output_dir={folder}/out", "workers=1", "tasks=1"]
-    return ["curate", *keys, "deduplicate=exact", "held_out.share=0.2"]
+    return ["curate", *keys, "deduplicate=exact", "held_out.fraction=0.2"]
 
 
 def build_preferences(folder: Path, _: Path) -> list[str]:
