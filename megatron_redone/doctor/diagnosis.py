@@ -1,7 +1,5 @@
 """One page on this machine, and a training step on two processes to see that it works."""
 
-import dataclasses
-import enum
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from megatron_redone.config.doctor import DoctorConfig
+from megatron_redone.config.schema import plain
 from megatron_redone.doctor.machine import Machine, inspect_machine
 from megatron_redone.doctor.self_test import SelfTest, run_self_test
 from megatron_redone.doctor.software import Part, State, import_error, inspect_software, probe_torch
@@ -45,8 +44,8 @@ class Diagnosis:
     advice: list[str]
 
 
-def tell_diagnosis(config: DoctorConfig) -> None:
-    """Examines and tells.
+def report_diagnosis(config: DoctorConfig) -> None:
+    """Examines and prints.
 
     Raises:
         UserError: something that is required is missing or broken; the page is printed before.
@@ -55,7 +54,7 @@ def tell_diagnosis(config: DoctorConfig) -> None:
     with console.status("looking at the machine, and training on two processes ..."):
         diagnosis = diagnose(config)
     if config.json:
-        print(json.dumps(dataclasses.asdict(diagnosis), default=_plain, indent=2, ensure_ascii=False))
+        print(json.dumps(plain(diagnosis), indent=2, ensure_ascii=False))
     else:
         _print(diagnosis)
     if diagnosis.problems:
@@ -204,9 +203,3 @@ def _rows() -> Table:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     return table
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, enum.Enum):
-        return value.name
-    raise TypeError(f"a diagnosis cannot hold a {type(value).__name__}")

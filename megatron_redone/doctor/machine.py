@@ -68,11 +68,11 @@ def _processor() -> str:
 
 def _usable_cores() -> float:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_share()
+    quota = _cgroup_cores()
     return allowed if quota is None else min(allowed, quota)
 
 
-def _cgroup_share() -> float | None:
+def _cgroup_cores() -> float | None:
     """Cores that a container may use at once, None without a limit."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import orjson
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.input_records import EXCERPT, Messages
+from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError, Messages
 from megatron_redone.formats.inputs import InputFile, expand_inputs
-from megatron_redone.formats.jsonl import why_not_json
+from megatron_redone.formats.jsonl import parse_object
 from megatron_redone.formats.raw_records import read_raw
 
 
@@ -45,15 +44,6 @@ Example = TypeVar("Example", TextExample, PairExample, ConversationExample)
 
 
 @dataclass(frozen=True)
-class InvalidRecord:
-    """A record that cannot be used: its number in the source from 1, why, and its beginning."""
-
-    record: int
-    reason: str
-    excerpt: str
-
-
-@dataclass(frozen=True)
 class Examples(Generic[Example]):
     """What a source gives.
 
@@ -68,10 +58,6 @@ class Examples(Generic[Example]):
     records: int
     invalid: list[InvalidRecord]
     files: list[InputFile]
-
-
-class _Invalid(Exception):
-    """Why a record cannot be used."""
 
 
 def read_texts(path: str, text_key: str, max_characters: int | None, limit: int, seed: int) -> Examples[TextExample]:
@@ -90,12 +76,12 @@ def read_texts(path: str, text_key: str, max_characters: int | None, limit: int,
 
     def text_of(record: int, content: Any) -> TextExample:
         if text_key not in content:
-            raise _Invalid(f"no key '{text_key}'")
+            raise InvalidRecordError(f"no key '{text_key}'")
         text = content[text_key]
         if not isinstance(text, str):
-            raise _Invalid(f"'{text_key}' is not a string")
+            raise InvalidRecordError(f"'{text_key}' is not a string")
         if not text.strip():
-            raise _Invalid("empty text")
+            raise InvalidRecordError("empty text")
         return TextExample(record, text[:max_characters])
 
     return _read(path, text_of, limit, seed)
@@ -116,31 +102,23 @@ def _read(path: str, parse: Callable[[int, Any], Example], limit: int, seed: int
     good: list[Example] = []
     invalid: list[InvalidRecord] = []
     number = 0
-    for number, record in enumerate(_records(files), 1):
+    for number, (file, place, record) in enumerate(_records(files), 1):
         try:
-            good.append(parse(number, _object(record)))
-        except _Invalid as reason:
-            invalid.append(InvalidRecord(number, str(reason), record[:EXCERPT].decode(errors="replace")))
+            good.append(parse(number, parse_object(record)))
+        except InvalidRecordError as reason:
+            invalid.append(InvalidRecord.of(file, place, reason, record))
     if not good:
         why = f"; the first is invalid: {invalid[0].reason}" if invalid else ""
         raise UserError(f"{path}: not one record that can be used{why}")
     return Examples(_draw(good, limit, seed), number, invalid, files)
 
 
-def _records(files: Sequence[InputFile]) -> Iterator[bytes]:
+def _records(files: Sequence[InputFile]) -> Iterator[tuple[str, int, bytes]]:
+    """Every record with its file and its place there."""
     for file in files:
         for batch in read_raw(file):
-            yield from batch.records
-
-
-def _object(record: bytes) -> dict[str, Any]:
-    try:
-        content = orjson.loads(record)
-    except orjson.JSONDecodeError:
-        raise _Invalid(why_not_json(record) if record.strip() else "empty line") from None
-    if not isinstance(content, dict):
-        raise _Invalid("not a JSON object")
-    return content
+            for place, record in zip(batch.places, batch.records, strict=True):
+                yield batch.file, place, record
 
 
 def _draw(good: list[Example], limit: int, seed: int) -> list[Example]:
@@ -154,18 +132,18 @@ def _draw(good: list[Example], limit: int, seed: int) -> list[Example]:
 def _pair(record: int, content: dict[str, Any]) -> PairExample:
     for name in ("prompt", "chosen", "rejected"):
         if name not in content:
-            raise _Invalid(f"no key '{name}'")
+            raise InvalidRecordError(f"no key '{name}'")
     prompt, chosen, rejected = (content[name] for name in ("prompt", "chosen", "rejected"))
     sides = (prompt, chosen, rejected)
     if not all(isinstance(side, str) for side in sides) and not all(isinstance(side, list) for side in sides):
-        raise _Invalid("prompt, chosen and rejected are not all strings or all lists of messages")
+        raise InvalidRecordError("prompt, chosen and rejected are not all strings or all lists of messages")
     for side in sides:
         if isinstance(side, list):
             _check_messages(side)
     if not _text(chosen).strip() or not _text(rejected).strip():
-        raise _Invalid("an empty response")
+        raise InvalidRecordError("an empty response")
     if chosen == rejected:
-        raise _Invalid("chosen and rejected are the same")
+        raise InvalidRecordError("chosen and rejected are the same")
     return PairExample(record, prompt, chosen, rejected)
 
 
@@ -176,20 +154,20 @@ def _text(side: str | Messages) -> str:
 def _conversation(record: int, content: dict[str, Any]) -> ConversationExample:
     messages = content.get("messages")
     if not isinstance(messages, list):
-        raise _Invalid("no list under the key 'messages'")
+        raise InvalidRecordError("no list under the key 'messages'")
     _check_messages(messages)
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
-        raise _Invalid("the last message is not an assistant's answer to others")
+        raise InvalidRecordError("the last message is not an assistant's answer to others")
     if not messages[-1]["content"].strip():
-        raise _Invalid("an empty answer")
+        raise InvalidRecordError("an empty answer")
     return ConversationExample(record, messages[:-1], messages[-1]["content"])
 
 
 def _check_messages(messages: list[Any]) -> None:
     if not messages:
-        raise _Invalid("an empty list of messages")
+        raise InvalidRecordError("an empty list of messages")
     for message in messages:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise _Invalid("a message without a role")
+            raise InvalidRecordError("a message without a role")
         if not isinstance(message.get("content"), str):
-            raise _Invalid("a message whose content is not a string")
+            raise InvalidRecordError("a message whose content is not a string")

@@ -1,5 +1,7 @@
 """evaluation.json as tables: models side by side, for Markdown, for the terminal and for the report's page."""
 
+import html
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 from megatron_redone.evaluation.metric_definitions import BITS_PER_BYTE, METRICS, Kind, Metric
 
 MINUS = "−"
+# What begins a link, an image, code or a column; a name with underscores stays as it is.
+_MARKDOWN = re.compile(r"[\\`\[\]|]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,15 +168,23 @@ def to_markdown(evaluation: Mapping[str, Any]) -> str:
     names = model_names(evaluation)
     for section in sections(evaluation):
         lines += [f"## {section.title}", "", f"{section.hint[0].upper()}{section.hint[1:]}.", ""]
-        lines += [f"| | examples | {' | '.join(names)} |", "| --- | ---: |" + " ---: |" * len(names)]
+        lines += [
+            f"| | examples | {' | '.join(map(plain_markdown, names))} |",
+            "| --- | ---: |" + " ---: |" * len(names),
+        ]
         lines += [f"| {_markdown_title(row)} | {row.examples:,} | {' | '.join(map(_markdown_cell, row.cells))} |"
                   for row in section.rows]  # fmt: skip
         lines.append("")
-    return "\n".join([*lines, reading_note(evaluation)]) + "\n"
+    return "\n".join([*lines, plain_markdown(reading_note(evaluation))]) + "\n"
 
 
 def _markdown_title(row: Row) -> str:
-    return f"{row.title} ({row.detail})" if row.detail else row.title
+    return plain_markdown(f"{row.title} ({row.detail})" if row.detail else row.title)
+
+
+def plain_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, in a cell of a table too: no element, no link, no further column."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(html.escape(text, quote=False).split()))
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from megatron_redone.config.build_preferences import Likelihood, PolicyConfig, SamplingConfig
@@ -15,10 +15,9 @@ from megatron_redone.formats.hf_folder import find_hf_folder
 from megatron_redone.generation.chat_prompts import answer_ids, prompt_ids
 from megatron_redone.generation.model_files import load_tokenizer, model_fingerprint
 from megatron_redone.generation.policy_engine import EngineCache
+from megatron_redone.processes.live_progress import LiveProgress
 
 log = logging.getLogger(__name__)
-
-_LOG_EVERY_S = 30
 
 _Ids = list[int]
 
@@ -86,43 +85,39 @@ class Policy:
         if all(self._cache.get(key) is not None for key in keys):
             return
         engine = self._engines.get(self._config)
-        progress = _Progress("answers to %s of %s prompts", len(prompts))
-        for start in range(0, len(prompts), at_once := engine.prompts_at_once):
-            batch = slice(start, start + at_once)
-            if all(self._cache.get(key) is not None for key in keys[batch]):
-                continue
-            drawn = engine.sample(prompts[batch], sampling, sampling.seed + start)
-            for key, answers in zip(keys[batch], drawn, strict=True):
-                texts = [self._tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
-                self._cache.put(key, texts)
-            progress.update(start + len(keys[batch]))
+        with _progress("answers to prompts", len(prompts)) as done:
+            for start in range(0, len(prompts), at_once := engine.prompts_at_once):
+                batch = slice(start, start + at_once)
+                if any(self._cache.get(key) is None for key in keys[batch]):
+                    drawn = engine.sample(prompts[batch], sampling, sampling.seed + start)
+                    for key, answers in zip(keys[batch], drawn, strict=True):
+                        self._cache.put(key, [self._decode(answer) for answer in answers])
+                done[0] += len(keys[batch])
 
     def _score_missing(self, missing: dict[str, tuple[_Ids, _Ids]]) -> None:
         if not missing:
             return
         engine = self._engines.get(self._config)
-        progress = _Progress("likelihoods of %s of %s answers", len(missing))
         entries = list(missing.items())
-        for start in range(0, len(entries), at_once := engine.answers_at_once):
-            batch = entries[start : start + at_once]
-            for (key, _), total in zip(batch, engine.log_probs([both for _, both in batch]), strict=True):
-                self._cache.put(key, total)
-            progress.update(start + len(batch))
+        with _progress("likelihoods of answers", len(entries)) as done:
+            for start in range(0, len(entries), at_once := engine.answers_at_once):
+                batch = entries[start : start + at_once]
+                for (key, _), total in zip(batch, engine.log_probs([both for _, both in batch]), strict=True):
+                    self._cache.put(key, total)
+                done[0] += len(batch)
+
+    def _decode(self, answer: _Ids) -> str:
+        return self._tokenizer.decode(answer, skip_special_tokens=True).strip()
 
     def _key(self, kind: str, content: Any) -> str:
         whole = [self._fingerprint, self._config.precision.name, kind, content]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
 
-class _Progress:
-    """Logs how far something has gone, at the end and now and then before."""
-
-    def __init__(self, text: str, total: int) -> None:
-        self._text = text
-        self._total = total
-        self._logged = time.monotonic()
-
-    def update(self, done: int) -> None:
-        if done == self._total or time.monotonic() - self._logged > _LOG_EVERY_S:
-            log.info(self._text, f"{done:,}", f"{self._total:,}")
-            self._logged = time.monotonic()
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[list[int]]:
+    """Shows how many are done while the work counts them; logs it at the end."""
+    done = [0]
+    with LiveProgress(total, lambda: (done[0], f"{done[0]:,} of {total:,}"), title):
+        yield done
+    log.info("%s: %s of %s", title, f"{done[0]:,}", f"{total:,}")

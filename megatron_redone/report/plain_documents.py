@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from megatron_redone.evaluation.tables import to_markdown
+from megatron_redone.evaluation.tables import plain_markdown, to_markdown
 from megatron_redone.metrics.progress import duration, scaled
 from megatron_redone.report.charts import smoothed
 from megatron_redone.report.content import ReportContent
@@ -16,7 +16,7 @@ FORMAT = "megatron_redone.report/1"
 
 
 def report_json(content: ReportContent, written: str) -> dict[str, Any]:
-    """What the page shows, as figures: of runs their first and last values rather than their curves.
+    """What the page shows, as numbers: of runs their first and last values rather than their curves.
 
     The last training loss is the mean over the last steps; one step alone is noise.
     """
@@ -35,8 +35,8 @@ def report_json(content: ReportContent, written: str) -> dict[str, Any]:
 
 def _run_record(run: RunHistory) -> dict[str, Any]:
     validation = {
-        source: {name: {"first": series.first, "last": series.last} for name, series in figures.items()}
-        for source, figures in run.validation.items()
+        source: {name: {"first": series.first, "last": series.last} for name, series in metrics.items()}
+        for source, metrics in run.validation.items()
     }
     speed = run.train.get("tokens_per_second")
     loss = run.train.get("loss")
@@ -55,18 +55,18 @@ def _run_record(run: RunHistory) -> dict[str, Any]:
 
 def report_markdown(content: ReportContent, written: str) -> str:
     """The same as tables."""
-    parts = [f"# {content.title}", "", written, ""]
+    parts = [f"# {plain_markdown(content.title)}", "", written, ""]
     if content.evaluation is not None:
         parts += [to_markdown(content.evaluation)]
     if content.runs:
         parts += ["## Training", "", *_run_table(content.runs), ""]
     for funnel in content.funnels:
-        parts += [f"## Curation: {funnel.source}", "", *_funnel_table(funnel), ""]
+        parts += [f"## Curation: {plain_markdown(funnel.source)}", "", *_funnel_table(funnel), ""]
     if content.packing:
         parts += ["## Packing", "", *_packing_table(content), ""]
     parts += ["## Versions", "", ", ".join(f"{name} {version}" for name, version in content.versions.items()), ""]
     if content.notes:
-        parts += ["## Left out", "", *(f"- {note}" for note in content.notes), ""]
+        parts += ["## Left out", "", *(f"- {plain_markdown(note)}" for note in content.notes), ""]
     return "\n".join(parts)
 
 
@@ -76,13 +76,13 @@ def _run_table(runs: list[RunHistory]) -> Iterator[str]:
     for run in runs:
         record = _run_record(run)
         losses = "; ".join(
-            f"{source} {_arrow(figures['loss'])}"
-            for source, figures in record["validation"].items()
-            if "loss" in figures
+            f"{plain_markdown(source)} {_arrow(metrics['loss'])}"
+            for source, metrics in record["validation"].items()
+            if "loss" in metrics
         )
         tokens, seconds, speed, loss = (record[name] for name in ("tokens", "seconds", "tokens_per_second", "loss"))
         yield (
-            f"| {run.name} | {run.kind} | {run.steps:,} | {'' if tokens is None else scaled(tokens)} "
+            f"| {plain_markdown(run.name)} | {run.kind} | {run.steps:,} | {'' if tokens is None else scaled(tokens)} "
             f"| {'' if seconds is None else duration(seconds)} | {'' if speed is None else scaled(speed)} "
             f"| {'' if loss is None else _arrow(loss)} | {losses} |"
         )
@@ -96,9 +96,9 @@ def _funnel_table(funnel: SourceFunnel) -> Iterator[str]:
     yield "| step | documents | dropped | held out | characters | reasons |"
     yield "| --- | ---: | ---: | ---: | ---: | --- |"
     for step in funnel.steps:
-        reasons = "; ".join(f"{reason} {number:,}" for reason, number in list(step.reasons.items())[:3])
+        reasons = "; ".join(f"{plain_markdown(reason)} {number:,}" for reason, number in list(step.reasons.items())[:3])
         yield (
-            f"| {step.step} | {step.documents:,} | {step.dropped:,} | {step.held_out:,} "
+            f"| {plain_markdown(step.step)} | {step.documents:,} | {step.dropped:,} | {step.held_out:,} "
             f"| {step.characters:,} | {reasons} |"
         )
 
@@ -108,7 +108,8 @@ def _packing_table(content: ReportContent) -> Iterator[str]:
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for source in content.packing:
         yield (
-            f"| {source.run} | {source.source} | {source.conversations:,} | {source.rows:,} "
+            f"| {plain_markdown(source.run)} | {plain_markdown(source.source)} "
+            f"| {source.conversations:,} | {source.rows:,} "
             f"| {100 * source.efficiency:.1f} % | {100 * source.unpacked:.1f} % "
             f"| {source.truncated:,} | {source.dropped:,} |"
         )

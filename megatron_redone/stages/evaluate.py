@@ -6,7 +6,6 @@ has changed is the only one that is computed again. Metrics, intervals and table
 
 import dataclasses
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import work_hash
@@ -29,6 +27,7 @@ from megatron_redone.generation.hf_model import LoadedModel, load_model
 from megatron_redone.generation.log_probabilities import Advance
 from megatron_redone.generation.model_files import model_fingerprint
 from megatron_redone.generation.placement import Placement, choose_placement
+from megatron_redone.processes.live_progress import LiveProgress
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def _evaluate(
 
 def _evaluate_part(label: str, model: LoadedModel, task: Task) -> Part:
     start = time.monotonic()
-    with _progress(f"{label} on {task.name}") as advance:
+    with _progress(f"{label} on {task.name}", len(task.source.examples)) as advance:
         results = task.evaluate(model, advance)
     seconds = time.monotonic() - start
     log.info("%s on %s: %s examples in %.1f s", label, task.name, f"{len(results):,}", seconds)
@@ -86,19 +85,15 @@ def _evaluate_part(label: str, model: LoadedModel, task: Task) -> Part:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Advance]:
-    """A bar on a terminal, nothing elsewhere."""
-    with Progress(
-        TextColumn(title),
-        BarColumn(30),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    ) as progress:
-        shown = progress.add_task("", total=None)
-        yield lambda done, of: progress.update(shown, completed=done, total=of)
+def _progress(title: str, examples: int) -> Iterator[Advance]:
+    """Shows how far a model is with a source; rows count, of which a long text has several."""
+    state = [0, examples]
+
+    def advance(done: int, total: int) -> None:
+        state[:] = done, total
+
+    with LiveProgress(1.0, lambda: (state[0] / max(1, state[1]), f"{state[0]:,} of {state[1]:,}"), title):
+        yield advance
 
 
 def _write(output: Path, evaluation: dict[str, Any], tasks: Sequence[Task], results: Sequence[Path]) -> None:

@@ -173,7 +173,7 @@ def test_wrong_answers_of_a_real_model(tmp_path: Path, smollm2_folder: Path, cap
     drawn = {**entry, "sampling": {"samples": 4, "max_new_tokens": 12}}
     with caplog.at_level(logging.INFO):
         output = run(tmp_path, objective=[drawn])
-    assert "answers to 3 of 3 prompts" in caplog.text
+    assert "answers to prompts: 3 of 3" in caplog.text
     pairs = lines(output / "drawn.jsonl")
     found = summary(output, "drawn")
     assert found["counts"]["pairs"] == len(pairs) > 0 and found["candidates"] == 12

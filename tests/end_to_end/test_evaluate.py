@@ -78,7 +78,7 @@ def test_metrics_come_from_the_models(finished: Path, inputs: Path) -> None:
     assert [source["examples"] for source in content["sources"]] == [4, 4, 3, 2]
     assert content["sources"][0]["invalid"] == {"no key 'text'": 1}
     invalid = json.loads((finished / "invalid.jsonl").read_text())
-    assert (invalid["source"], invalid["record"], invalid["reason"]) == ("posts", 5, "no key 'text'")
+    assert (invalid["source"], invalid["place"], invalid["reason"]) == ("posts", 5, "no key 'text'")
     assert "Bits per byte" in (finished / "evaluation.md").read_text()
 
 

@@ -8,7 +8,6 @@ from itertools import combinations
 from megatron_redone.config.build_preferences import AnnotatedConfig, LabelKind
 from megatron_redone.curation.pair_building.agreement import measure_agreement
 from megatron_redone.curation.pair_building.labelled_records import (
-    InvalidRecordError,
     NoPair,
     Pair,
     Record,
@@ -20,6 +19,7 @@ from megatron_redone.curation.pair_building.labelled_records import (
 from megatron_redone.curation.pair_building.labels import Label, categories, read_labels
 from megatron_redone.curation.pair_building.result import Result, collect
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import InvalidRecordError
 
 # Sums of votes and ratings are compared with thresholds that people write as 0.33.
 _ROUNDING = 1e-9

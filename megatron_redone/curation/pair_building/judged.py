@@ -11,7 +11,6 @@ from megatron_redone.curation.pair_building.agreement import cohen_kappa
 from megatron_redone.curation.pair_building.annotated import read_labelled
 from megatron_redone.curation.pair_building.judge import Judge, NoAnswer, Question, Verdict, ask_both_orders
 from megatron_redone.curation.pair_building.labelled_records import (
-    InvalidRecordError,
     NoPair,
     Pair,
     Record,
@@ -22,6 +21,7 @@ from megatron_redone.curation.pair_building.labelled_records import (
 from megatron_redone.curation.pair_building.labels import sign
 from megatron_redone.curation.pair_building.result import Result, collect
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import InvalidRecordError
 
 
 class JudgeRefused(UserError):

@@ -8,18 +8,14 @@ from typing import Any
 import orjson
 
 from megatron_redone.config.build_preferences import SourceConfig
-from megatron_redone.curation.pair_building.objects import JsonObject, NotAnObject, read_objects
+from megatron_redone.curation.pair_building.objects import JsonObject, read_objects
 from megatron_redone.errors import UserError
-from megatron_redone.formats.input_records import EXCERPT
+from megatron_redone.formats.input_records import EXCERPT, InvalidRecord, InvalidRecordError
 from megatron_redone.formats.inputs import InputFile, expand_inputs
 
 Messages = list[dict[str, str]]
 
 _KEY = re.compile(r"\{(\w+)\}")
-
-
-class InvalidRecordError(Exception):
-    """A record that cannot be used; its text is the reason, without the record's own words."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class Record:
 
     Attributes:
         id: What identifies it among the records of its source.
-        origin: `FILE:LINE`, for people.
+        origin: `FILE:PLACE`, for people.
         messages: The prompt.
         fields: All keys of the record.
     """
@@ -63,7 +59,7 @@ class NoPair:
     """A record, or two of its responses, of which no pair was made.
 
     Attributes:
-        origin: `FILE:LINE`.
+        origin: `FILE:PLACE`.
         reason: Why, without the record's own words, so that reasons can be counted.
         excerpt: The beginning of the record.
         is_invalid: Whether the record is at fault; otherwise there is nothing to learn from it.
@@ -109,7 +105,7 @@ def read_source(source: SourceConfig) -> Records:
         try:
             good.append(_to_record(source, item, ids))
         except InvalidRecordError as reason:
-            invalid.append(NoPair(f"{item.file}:{item.line}", str(reason), _excerpt(item), is_invalid=True))
+            invalid.append(NoPair(f"{item.file}:{item.place}", str(reason), _excerpt(item), is_invalid=True))
     if not good:
         why = f"; the first is invalid: {invalid[0].reason}" if invalid else ""
         raise UserError(f"{', '.join(source.input)}: not one record that can be used{why}")
@@ -154,18 +150,18 @@ def responses_of(record: Record, keys: list[str]) -> list[str]:
     return [_check_text(value, f"a response in '{keys[0]}'") for value in values]
 
 
-def _to_record(source: SourceConfig, item: JsonObject | NotAnObject, ids: set[str]) -> Record:
-    if isinstance(item, NotAnObject):
+def _to_record(source: SourceConfig, item: JsonObject | InvalidRecord, ids: set[str]) -> Record:
+    if isinstance(item, InvalidRecord):
         raise InvalidRecordError(item.reason)
     if source.id_key is None:
-        name, clash = f"{Path(item.file).name}:{item.number}", "another file has the same name; set id_key"
+        name, clash = f"{Path(item.file).name}:{item.place}", "another file has the same name; set id_key"
     else:
         name, clash = str(_value(item.fields, source.id_key)), f"'{source.id_key}' identifies an earlier record too"
     if name in ids:
         raise InvalidRecordError(clash)
     messages = _messages(source.prompt, item.fields)
     ids.add(name)
-    return Record(name, f"{item.file}:{item.line}", messages, item.fields)
+    return Record(name, f"{item.file}:{item.place}", messages, item.fields)
 
 
 def _messages(template: str, fields: dict[str, Any]) -> Messages:
@@ -219,7 +215,7 @@ def _kind(value: Any) -> str:
     return {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}.get(type(value), "a number")
 
 
-def _excerpt(item: JsonObject | NotAnObject) -> str:
-    if isinstance(item, NotAnObject):
+def _excerpt(item: JsonObject | InvalidRecord) -> str:
+    if isinstance(item, InvalidRecord):
         return item.excerpt
     return orjson.dumps(item.fields)[:EXCERPT].decode(errors="replace")

@@ -6,7 +6,8 @@ from itertools import combinations
 from typing import Any
 
 from megatron_redone.config.build_preferences import LabelKind, LabelsConfig
-from megatron_redone.curation.pair_building.labelled_records import InvalidRecordError, Record
+from megatron_redone.curation.pair_building.labelled_records import Record
+from megatron_redone.formats.input_records import InvalidRecordError
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,12 @@
 """JSON objects out of files, and what stands where one should be."""
 
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from megatron_redone.formats.input_records import EXCERPT
+from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError
 from megatron_redone.formats.inputs import InputFile
+from megatron_redone.formats.jsonl import parse_object
 from megatron_redone.formats.raw_records import read_raw
 
 
@@ -18,47 +16,29 @@ class JsonObject:
 
     Attributes:
         file: The file's path.
-        line: Where it begins, from 1; its row for Parquet.
-        number: Which of the file's records it is, from 1: an array may stand on one line.
+        place: Its number there, from 1: of its line, of its element in a JSON array, or of its row for Parquet.
         fields: Its keys and values.
     """
 
     file: str
-    line: int
-    number: int
+    place: int
     fields: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class NotAnObject:
-    """Something else: its place, why it is no object, and its beginning."""
-
-    file: str
-    line: int
-    reason: str
-    excerpt: str
-
-
-def read_objects(files: Iterable[InputFile]) -> Iterator[JsonObject | NotAnObject]:
+def read_objects(files: Iterable[InputFile]) -> Iterator[JsonObject | InvalidRecord]:
     """Every record, in the order of the files.
 
     Raises:
         UserError: a file is damaged.
     """
     for file in files:
-        numbers = itertools.count(1)
         for batch in read_raw(file):
-            for line, record in zip(batch.places, batch.records, strict=True):
-                yield _parse(batch.file, line, next(numbers), record)
+            for place, record in zip(batch.places, batch.records, strict=True):
+                yield _parse(batch.file, place, record)
 
 
-def _parse(file: str, line: int, number: int, record: bytes) -> JsonObject | NotAnObject:
+def _parse(file: str, place: int, record: bytes) -> JsonObject | InvalidRecord:
     try:
-        value = orjson.loads(record)
-    except orjson.JSONDecodeError:
-        reason = "malformed JSON" if record.strip() else "empty line"
-    else:
-        if isinstance(value, dict):
-            return JsonObject(file, line, number, value)
-        reason = "not a JSON object"
-    return NotAnObject(file, line, reason, record[:EXCERPT].decode(errors="replace"))
+        return JsonObject(file, place, parse_object(record))
+    except InvalidRecordError as reason:
+        return InvalidRecord.of(file, place, reason, record)

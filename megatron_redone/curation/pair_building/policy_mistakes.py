@@ -7,7 +7,6 @@ from typing import Any
 from megatron_redone.config.build_preferences import ObjectiveConfig
 from megatron_redone.curation.benchmark_scorers import score_answer
 from megatron_redone.curation.pair_building.labelled_records import (
-    InvalidRecordError,
     Messages,
     NoPair,
     Pair,
@@ -19,6 +18,7 @@ from megatron_redone.curation.pair_building.labelled_records import (
 from megatron_redone.curation.pair_building.objects import JsonObject, read_objects
 from megatron_redone.curation.pair_building.result import Result, collect
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.inputs import expand_inputs
 
 
@@ -61,7 +61,7 @@ def read_candidates(
     found: dict[str, list[Candidate] | InvalidRecordError] = {}
     for item in read_objects(expand_inputs(config.candidates)) if config.candidates else ():
         if not isinstance(item, JsonObject) or "id" not in item.fields or "candidates" not in item.fields:
-            raise UserError(f'{item.file}:{item.line}: not of the form {{"id": "...", "candidates": [...]}}')
+            raise UserError(f'{item.file}:{item.place}: not of the form {{"id": "...", "candidates": [...]}}')
         found[str(item.fields["id"])] = _candidates(item.fields["candidates"])
     if config.candidates_key is not None:
         for record in records:

@@ -7,7 +7,6 @@ from typing import Any
 
 from megatron_redone.config.build_preferences import OptionsConfig, StructuralConfig
 from megatron_redone.curation.pair_building.labelled_records import (
-    InvalidRecordError,
     NoPair,
     Pair,
     Record,
@@ -16,6 +15,7 @@ from megatron_redone.curation.pair_building.labelled_records import (
     no_pair,
 )
 from megatron_redone.curation.pair_building.result import Result, collect
+from megatron_redone.formats.input_records import InvalidRecordError
 
 # Draws for each wrong answer that is wanted, before it is taken that there is no other.
 _DRAWS = 50

@@ -29,12 +29,12 @@ def test_texts_are_taken_and_invalid_records_are_set_aside_with_a_reason(tmp_pat
     )
     read = read_texts(path, "text", 3, 10, 0)
     assert [(example.record, example.text) for example in read.examples] == [(1, "one"), (8, "b")]
-    assert {item.record: item.reason for item in read.invalid} == {
+    assert {item.place: item.reason for item in read.invalid} == {
         2: "malformed JSON",
         3: "no key 'text'",
         4: "'text' is not a string",
         5: "empty text",
-        6: "not a JSON object",
+        6: "a JSON array, not an object",
         7: "empty line",
     }
     assert read.records == 8 and read.invalid[0].excerpt == "{"
@@ -60,8 +60,8 @@ def test_every_input_file_gives_what_plain_lines_give(
     (tmp_path / name).write_bytes(encode(Path(plain).read_bytes()))
     expected, found = (read_texts(path, "text", None, 10, 0) for path in (plain, str(tmp_path / name)))
     assert found.examples == expected.examples and len(found.examples) == 2
-    assert [(item.record, item.reason) for item in found.invalid] == [
-        (item.record, item.reason) for item in expected.invalid
+    assert [(item.place, item.reason) for item in found.invalid] == [
+        (item.place, item.reason) for item in expected.invalid
     ]
 
 

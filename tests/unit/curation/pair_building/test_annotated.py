@@ -110,7 +110,7 @@ def test_invalid_records_are_told_by_reason_and_kept(tmp_path: Path) -> None:
         "empty prompt": 1,
         "malformed JSON": 1,
         "no key 'a'": 1,
-        "not a JSON object": 1,
+        "a JSON array, not an object": 1,
     }
     assert sum(item.is_invalid for item in result.no_pairs) == 9
     assert {item.origin.rsplit(":", 1)[1] for item in result.no_pairs} == {
