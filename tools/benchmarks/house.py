@@ -5,7 +5,8 @@
 CLONE is a clone of this repository at the commit to compare with. Parts are recorded one by one and kept:
 
 - steps: steps of pretraining, fine-tuning and preference optimisation of a model with SmolLM2-135M's shapes, by the
-  code of both checkouts, in turns, each in a process of its own (DIR holds `sft/` and `dpo/` as their authors publish them);
+  code of both checkouts, in turns, each in a process of its own (DIR holds `sft/` and `dpo/`, as
+  published);
 - weights: the quickstart on its sample by both (`--work-before`, `--work-after`: work folders that are finished already
   are taken as they are), then SHA-256 of every export and of every tokenized or prepared dataset;
 - suite: `tests/run.sh` and `tests/run.sh --quick`, in the environment that is there;
@@ -60,12 +61,8 @@ def main() -> None:
 def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--before", type=lambda name: Path(name).resolve(), help="a clone at the commit to compare with"
-    )
-    parser.add_argument(
-        "--data", type=lambda name: Path(name).resolve(), help="folder of public data sets that holds sft/ and dpo/"
-    )
+    parser.add_argument("--before", type=resolved, help="a clone at the commit to compare with")
+    parser.add_argument("--data", type=resolved, help="folder of public data sets that holds sft/ and dpo/")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--work-before", type=Path, help="the earlier checkout's quickstart, finished")
     parser.add_argument("--work-after", type=Path, help="this checkout's quickstart, finished")
@@ -74,6 +71,11 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=2, help="turns before them")
     parser.add_argument("--notes", default="", help="added to the result, for example that the machine was busy")
     return parser.parse_args()
+
+
+def resolved(name: str) -> Path:
+    """A path that stays valid in another folder."""
+    return Path(name).resolve()
 
 
 # Steps.
