@@ -30,7 +30,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools import mirrored_modules, mutations
+from tests.unit import test_house
+from tools import mutations
 from tools.benchmarks import dpo_vs_trl, hh_rlhf, sft_vs_trl, smollm2_shapes
 from tools.benchmarks.recording import RESULTS, record
 from tools.benchmarks.side_by_side import Figures, Side, stop, take_turns
@@ -245,10 +246,10 @@ def killed(options: argparse.Namespace) -> dict[str, float]:
 def size(options: argparse.Namespace) -> dict[str, float]:
     """Modules, those that have a test of their name, and the README's words."""
     del options
-    modules = mirrored_modules.modules()
+    modules = test_house.modules()
     return {
         "modules": float(len(modules)),
-        "modules_mirrored": float(sum(mirrored_modules.is_mirrored(module) for module in modules)),
+        "modules_mirrored": float(len(test_house.mirrored(modules))),
         "readme_words": float(len((REPOSITORY / "README.md").read_text(encoding="utf-8").split())),
     }
 
