@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from megatron_redone.config.prepare_sft import ConversationFormat, ConversationSource, LossOn
-from megatron_redone.curation.conversations.conversation import content_key
 from megatron_redone.curation.conversations.records import learned_turns, read_conversations, recognise
 from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.jsonl import parse_object
@@ -106,41 +105,6 @@ def test_other_keys_of_prompt_and_completion() -> None:
     assert read_conversations(record, ConversationFormat.prompt_completion, GSM8K)[0].messages == QUESTION
 
 
-def test_every_instance_of_a_self_instruct_task_is_a_conversation() -> None:
-    instances = [{"input": "Why?", "output": "Because."}, {"input": "", "output": "Yes."}]
-    record = {"id": "seed", "instruction": "Answer", "instances": instances}
-    assert recognise(record, SOURCE) is ConversationFormat.self_instruct
-    first, second = read_conversations(record, ConversationFormat.self_instruct, SOURCE)
-    assert first.messages == [turn("user", "Answer\nWhy?"), turn("assistant", "Because.")]
-    assert second.messages == [turn("user", "Answer"), turn("assistant", "Yes.")]
-
-
-def test_tool_calls_of_openai_and_llama_factory_mean_the_same() -> None:
-    openai = {
-        "messages": [
-            turn("user", "Why?"),
-            calling({"type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}),
-            turn("tool", "7"),
-            turn("assistant", "7."),
-        ],
-        "tools": [TOOL],
-    }
-    llama_factory = {
-        "conversations": [
-            {"from": "human", "value": "Why?"},
-            {"from": "function_call", "value": '{"name": "f", "arguments": {"x": 1}}'},
-            {"from": "observation", "value": "7"},
-            {"from": "gpt", "value": "7."},
-        ],
-        "tools": json.dumps([TOOL["function"]]),
-    }
-    (one,) = read_conversations(openai, ConversationFormat.messages, SOURCE)
-    (other,) = read_conversations(llama_factory, ConversationFormat.sharegpt, SOURCE)
-    assert one.messages[1]["tool_calls"] == other.messages[1]["tool_calls"] == [CALL]
-    assert one.tools == other.tools == [TOOL]
-    assert [m["role"] for m in one.messages] == [m["role"] for m in other.messages]
-
-
 def test_the_sources_system_prompt_is_for_those_without_one() -> None:
     source = ConversationSource(input=["x"], name="x", system="Be brief.")
     for messages in (QUESTION, WITH_SYSTEM):
@@ -149,40 +113,8 @@ def test_the_sources_system_prompt_is_for_those_without_one() -> None:
 
 
 BAD: list[tuple[str, Any, str]] = [
-    ("messages", {"messages": "hello"}, "messages are a string, not an array"),
-    ("messages", {"messages": []}, "no messages"),
-    ("messages", {"text": "x"}, "no key 'messages'"),
-    ("messages", {"messages": ["x"]}, "a message is a string, not an object"),
-    ("messages", {"messages": [{"content": "x"}]}, "a message has no role"),
-    ("messages", {"messages": [turn("narrator", "x"), *QUESTION]}, "unknown role 'narrator'"),
-    ("messages", {"messages": [{"role": 7, "content": "x"}]}, "unknown role '7'"),
-    ("messages", {"messages": [turn("user", " "), QUESTION[1]]}, "an empty turn of the user"),
-    ("messages", {"messages": [QUESTION[0], turn("assistant", "\n")]}, "an empty turn of the assistant"),
-    ("messages", {"messages": [QUESTION[0], {"role": "assistant"}]}, "an empty turn of the assistant"),
     ("messages", {"messages": [QUESTION[0]]}, "no turn of the assistant"),
-    ("messages", asked(7), "the content of a message is a number, not a string"),
-    ("messages", asked([{"type": "image_url"}]), "a part of a message is not text"),
-    ("messages", answered({"role": "assistant", "tool_calls": "f"}), "'tool_calls' are not an array"),
-    ("messages", answered(calling({})), "a tool call without a name"),
-    ("messages", answered(calling({"name": "f", "arguments": "{"})), "the arguments of a tool call are not valid JSON"),
-    ("messages", {"messages": QUESTION, "tools": "f"}, "'tools' are not valid JSON"),
-    ("messages", {"messages": QUESTION, "tools": [7]}, "'tools' are not a list of objects"),
-    ("sharegpt", {"conversations": [{"value": "x"}]}, "a message has no 'from'"),
-    ("sharegpt", {"conversations": [{"from": "cat", "value": "x"}]}, "unknown role 'cat'"),
-    ("sharegpt", {"conversations": [{"from": "function_call", "value": "f(1)"}]}, "a function call is not valid JSON"),
-    (
-        "sharegpt",
-        {"conversations": [{"from": "system", "value": "x"}, {"from": "gpt", "value": "y"}], "system": "z"},
-        "two system prompts",
-    ),
-    ("alpaca", {"instruction": "x", "output": ""}, "'output' is empty"),
-    ("alpaca", {"instruction": "x", "input": 7, "output": "y"}, "'input' is a number, not a string"),
-    ("alpaca", {"instruction": "x", "output": "y", "history": ["z"]}, "'history' is not a list of pairs"),
     ("prompt_completion", {"prompt": "x"}, "no key 'completion'"),
-    ("prompt_completion", {"prompt": "x", "completion": ""}, "an empty turn of the assistant"),
-    ("nemo", {"mask": "Assistant", "conversations": []}, "'mask' names another role than the user's"),
-    ("nemo", {"input": "x", "output": None}, "'output' is empty"),
-    ("self_instruct", {"instruction": "x", "instances": "y"}, "'instances' are not a list of objects"),
 ]
 
 
@@ -210,13 +142,6 @@ def test_which_turns_are_learned() -> None:
     assert learned_turns(chat, LossOn.all) is None
     weighted = [*chat[:2], {**chat[2], "weight": 0}, *chat[3:]]
     assert learned_turns(weighted, LossOn.assistant) == [4, 6]
-
-
-def test_the_key_goes_by_content_and_not_by_the_order_of_keys() -> None:
-    (one,) = read_conversations({"messages": QUESTION}, ConversationFormat.messages, SOURCE)
-    swapped = [dict(reversed(message.items())) for message in QUESTION]
-    (other,) = read_conversations({"messages": swapped}, ConversationFormat.messages, SOURCE)
-    assert content_key(one.text()) == content_key(other.text()) != content_key(one.text() + " ")
 
 
 @needs_shared_data
