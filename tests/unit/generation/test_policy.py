@@ -115,13 +115,6 @@ def test_what_is_too_long_is_left_out(folder: Path, tmp_path: Path) -> None:
         assert drawn[0] is None and drawn[1] is not None and len(drawn[1]) == 1
 
 
-def test_a_model_is_loaded_once_for_entries_that_share_it(folder: Path) -> None:
-    engines = EngineCache()
-    first = engines.get(PolicyConfig(path=str(folder)))
-    assert engines.get(PolicyConfig(path=str(folder), chat_template="x")) is first
-    assert engines.get(PolicyConfig(path=str(folder), batch_size=1)) is not first
-
-
 def test_directories_that_are_no_policy(folder: Path, tmp_path: Path) -> None:
     with AnswerCache(tmp_path / "a.jsonl") as cache:
         with pytest.raises(UserError, match="no weights there"):
