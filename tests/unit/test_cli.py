@@ -1,6 +1,7 @@
-"""The command line as a user meets it, in processes of its own."""
+"""The command line as a user meets it; in processes of its own where only those show it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from megatron_redone.config.schema import describe_keys
 from megatron_redone.config.stage_table import STAGES
+from tests.helpers.commands import main
 
 REQUIRED = ["input=a.jsonl", "output_prefix=x", "tokenizer.path=d"]
 
@@ -27,9 +29,17 @@ def test_help_lists_the_stages_and_imports_nothing_heavy() -> None:
     assert listing.returncode == 0 and all(stage in listing.stdout for stage in STAGES)
 
 
+def test_help_lists_exactly_the_stage_table_in_its_order() -> None:
+    shown = main("--help")
+    stages = shown.stdout.partition("\nstages:\n")[2].partition("\n\n")[0]
+    assert shown.returncode == 0 and shown.stderr == ""
+    assert re.findall(r"^ {4}([a-z][\w-]*)", stages, re.MULTILINE) == list(STAGES)
+    assert all(stage.summary in " ".join(stages.split()) for stage in STAGES.values())
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_help_lists_every_key(stage: str) -> None:
-    shown = redone(stage, "--help")
+    shown = main(stage, "--help")
     assert shown.returncode == 0
     for row in describe_keys(STAGES[stage].config_class()):
         assert f"  {row.name}  (" in shown.stdout and row.help and row.help in shown.stdout

@@ -1,140 +1,161 @@
-"""What a pipeline knows of files, of logs and of time, piece by piece."""
+"""What a pipeline finds stale: every file that any key of any stage names, and every file that a stage has left."""
 
+import copy
+import dataclasses
+import itertools
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from megatron_redone.config.loader import load_config
-from megatron_redone.config.pipeline import PipelineEntry
-from megatron_redone.config.schema import FileRead, files_read, files_written
+from megatron_redone.config.field import facts_of
+from megatron_redone.config.pipeline import PipelineConfig, PipelineEntry
+from megatron_redone.config.schema import field_types, is_list, nested_schema
 from megatron_redone.config.stage_table import STAGES
-from megatron_redone.pipeline.markers import Marker
-from megatron_redone.pipeline.plan import PlannedStage
-from megatron_redone.pipeline.stage_files import fingerprint, is_elsewhere, is_there, touch
-from megatron_redone.pipeline.stage_process import last_error, own_error, stage_command
-from megatron_redone.pipeline.view import Forecast, progress_of
+from megatron_redone.pipeline.markers import write_marker
+from megatron_redone.pipeline.plan import PlannedStage, make_plan, missing_inputs
+from megatron_redone.pipeline.stage_files import is_there, written_files
+
+RECORDS = {"input": ["x.jsonl"]}
+CHATS = {"sources": [{"name": "a", **RECORDS}], "output_dir": "out", "tokenizer": {"path": "x"}}
+BLEND = {"blend": [{"path": "x"}], "validation": [{"path": "y"}], "seq_length": 8}
+RUN = {"output_dir": "out", "init_from": "x", "data": BLEND, "training": {"global_batch_size": 1, "train_steps": 1}}
+PAIRS = {"name": "p", "source": RECORDS, "responses": ["a", "b"]}
+# What each stage needs, with one element in every list of sections.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "curate": {"sources": [{"name": "a", **RECORDS}], "output_dir": "out", "tokenizer": {"path": "x"}},
+    "prepare-sft": CHATS,
+    "prepare-preferences": CHATS,
+    "tokenize": {**RECORDS, "output_prefix": "out", "tokenizer": {"path": "x"}},
+    "pretrain": RUN,
+    "sft": RUN,
+    "score-reference": {"init_from": "x", "data": [{"path": "x"}], "output_dir": "out"},
+    "dpo": RUN,
+    "import-hf": {"hf": "x", "output": "out"},
+    "export-hf": {"checkpoint": "x", "output": "out"},
+    "verify": {"hf": "x"},
+    "evaluate": {
+        "output": "out",
+        "models": [{"path": "x"}],
+        "held_out": [{"path": "x", "group": "social"}],
+        "preferences": [{"path": "x"}],
+        "conversations": [{"path": "x", "capability": "general"}],
+    },
+    "report": {"output": "out", "runs": ["x"]},
+    "build-preferences": {
+        "output_dir": "out",
+        "annotated": [{**PAIRS, "labels": {"annotators": ["c"]}}],
+        "judged": [{**PAIRS, "name": "j", "human": "p", "scores": ["x"]}],
+        "objective": [{"name": "o", "source": RECORDS, "candidates": ["x"], "policy": {"path": "x"}}],
+        "structural": [{"name": "s", "source": RECORDS, "options": {"values": ["yes", "no"]}}],
+    },
+}
+STAGES_OF_PIPELINES = [name for name, stage in STAGES.items() if stage.of_pipeline]
 
 
-def test_what_a_configuration_reads_and_writes() -> None:
-    keys = ["init_from=runs/sft", "data=[{path: pairs/a}, {path: pairs/b}]"]
-    scoring = load_config(STAGES["score-reference"].config_class(), None, keys)
-    assert files_read(scoring) == [FileRead("runs/sft", True), FileRead("pairs/a"), FileRead("pairs/b")]
-    assert files_written(scoring) == ["pairs/a.reference", "pairs/b.reference"]
-    elsewhere = load_config(STAGES["score-reference"].config_class(), None, [*keys, "output_dir=scores"])
-    assert files_written(elsewhere) == ["scores"]
+def keys_that_read(schema: type, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The place of every key with `reads`; of a list of sections, in its first."""
+    annotations = field_types(schema)
+    for field in dataclasses.fields(schema):
+        annotation, here = annotations[field.name], (*path, field.name)
+        inner = nested_schema(annotation)
+        if inner is not None:
+            yield from keys_that_read(inner, (*here, 0) if is_list(annotation) else here)
+        elif facts_of(field).reads:
+            yield (*here, 0) if is_list(annotation) else here
+
+
+def with_value(settings: dict[str, Any], place: tuple[str | int, ...], value: str) -> dict[str, Any]:
+    """Settings with a value put at a place; sections and lists on the way are made."""
+    settings = copy.deepcopy(settings)
+    node: Any = settings
+    for name, following in itertools.pairwise(place):
+        empty: Any = [None] if following == 0 else {}
+        node = node.setdefault(name, empty) if isinstance(node, dict) else node[name]
+    node[place[-1]] = value
+    return settings
+
+
+def plan_of(folder: Path, stage: str, settings: dict[str, Any]) -> PlannedStage:
+    (folder / "stage.yaml").write_text(json.dumps(settings))
+    entry = PipelineEntry(name="it", stage=stage, config="stage.yaml")
+    (planned,) = make_plan(PipelineConfig(stages=[entry], work_dir=str(folder), config_dir=str(folder)))
+    return planned
+
+
+def finish(folder: Path, planned: PlannedStage) -> None:
+    """Leaves what a pipeline leaves when a stage has come to its end."""
+    for path in planned.marker.writes:
+        if not is_there(folder, path):
+            (folder / path).mkdir(parents=True)
+    files = written_files(folder, planned.marker.writes, [])
+    (folder / "pipeline").mkdir(exist_ok=True)
+    write_marker(folder, "it", dataclasses.replace(planned.marker, files=files, done=True))
+
+
+READING = [(stage, place) for stage in STAGES_OF_PIPELINES for place in keys_that_read(STAGES[stage].config_class())]
+
+
+@pytest.mark.parametrize(("stage", "place"), READING, ids=[f"{s}-{'.'.join(map(str, p))}" for s, p in READING])
+def test_a_file_that_a_key_names_makes_its_stage_stale_when_it_changes(
+    stage: str, place: tuple[str | int, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "given" / "file.jsonl"
+    file.parent.mkdir()
+    file.write_text("before")
+    settings = with_value(SETTINGS[stage], place, "given/file.jsonl")
+    finish(tmp_path, plan_of(tmp_path, stage, settings))
+    assert plan_of(tmp_path, stage, settings).reasons == []
+    file.write_text("after it")
+    assert plan_of(tmp_path, stage, settings).reasons == ["given/file.jsonl has changed"]
+
+
+def test_every_stage_of_a_pipeline_has_keys_that_read() -> None:
+    assert {stage for stage, _ in READING} == set(STAGES_OF_PIPELINES) == set(SETTINGS)
 
 
 @pytest.mark.parametrize(
-    ("read", "written", "expected"),
-    [
-        ("runs/cpt", "runs/cpt", True),
-        ("./runs/cpt/", "runs/cpt", True),
-        ("runs/cpt/checkpoints/step-00000010", "runs/cpt", True),
-        ("/work/runs/cpt", "runs/cpt", True),
-        ("tokens/social", "tokens/social", True),
-        ("tokens", "tokens/social", True),
-        ("pairs/a", "pairs/a.reference", True),
-        ("curated/*.jsonl", "curated", True),
-        ("curated/held_out/*/x.jsonl", "curated", True),
-        ("runs/cpt", "runs/cpt2", False),
-        ("tokens/social_held_out", "tokens/social", False),
-        ("s3://bucket/curated/x.jsonl", "curated", False),
-    ],
+    ("change", "reasons"),
+    [({"shard_mb": 17}, ["shard_mb 16 -> 17"]), ({"seed": 5}, ["seed 0 -> 5"]), ({"workers": 9}, [])],
 )
-def test_what_is_read_meets_what_is_written(read: str, written: str, expected: bool) -> None:
-    assert touch(Path("/work"), read, written) is expected
+def test_a_shuffle_is_stale_when_what_orders_it_changes(
+    change: dict[str, Any], reasons: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "x.jsonl").write_text("{}")
+    settings = {**SETTINGS["tokenize"], "shuffle": True}
+    finish(tmp_path, plan_of(tmp_path, "tokenize", settings))
+    assert plan_of(tmp_path, "tokenize", {**settings, **change}).reasons == reasons
 
 
-def test_fingerprints_follow_files_and_not_what_the_pipeline_writes(tmp_path: Path) -> None:
-    (tmp_path / "pairs").mkdir()
-    for ending in ("bin", "idx"):
-        (tmp_path / f"pairs/a.{ending}").write_text("x")
-    written = ["pairs/a.reference"]
-    before = fingerprint(tmp_path, "pairs/a", written)
-    (tmp_path / "pairs/a.reference.npy").write_text("ours")
-    assert is_there(tmp_path, "pairs/a") and fingerprint(tmp_path, "pairs/a", written) == before
-    assert fingerprint(tmp_path, "pairs/a", []) != before
-    (tmp_path / "pairs/a.bin").write_text("xx")
-    assert fingerprint(tmp_path, "pairs/a", written) != before
-    assert not is_there(tmp_path, "pairs/b")
+OUTPUTS = ["out.bin", "out.idx", "out.manifest.json"]
 
 
-def test_names_on_the_hub_and_urls_are_none_of_our_files(tmp_path: Path) -> None:
-    (tmp_path / "runs").mkdir()
-    assert is_elsewhere(tmp_path, FileRead("Qwen/Qwen2.5-7B", or_hub=True))
-    assert is_elsewhere(tmp_path, FileRead("s3://bucket/x.jsonl"))
-    assert not is_elsewhere(tmp_path, FileRead("runs/cpt", or_hub=True))
-    assert not is_elsewhere(tmp_path, FileRead("data/posts"))
+@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("damage", ["is not there", "has another size", "has changed"])
+def test_a_finished_stage_is_stale_when_a_file_that_it_left_is_damaged(name: str, damage: str, tmp_path: Path) -> None:
+    for number, output in enumerate(OUTPUTS):
+        (tmp_path / output).write_bytes(b"content" * (number + 1))
+    finish(tmp_path, plan_of(tmp_path, "tokenize", SETTINGS["tokenize"]))
+    assert plan_of(tmp_path, "tokenize", SETTINGS["tokenize"]).reasons == []
+    damage_file(tmp_path / name, damage)
+    assert plan_of(tmp_path, "tokenize", SETTINGS["tokenize"]).reasons == [f"{name} {damage}"]
 
 
-@pytest.mark.parametrize(
-    ("line", "share"),
-    [
-        ("step  12/40  loss  2.1034  3:20 left", 0.3),
-        (" 25 %  10 of 40 MB, 3.0 MB/s, 2.0 M tokens", 0.25),
-        ("pairs: 1,200 of 4,800 pairs, 3.1 pairs/s", 0.25),
-        ("data: social  66.7 %, 0.013 epochs over the run", None),
-        ("saved runs/cpt/checkpoints/step-00000040", None),
-    ],
-)
-def test_a_line_of_a_log_tells_how_far_a_stage_is(line: str, share: float | None) -> None:
-    assert progress_of(line) == share
+def damage_file(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "is not there":
+        path.unlink()
+    elif how == "has another size":
+        path.write_bytes(content[:-1])
+    else:
+        path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        os.utime(path, ns=(0, 1))
 
 
-def planned(name: str, minutes: float | None, before: float | None = None) -> PlannedStage:
-    return PlannedStage(
-        number=1,
-        entry=PipelineEntry(name=name, stage="tokenize", minutes=minutes),
-        file=None,
-        marker=Marker(work="new"),
-        before=None if before is None else Marker(work="old", seconds=before),
-        chosen=True,
-        reasons=["not run yet"],
-        missing=[],
-    )
-
-
-def test_the_time_left_goes_by_what_stages_took_before_and_how_fast_this_machine_is() -> None:
-    forecast = Forecast([planned("a", minutes=1), planned("b", minutes=2), planned("c", minutes=9, before=60)])
-    assert forecast.left(elapsed=0, share=None) == 60 + 120 + 60
-    assert forecast.left(elapsed=15, share=0.25) == 45 + 120 + 60
-    forecast.finished(120)  # twice as long as expected
-    assert forecast.left(elapsed=0, share=0.01) == 2 * (120 + 60)
-    assert Forecast([planned("a", minutes=None)]).left(elapsed=10, share=None) is None
-    assert Forecast([planned("a", minutes=None)]).left(elapsed=10, share=0.5) == 10
-
-
-LOG = """\
-step 1/8  loss 6.0
-[rank0]: Traceback (most recent call last):
-[rank0]:   File "x.py", line 3, in <module>
-[rank0]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB
-E1122 01:45:00.816000 6483 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) local_rank: 0
-torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
-============================================================
-""".splitlines()
-
-
-def test_what_went_wrong_is_found_in_a_log() -> None:
-    assert own_error(LOG) is None
-    assert last_error(LOG) == "[rank0]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB"
-    assert own_error([*LOG, "redone: data.blend: no such file", "and more"]) == "data.blend: no such file"
-    assert own_error(["redone score-reference: init_from: x is no run"]) == "init_from: x is no run"
-    assert last_error(["slurmstepd: killed"]) == "slurmstepd: killed" and last_error([]) is None
-
-
-def test_the_command_of_a_stage() -> None:
-    folder = Path("/recipe")
-
-    def command(**keys: object) -> list[str]:
-        entry = PipelineEntry(name="x", stage="sft", **keys)  # type: ignore[arg-type]
-        return stage_command(entry, folder / "sft.yaml", ["a.b=c d"], folder)
-
-    tail = ["sft", "--config", "/recipe/sft.yaml", "a.b=c d"]
-    assert command()[1:] == ["-m", "megatron_redone", *tail]
-    assert command(processes=2)[1:] == [
-        *["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "megatron_redone"],
-        *tail,
-    ]
-    launcher = "bash {config_dir}/../launch/nodes.sh 'two words'"
-    assert command(launcher=launcher) == ["bash", "/recipe/../launch/nodes.sh", "two words", *tail]
+def test_what_is_not_there_and_nobody_makes_is_missing(tmp_path: Path) -> None:
+    planned = plan_of(tmp_path, "report", {"output": "out", "runs": ["runs/a"]})
+    assert planned.is_due and planned.missing == ["runs/a"]
+    assert missing_inputs([planned]) == ["runs/a is not there, which is read by it"]
