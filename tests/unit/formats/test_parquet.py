@@ -1,0 +1,52 @@
+"""Rows of Parquet files, which pyarrow wrote."""
+
+from pathlib import Path
+
+import pytest
+
+from megatron_redone.errors import UserError
+from megatron_redone.formats import parquet
+from megatron_redone.formats.input_records import InvalidRecord
+from megatron_redone.formats.inputs import FileRange, expand_inputs
+from megatron_redone.formats.parquet import read_rows
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def read(pieces: list[FileRange]) -> tuple[list[str], list[InvalidRecord], int]:
+    batches = [batch for piece in pieces for batch in read_rows(piece, "text")]
+    texts = [text for batch in batches for text in batch.texts]
+    return texts, [r for batch in batches for r in batch.invalid], sum(batch.bytes for batch in batches)
+
+
+def whole(path: Path) -> list[FileRange]:
+    return [FileRange(file) for file in expand_inputs([str(path)])]
+
+
+def test_parquet_nulls_and_empties_are_invalid(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a", None, " ", "b"]}), tmp_path / "a.parquet")
+    texts, invalid, _ = read(whole(tmp_path / "a.parquet"))
+    assert texts == ["a", "b"] and [(r.place, r.reason) for r in invalid] == [(2, "no text"), (3, "empty text")]
+
+
+def test_parquet_columns_are_checked(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": [1]}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="no column 'text'; it has body"):
+        read(whole(tmp_path / "a.parquet"))
+    with pytest.raises(UserError, match="holds int64, not strings"):
+        read(whole(tmp_path / "b.parquet"))
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_strings_of_every_kind_come_in_their_order_over_batches(
+    kind: pa.DataType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_ROWS", 7)
+    values = [None if i == 40 else f"post {i}" for i in range(50)]
+    pq.write_table(pa.table({"text": pa.array(values, kind)}), tmp_path / "a.parquet", row_group_size=16)
+    texts, invalid, size = read(whole(tmp_path / "a.parquet"))
+    assert texts == [value for value in values if value is not None]
+    assert [record.place for record in invalid] == [41]
+    assert size == pytest.approx((tmp_path / "a.parquet").stat().st_size, abs=10)
