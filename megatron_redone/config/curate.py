@@ -109,7 +109,7 @@ class LengthConfig:
 class MinHashConfig:
     """datatrove's MinHash: two documents match if they agree on all hashes of one bucket.
 
-    With the defaults documents of Jaccard similarity 0.72 match with even odds, of 0.8 with 92 %.
+    With the defaults documents of Jaccard similarity 0.68 match with even odds, of 0.8 with 92 %.
     """
 
     ngram: int = key(
