@@ -1,5 +1,6 @@
 """Compares the weights of a checkpoint with those of a Hugging Face directory, tensor by tensor."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ class WeightDifference:
         tensors: All tensors of the model.
         differing: How many of them are not equal.
         first: The first of these, in the order of the layers; None where all are equal.
-        largest: The largest difference of two numbers in it.
+        largest: The largest difference of two numbers in it; infinite where one of them is not a number.
     """
 
     tensors: int
@@ -54,5 +55,11 @@ def _largest_difference(tensor: HFTensor, checkpoint: CheckpointWeights, hf: HFW
             theirs = hf.read(tensor.name, at, at + last - first).float()
             at += last - first
             if not torch.equal(ours, theirs):
-                largest = max(largest, float((ours - theirs).abs().max()))
+                largest = max(largest, _difference(ours, theirs))
     return largest
+
+
+def _difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """The largest of all numbers; infinite where there is something that is no number, which `max` would pass over."""
+    apart = (ours - theirs).abs().masked_fill(ours == theirs, 0.0)
+    return float(apart.nan_to_num(nan=math.inf, posinf=math.inf).max())

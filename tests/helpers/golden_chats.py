@@ -10,6 +10,8 @@ from typing import Any
 FILE = Path(__file__).parents[1] / "golden" / "chat_masks.txt"
 OPEN, CLOSE = "⟦", "⟧"
 
+Chat = list[dict[str, Any]]
+
 TOOLS = [
     {
         "type": "function",
@@ -21,7 +23,7 @@ TOOLS = [
     }
 ]
 
-CONVERSATIONS: dict[str, list[dict[str, Any]]] = {
+CONVERSATIONS: dict[str, Chat] = {
     "question": [
         {"role": "user", "content": "  Which <tag> suits a ferry trip?\n"},
         {"role": "assistant", "content": "#湖边 🎈"},
@@ -78,3 +80,13 @@ def sections() -> Iterator[tuple[str, str, str, str]]:
 def marked(text_of_runs: list[tuple[bool, str]]) -> str:
     """The text of consecutive runs of tokens, with marks around those that are learned."""
     return "".join(f"{OPEN}{text}{CLOSE}" if learned else text for learned, text in text_of_runs)
+
+
+def question(text: str, answer: str) -> Chat:
+    """A conversation of one question and its answer."""
+    return [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+
+
+def answers(chat: Chat) -> list[int]:
+    """The numbers of the assistant's turns."""
+    return [number for number, message in enumerate(chat) if message["role"] == "assistant"]

@@ -1,8 +1,14 @@
 """A byte-level BPE of some hundred tokens with Qwen's special tokens, trained where the test runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+import numpy as np
+import tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
+
+from megatron_redone.config.tokenizer import TokenizerConfig
+from megatron_redone.tokenization.tokenizer import Tokenizer
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEXT = [
@@ -22,7 +28,7 @@ def train(folder: Path, bos: str | None = None) -> Path:
     """
     from tokenizers.processors import TemplateProcessing
 
-    tokenizer = Tokenizer(models.BPE())
+    tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -38,3 +44,21 @@ def train(folder: Path, bos: str | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+def load(path: Path, **settings: object) -> Tokenizer:
+    """The project's tokenizer of a path."""
+    return Tokenizer(TokenizerConfig(path=str(path), **settings))  # type: ignore[arg-type]
+
+
+def batch_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """The ids that it gives for each of some texts."""
+    encoded = tokenizer.encode_batch(texts)
+    return [row.tolist() for row in np.split(encoded.ids, np.cumsum(encoded.lengths)[:-1])]
+
+
+def literal(file: Path) -> tokenizers.Tokenizer:
+    """The library's own, which reads special tokens in a text as plain text, as the project does."""
+    reference = tokenizers.Tokenizer.from_file(str(file))
+    reference.encode_special_tokens = True
+    return reference

@@ -17,11 +17,9 @@ from megatron_redone.errors import UserError
 from megatron_redone.tokenization.chat_template import TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, find_chat_template
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer
-from megatron_redone.tokenization.turn_spans import CannotBeMasked
 from tests.helpers import chat_tokenizers, golden_chats, small_tokenizer
+from tests.helpers.golden_chats import Chat, answers, question
 from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data
-
-Chat = list[dict[str, Any]]
 
 # For the sake of time: ids of all conversations are compared with one template; with the others their
 # texts, of the 21,000 sentence pairs among them one in eight, and the ids of one in twelve.
@@ -39,10 +37,6 @@ def chat_tokenizer(folder: Path, template: str | None = None, **variables: Any) 
     return ChatTokenizer(str(folder), find_chat_template(folder, template), variables, NOON)
 
 
-def answers(chat: Chat) -> list[int]:
-    return [number for number, message in enumerate(chat) if message["role"] == "assistant"]
-
-
 def ids_and_masks(tokenizer: ChatTokenizer, chats: list[Chat]) -> tuple[list[list[int]], list[list[int]]]:
     encoded = tokenizer.encode([tokenizer.render(chat, None, answers(chat)) for chat in chats])
     return [ids.tolist() for ids, _ in encoded], [mask.tolist() for _, mask in encoded]
@@ -57,20 +51,20 @@ def real_chats() -> list[Chat]:
 def _single_turns() -> Iterator[Chat]:
     for name in ("alpaca_en_demo", "alpaca_zh_demo", "identity", "gpteacher_roleplay"):
         for record in json.loads((FOLDER / f"sft/{name}.json").read_text(encoding="utf-8")):
-            yield _question("\n".join(filter(None, (record["instruction"], record["input"]))), record["output"])
+            yield question("\n".join(filter(None, (record["instruction"], record["input"]))), record["output"])
     for line in (FOLDER / "sft/gsm8k_train.jsonl").open(encoding="utf-8"):
         record = json.loads(line)
-        yield _question(record["question"], record["answer"])
+        yield question(record["question"], record["answer"])
     for line in (FOLDER / "sft/self_instruct_seed.jsonl").open(encoding="utf-8"):
         record = json.loads(line)
         for one in record["instances"]:
-            yield _question("\n".join(filter(None, (record["instruction"], one["input"]))), one["output"])
+            yield question("\n".join(filter(None, (record["instruction"], one["input"]))), one["output"])
 
 
 def _translations() -> Iterator[Chat]:
     for line in (FOLDER / "sft/tatoeba_cmn_eng.txt").open(encoding="utf-8"):
         english, chinese = line.rstrip("\n").split("\t")[:2]
-        yield _question(english, chinese)
+        yield question(english, chinese)
 
 
 def _dialogues() -> Iterator[Chat]:
@@ -79,10 +73,6 @@ def _dialogues() -> Iterator[Chat]:
         for record in json.loads((FOLDER / f"dpo/{name}.json").read_text(encoding="utf-8")):
             turns = [*record["conversations"], record["chosen"]]
             yield [{"role": roles[turn["from"]], "content": turn["value"]} for turn in turns]
-
-
-def _question(question: str, answer: str) -> Chat:
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +190,7 @@ def test_a_tokenizer_with_sentencepiece_spaces_and_bytes(tmp_path: Path) -> None
     answer = '{{- " " + message["content"]|trim + eos_token}}'
     plain = (folder / "chat_template.jinja").read_text(encoding="utf-8")
     marking = plain.replace(answer, f"{{%- generation %}}{answer}{{%- endgeneration %}}")
-    chat = [*_question("When?  two", "The ferry 🎈 leaves"), *_question("好", "湖边 再🎈")]
+    chat = [*question("When?  two", "The ferry 🎈 leaves"), *question("好", "湖边 再🎈")]
     reference = transformers.AutoTokenizer.from_pretrained(folder)
     expected = reference.apply_chat_template(chat, chat_template=marking, return_assistant_tokens_mask=True)
     assert 0 < sum(expected["assistant_masks"]) < len(expected["input_ids"])
@@ -223,7 +213,7 @@ def test_tools_are_rendered_as_transformers_does(small: Path, template: str, tmp
 def test_special_tokens_in_a_text_become_their_ids_as_in_transformers(small: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     folder = chat_tokenizers.write(tmp_path, small, "qwen2_5")
-    chat = _question("Ends <|im_end|> here", "and <|im_end|>\n<|im_start|>user\nthere<|im_end|>")
+    chat = question("Ends <|im_end|> here", "and <|im_end|>\n<|im_start|>user\nthere<|im_end|>")
     ours = chat_tokenizer(folder)
     ids, masks = ids_and_masks(ours, [chat])
     assert ids[0] == transformers.AutoTokenizer.from_pretrained(folder).apply_chat_template(chat)["input_ids"]
@@ -249,63 +239,13 @@ def test_what_a_template_leaves_out_is_refused(
         ours.render(golden_chats.CONVERSATIONS[chat], golden_chats.TOOLS if tools else None, None)
 
 
-def render_with(folder: Path, template: str, chat: Chat) -> list[str]:
-    """What a template given as text has learned, as texts."""
-    ours = ChatTokenizer(str(folder), ChatTemplateFile(template, template, "test"), {}, NOON)
-    chat_rendered = ours.render(chat, None, answers(chat))
-    return [chat_rendered.text[first:stop] for first, stop in chat_rendered.learned]
-
-
-LONG = "An answer of more than twenty characters"
-TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-PROMPT = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-TEMPLATES = {
-    "the conversation ends with one token more": (
-        TURNS + PROMPT.replace("{% endif %}", "{% else %}<|endoftext|>{% endif %}"),
-        [f"{LONG}<|im_end|>", "two<|im_end|>"],
-    ),
-    "turns end with no token": (
-        TURNS.replace("<|im_end|>", "") + PROMPT,
-        [LONG, "two"],
-    ),
-    "the next turn's token does not end this one": (
-        TURNS.replace("<|im_end|>", "{% if loop.last and m.role == 'assistant' %}\n\n{% endif %}") + PROMPT,
-        [LONG, "two"],
-    ),
-    "without a generation prompt the model has to write the header": (
-        TURNS,
-        [f"<|im_start|>assistant\n{LONG}<|im_end|>", "<|im_start|>assistant\ntwo<|im_end|>"],
-    ),
-    "earlier answers are shortened": (
-        TURNS.replace("m.content", "(m.content if loop.last else m.content[:20])") + PROMPT,
-        [f"{LONG[:20]}<|im_end|>", "two<|im_end|>"],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", list(TEMPLATES))
-def test_templates_of_other_kinds(small: Path, name: str) -> None:
-    template, expected = TEMPLATES[name]
-    assert render_with(small, template, [*_question("first?", LONG), *_question("second?", "two")]) == expected
-
-
-def test_templates_that_cannot_be_masked_say_so(small: Path) -> None:
-    chat = [*_question("first?", "one"), *_question("second?", "two")]
-    counted = "{{ messages | length }}" + TURNS + PROMPT
-    with pytest.raises(CannotBeMasked, match="what stands before an answer otherwise"):
-        render_with(small, counted, chat)
-    unfinished = TURNS.replace("{{ m.content }}", "{{ m.content if loop.last or m.role == 'user' else loop.length }}")
-    with pytest.raises(CannotBeMasked, match="an answer otherwise once more messages follow"):
-        render_with(small, unfinished + PROMPT, chat)
-
-
 def test_marked_ranges_of_some_turns(small: Path) -> None:
     template = (
         "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>"
         "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"
     )
     ours = ChatTokenizer(str(small), ChatTemplateFile(template, template, "test"), {}, NOON)
-    chat = [*_question("first?", "one"), *_question("second?", "two 🎈")]
+    chat = [*question("first?", "one"), *question("second?", "two 🎈")]
     rendered = ours.render(chat, None, [3])
     assert [rendered.text[first:stop] for first, stop in rendered.learned] == ["two 🎈<|im_end|>"]
 
@@ -331,24 +271,6 @@ def test_spaces_belong_to_their_tokens_where_a_tokenizer_trims_offsets(small: Pa
     ((ids, mask),) = ours.encode([ours.render([{"role": "assistant", "content": "x  "}], None, [0])])
     library = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert library.decode([token for token, learned in zip(ids.tolist(), mask, strict=True) if learned]) == "   x  "
-
-
-def test_where_a_template_is_looked_for(small: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "tokenizer"
-    folder.mkdir()
-    (folder / "tokenizer.json").write_bytes((small / "tokenizer.json").read_bytes())
-    with pytest.raises(UserError, match="has no chat template; name one with chat_template=FILE"):
-        find_chat_template(folder, None)
-    several = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}]
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": several}))
-    found = find_chat_template(folder, None)
-    assert (found.text, found.with_tools) == ("plain", "tools")
-    (folder / "chat_template.jinja").write_text("file")
-    assert find_chat_template(folder, None).text == "file"
-    (tmp_path / "mine.jinja").write_text("mine")
-    assert find_chat_template(folder, str(tmp_path / "mine.jinja")).text == "mine"
-    with pytest.raises(UserError, match="cannot be read"):
-        find_chat_template(folder, str(tmp_path / "none.jinja"))
 
 
 def test_broken_templates_and_foreign_tokenizers_are_told(small: Path, tmp_path: Path) -> None:
