@@ -46,11 +46,3 @@ def test_mistakes_are_told_in_one_line(
 @pytest.mark.parametrize("name", ["a", "posts-2024_v1.5", "问答", "a.jsonl"])
 def test_names_that_files_can_have(name: str) -> None:
     assert load(PrepareSFTConfig, {"name": name}).sources[0].name == name
-
-
-def test_keys_of_prompts_are_for_records_that_have_such_keys() -> None:
-    keys = {"prompt_key": "question", "completion_key": "answer"}
-    for format in ("auto", "prompt_completion"):
-        assert load(PrepareSFTConfig, {"format": format, **keys}).sources[0].prompt_key == "question"
-    with pytest.raises(UserError, match=r"sources\[0\].prompt_key, completion_key: format sharegpt has no such keys"):
-        load(PrepareSFTConfig, {"format": "sharegpt", **keys})

@@ -1,6 +1,7 @@
 """Rows of Parquet files, which pyarrow wrote."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_parquet_columns_are_checked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
 def test_strings_of_every_kind_come_in_their_order_over_batches(
-    kind: pa.DataType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "_ROWS", 7)
     values = [None if i == 40 else f"post {i}" for i in range(50)]
