@@ -4,7 +4,7 @@
 
 `tools/mutations.yaml` lists them: a file, the text that stands there once, the text that replaces it, and the test that
 must fail. Each is applied to a copy of the repository. A mutation that is not killed, or whose text has gone, ends the
-command with 1.
+command with 1. A test that only fails to be collected does not count.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import yaml
 REPOSITORY = Path(__file__).parents[1]
 LIST = Path(__file__).with_suffix(".yaml")
 _NOT_COPIED = (".git", ".venv", "__pycache__", "work", ".pytest_cache", ".ruff_cache", "*.egg-info")
+_LIMIT_S = 900
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +50,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="those with this in their name")
     options = parser.parse_args()
     chosen = [mutation for mutation in read_mutations() if options.only in mutation.name]
-    survivors = []
-    for mutation in chosen:
-        killed = is_killed(mutation)
-        print(f"{'killed' if killed else 'SURVIVED'}: {mutation.name}", flush=True)
-        survivors += [] if killed else [mutation.name]
-    print(f"{len(chosen) - len(survivors)} of {len(chosen)} killed")
-    sys.exit(1 if survivors else 0)
+    number = len(killed(chosen))
+    print(f"{number} of {len(chosen)} killed")
+    sys.exit(0 if number == len(chosen) else 1)
 
 
 def read_mutations() -> list[Mutation]:
@@ -62,30 +60,45 @@ def read_mutations() -> list[Mutation]:
     return [Mutation(**entry) for entry in yaml.safe_load(LIST.read_text(encoding="utf-8"))]
 
 
-def is_killed(mutation: Mutation) -> bool:
-    """Whether its test passes on the code as it is, and fails on the broken one."""
-    with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / REPOSITORY.name
+def killed(mutations: Sequence[Mutation]) -> list[str]:
+    """The names of those whose test fails; tells of each as it is tried.
+
+    Raises:
+        SystemExit: a test fails on the code as it is, or the text of a mutation does not stand in its file once.
+    """
+    names = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / REPOSITORY.name
         shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED))
-        if not _passes(copy, mutation.test):
-            print(f"{mutation.name}: {mutation.test} fails before anything is broken", file=sys.stderr)
-            return False
-        file = copy / mutation.file
-        text = file.read_text(encoding="utf-8")
-        if text.count(mutation.old) != 1:
-            print(f"{mutation.name}: stands {text.count(mutation.old)} times in {mutation.file}", file=sys.stderr)
-            return False
-        file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-        return not _passes(copy, mutation.test)
+        if not _passes(copy, sorted({mutation.test for mutation in mutations})):
+            sys.exit("the tests do not pass before anything is broken")
+        for mutation in mutations:
+            if _is_killed(copy, mutation):
+                names.append(mutation.name)
+            print(f"{'killed' if mutation.name in names else 'SURVIVED'}: {mutation.name}", flush=True)
+    return names
 
 
-def _passes(copy: Path, test: str) -> bool:
+def _is_killed(copy: Path, mutation: Mutation) -> bool:
+    file = copy / mutation.file
+    text = file.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        sys.exit(f"{mutation.name}: its text stands {text.count(mutation.old)} times in {mutation.file}")
+    file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        return not _passes(copy, [mutation.test])
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+
+def _passes(copy: Path, tests: Sequence[str]) -> bool:
     data = os.environ.get("REDONE_TEST_DATA", str(REPOSITORY.parent / "shared" / "data"))
-    environment = {**os.environ, "PYTHONPATH": str(copy), "REDONE_TEST_DATA": data}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-W", "ignore", "-p", "no:cacheprovider", *test.split()]
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(copy), "REDONE_TEST_DATA": data, "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ["-q", "-x", "-W", "ignore", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=_LIMIT_S)
     if done.returncode not in (0, 1):
-        print(f"{test}: pytest ended with {done.returncode}: {done.stdout[-300:]}", file=sys.stderr)
+        sys.exit(f"pytest ended with {done.returncode}: {done.stdout[-1000:]}{done.stderr[-500:]}")
     return done.returncode == 0
 
 
