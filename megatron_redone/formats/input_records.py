@@ -28,7 +28,7 @@ class InvalidRecord:
 
     Attributes:
         file: Of the record.
-        place: Its number there, from 1: of its line, of its element in a JSON array, or of its row for Parquet.
+        place: The line on which it begins, from 1, or its row for Parquet.
         reason: What is wrong with it, without its own text, so that reasons can be counted.
         excerpt: The beginning of it.
     """

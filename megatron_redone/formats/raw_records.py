@@ -22,7 +22,7 @@ class RawBatch:
 
     Attributes:
         file: Its path.
-        places: Its number in the file, from 1: of its line, of its element in a JSON array, or of its row for Parquet.
+        places: The line on which each begins, from 1, or its row for Parquet; elements of an array may share a line.
         records: Each in JSON.
     """
 

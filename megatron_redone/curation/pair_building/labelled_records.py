@@ -154,7 +154,7 @@ def _to_record(source: SourceConfig, item: JsonObject | InvalidRecord, ids: set[
     if isinstance(item, InvalidRecord):
         raise InvalidRecordError(item.reason)
     if source.id_key is None:
-        name, clash = f"{Path(item.file).name}:{item.place}", "another file has the same name; set id_key"
+        name, clash = f"{Path(item.file).name}:{item.number}", "another file has the same name; set id_key"
     else:
         name, clash = str(_value(item.fields, source.id_key)), f"'{source.id_key}' identifies an earlier record too"
     if name in ids:

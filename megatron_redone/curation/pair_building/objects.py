@@ -1,5 +1,6 @@
 """JSON objects out of files, and what stands where one should be."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,14 @@ class JsonObject:
 
     Attributes:
         file: The file's path.
-        place: Its number there, from 1: of its line, of its element in a JSON array, or of its row for Parquet.
+        place: The line on which it begins, from 1, or its row for Parquet.
+        number: Which of the file's records it is, from 1: several elements of an array may begin on one line.
         fields: Its keys and values.
     """
 
     file: str
     place: int
+    number: int
     fields: dict[str, Any]
 
 
@@ -32,13 +35,14 @@ def read_objects(files: Iterable[InputFile]) -> Iterator[JsonObject | InvalidRec
         UserError: a file is damaged.
     """
     for file in files:
+        numbers = itertools.count(1)
         for batch in read_raw(file):
             for place, record in zip(batch.places, batch.records, strict=True):
-                yield _parse(batch.file, place, record)
+                yield _parse(batch.file, place, next(numbers), record)
 
 
-def _parse(file: str, place: int, record: bytes) -> JsonObject | InvalidRecord:
+def _parse(file: str, place: int, number: int, record: bytes) -> JsonObject | InvalidRecord:
     try:
-        return JsonObject(file, place, parse_object(record))
+        return JsonObject(file, place, number, parse_object(record))
     except InvalidRecordError as reason:
         return InvalidRecord.of(file, place, reason, record)
