@@ -12,15 +12,13 @@ class RotaryConfig:
         head_dim: Size of a head; all of it is rotated.
         theta: The base of the frequencies.
         kind: `default`, `linear`, `llama3` or `yarn`.
-        scaling: The numbers that the kind needs, under transformers' names.
-        max_position_embeddings: The longest position the model was made for, which yarn goes by.
+        scaling: The numbers that the kind needs, under transformers' names; those that a file leaves out filled in.
     """
 
     head_dim: int
     theta: float
     kind: str = "default"
     scaling: dict[str, Any] = field(default_factory=dict)
-    max_position_embeddings: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,6 @@ def read_rotary(content: Mapping[str, Any], *, head_dim: int, default_theta: flo
         theta=float(default_theta if theta is None else theta),
         kind=kind,
         scaling=parameters,
-        max_position_embeddings=max_length,
     )
 
 

@@ -41,7 +41,7 @@ def _yarn(config: RotaryConfig) -> tuple[torch.Tensor, float]:
     """Interpolates slow channels, keeps fast ones, with a ramp between (https://arxiv.org/abs/2309.00071)."""
     scaling, half = config.scaling, config.head_dim // 2
     factor = scaling["factor"]
-    original = scaling.get("original_max_position_embeddings") or config.max_position_embeddings
+    original = scaling["original_max_position_embeddings"]
 
     def channel(rotations: float) -> float:
         return config.head_dim * math.log(original / (rotations * 2 * math.pi)) / (2 * math.log(config.theta))

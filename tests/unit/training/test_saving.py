@@ -1,0 +1,78 @@
+"""When a run saves, and that a checkpoint which cannot be written leaves the others as they are."""
+
+import errno
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from megatron_redone.checkpoint.folder import CheckpointFolder
+from megatron_redone.checkpoint.record import TrainState, write_record
+from megatron_redone.config.checkpoint import CheckpointConfig
+from megatron_redone.errors import UserError
+from megatron_redone.training import saving
+from megatron_redone.training.saving import Saver
+from tests.helpers import one_process
+
+
+@pytest.fixture(autouse=True)
+def _no_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint of this test has its record alone."""
+    monkeypatch.setattr(saving, "full_state", lambda *_, **__: {})
+    monkeypatch.setattr(saving, "save_sharded", lambda _, folder: (folder / ".metadata").write_bytes(b""))
+    monkeypatch.setattr(saving, "broadcast_from_main", lambda value: value)
+
+
+def saver(folder: Path, write: Any = None, **keys: Any) -> Saver:
+    nothing: Any = SimpleNamespace(paused=nullcontext)
+    return Saver(
+        config=CheckpointConfig(**keys),
+        folder=CheckpointFolder(folder),
+        model_chunks=[],
+        optimizer=nothing,
+        write_record=write or (lambda path, state: write_record(path, "", state, {})),
+        context=one_process.context(),
+        throughput=nothing,
+    )
+
+
+def steps(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.iterdir() if path.name.startswith("step-"))
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"save_every": 2, "keep_last": None}, [2, 4, 6, 7]),
+        ({"save_every": None, "keep_last": None}, [7]),
+        ({"save_every": 1, "keep_last": 2}, [6, 7]),
+        ({"save_every": 1, "keep_last": 1, "keep_every": 3}, [3, 6, 7]),
+    ],
+)
+def test_what_is_saved_and_what_stays(tmp_path: Path, keys: dict[str, Any], expected: list[int]) -> None:
+    ours = saver(tmp_path / "ck", **keys)
+    for step in range(1, 8):
+        ours.after_step(one_process.finished(step, is_last=step == 7))
+    assert steps(tmp_path / "ck") == expected
+    assert ours.folder.latest() == tmp_path / "ck" / "step-00000007"
+
+
+def test_the_best_stays_and_is_saved_where_it_was_not(tmp_path: Path) -> None:
+    ours = saver(tmp_path / "ck", save_every=None, keep_last=1)
+    ours.save_as_best(TrainState(step=3), "validation/a/loss", 1.25)
+    for step in (5, 6):
+        ours.save(TrainState(step=step))
+    assert steps(tmp_path / "ck") == [3, 6] and ours.folder.best() == tmp_path / "ck" / "step-00000003"
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoints_before(tmp_path: Path) -> None:
+    saver(tmp_path / "ck").save(TrainState(step=1))
+
+    def full(path: Path, state: TrainState) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match=r"could not be written \(No space left on device\)"):
+        saver(tmp_path / "ck", full).save(TrainState(step=2))
+    assert [path.name for path in (tmp_path / "ck").iterdir() if path.is_dir()] == ["step-00000001"]
