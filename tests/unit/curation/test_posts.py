@@ -1,11 +1,10 @@
-"""Records to posts, threads, and one document for a post with its comments."""
+"""Records to posts and threads."""
 
 from typing import Any
 
 import pytest
 
 from megatron_redone.curation.posts import keep_comments, keep_most_liked, parse_post, walk
-from megatron_redone.curation.rendering import hide_mentions, pseudonyms, render
 from megatron_redone.formats.input_records import InvalidRecordError
 
 THREAD = {
@@ -24,31 +23,6 @@ THREAD = {
         {"text": "两行\n评论", "author": "阿强", "likes": 1},
     ],
 }
-
-
-def test_a_thread_becomes_one_document_without_names() -> None:
-    post = parse_post(THREAD)
-    hide_mentions(post)
-    assert render(post) == (
-        "周末去哪\n求推荐\n不要太远\n\n"
-        "- A: 湖边 @OP 走起\n  - OP: 远吗？\n  - B: @A 一起\n- 一句没有作者的评论\n- B: 两行 评论"
-    )
-    assert not any(name in render(post) for name in ("小李", "momo", "阿强"))
-
-
-def test_letters_can_be_left_out() -> None:
-    assert render(parse_post(THREAD), show_authors=False).splitlines()[4] == "- 湖边 @小李 走起"
-
-
-def test_plain_text_is_itself() -> None:
-    assert render(parse_post({"text": "hello\nworld"})) == "hello\nworld"
-
-
-def test_letters_go_on_after_z() -> None:
-    post = parse_post({"text": "x", "comments": [{"text": "y", "author": f"n{i}"} for i in range(54)]})
-    letters = list(pseudonyms(post).values())
-    assert letters[0] == "A" and letters[25:28] == ["Z", "AA", "AB"] and letters[52:] == ["BA", "BB"]
-    assert len(set(letters)) == 54
 
 
 def test_the_most_liked_comments_stay_in_their_order() -> None:

@@ -1,0 +1,57 @@
+"""Documents between steps come back as they were; users get theirs without what the steps alone need."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("datatrove")
+
+from datatrove.data import Document
+
+from megatron_redone.curation.documents import DocumentWriter, read_documents, write_dropped, write_final
+
+METADATA = {"source": "posts", "kind": "social", "topic": "food", "comments": 3, "tokens": 7, "shard": 2}
+
+
+def documents() -> list[Document]:
+    return [
+        Document("老板\nline two", "7", metadata={**METADATA, "post": object()}),
+        Document("plain", "8", metadata={"source": "posts", "kind": "general", "shard": 0, "tokens": None}),
+    ]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_task_reads_what_the_same_task_wrote(tmp_path: Path) -> None:
+    for rank, part in enumerate([documents(), [], documents()[:1]]):
+        assert [one.id for one in DocumentWriter(tmp_path).run(iter(part), rank, 3)] == [one.id for one in part]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"0000{rank}.jsonl.zst" for rank in range(3)]
+    first, second, third = (list(read_documents(tmp_path).run(rank=rank, world_size=3)) for rank in range(3))
+    assert [one.text for one in first] == ["老板\nline two", "plain"] and second == []
+    assert first[0].metadata == METADATA and first[1].metadata == {"source": "posts", "kind": "general", "shard": 0}
+    assert [one.id for one in third] == ["7"]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_users_get_their_records_by_source(tmp_path: Path, compressed: bool) -> None:
+    list(write_final(tmp_path, compressed).run(iter(documents()), rank=4))
+    [file] = tmp_path.rglob("*.jsonl*")
+    assert file.relative_to(tmp_path) == Path(f"posts/00004.jsonl{'.gz' if compressed else ''}")
+    assert lines(file) == [
+        {"id": "7", "source": "posts", "topic": "food", "comments": 3, "tokens": 7, "text": "老板\nline two"},
+        {"id": "8", "source": "posts", "text": "plain"},
+    ]
+
+
+def test_what_is_dropped_says_why(tmp_path: Path) -> None:
+    own, given = documents()
+    own.metadata["filter_reason"] = "too short"
+    list(write_dropped(tmp_path, "near", "like an earlier one").run(iter([own, given])))
+    found = lines(tmp_path / "near/posts/00000.jsonl")
+    assert [(one["id"], one["reason"]) for one in found] == [("7", "too short"), ("8", "like an earlier one")]

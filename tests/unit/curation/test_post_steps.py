@@ -1,0 +1,95 @@
+"""The steps for posts: what they drop, of which nothing is lost, and what they leave."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("datatrove")
+
+from datatrove.data import Document
+
+from megatron_redone.config.curate import AdvertisingConfig, CleanConfig, LengthConfig, RepetitionConfig
+from megatron_redone.curation.post_steps import (
+    CleanPosts,
+    DropAdvertising,
+    DropByLength,
+    DropRepetition,
+    PostFilter,
+    Renderer,
+    comments_of,
+)
+from megatron_redone.curation.posts import parse_post
+
+RENDERER = Renderer(True, None)
+ADVERT = "加我微信 abc12345 领取优惠"
+LONG = "the noodles there are the best in the whole town, we go every week"
+
+
+def apply(step: PostFilter, record: dict[str, Any], kind: str = "social") -> tuple[str | None, list[tuple[str, str]]]:
+    """The text that a step leaves, None where it drops the post; and its dropped texts with their reasons."""
+    document = Document("", "7", metadata={"source": "posts", "kind": kind, "post": parse_post(record)})
+    RENDERER(document)
+    left = [one.text for one in step.run(iter([document]))]
+    folder = step.exclusion_writer.output_folder.path  # type: ignore[union-attr]
+    files = [Path(folder) / "posts/00000.jsonl", Path(folder).parent / comments_of(step.name) / "posts/00000.jsonl"]
+    lines = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
+    return (left[0] if left else None), [(line["text"], line["reason"]) for line in lines]
+
+
+def test_cleaning_takes_out_what_is_empty_and_keeps_the_most_liked(tmp_path: Path) -> None:
+    comments = [{"text": "\u200b", "author": "a"}, {"text": "few", "likes": 1}, {"text": "sooooooo good", "likes": 9}]
+    step = CleanPosts(CleanConfig(max_comments=1), tmp_path, RENDERER)
+    text, dropped = apply(step, {"text": "hi &amp; bye", "comments": comments})
+    assert text == "hi & bye\n\n- sooooo good"
+    assert dropped == [("\u200b", "nothing left"), ("few", "too many in the thread")]
+
+
+def test_general_texts_keep_their_runs_links_and_contacts(tmp_path: Path) -> None:
+    record = {"text": f"sooooooooo http://example.org/a {LONG} {ADVERT}"}
+    for step in (
+        CleanPosts(CleanConfig(), tmp_path, RENDERER),
+        DropAdvertising(AdvertisingConfig(), True, tmp_path, RENDERER),
+    ):
+        assert apply(step, record, "general") == (record["text"], [])
+
+
+def test_a_comment_that_advertises_goes_alone_and_its_replies_stay(tmp_path: Path) -> None:
+    comments = [{"text": ADVERT, "replies": [{"text": "no thanks"}]}]
+    step = DropAdvertising(AdvertisingConfig(), True, tmp_path, RENDERER)
+    text, dropped = apply(step, {"text": f"{LONG} https://example.org/x", "comments": comments})
+    assert text == f"{LONG}\n\n- no thanks" and [one for one, _ in dropped] == [ADVERT]
+
+
+def test_a_post_that_advertises_goes_with_its_comments(tmp_path: Path) -> None:
+    step = DropAdvertising(AdvertisingConfig(), True, tmp_path, RENDERER)
+    text, [(dropped, _)] = apply(step, {"text": ADVERT, "comments": ["ok"]})
+    assert text is None and dropped == f"{ADVERT}\n\n- ok"
+
+
+def test_what_was_said_before_in_a_thread_goes_but_short_agreement_stays(tmp_path: Path) -> None:
+    step = DropRepetition(RepetitionConfig(), tmp_path, RENDERER)
+    again = "#lunch " + LONG.upper()
+    text, dropped = apply(step, {"text": "Where to eat?", "comments": [LONG, again, "+1", "+1"]})
+    assert text == f"Where to eat?\n\n- {LONG}\n- +1\n- +1" and dropped == [(again, "said before in the thread")]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        ("abc", "social", "too short"),
+        ("好吃好吃", "social", None),
+        ("好吃", "social", "too short"),
+        ("good noodles", "social", "too short"),
+        ("good noodles", "general", "too short"),
+        ("x" * 101, "general", "too long"),
+        ("abc http://example.org/a-long-address", "social", "too short"),
+    ],
+)
+def test_lengths_weigh_scripts_alike_and_links_count_for_nothing(
+    tmp_path: Path, text: str, kind: str, reason: str | None
+) -> None:
+    step = DropByLength(LengthConfig(max=100), tmp_path, RENDERER)
+    left, dropped = apply(step, {"text": text}, kind)
+    assert (left, dropped) == ((text, []) if reason is None else (None, [(text, reason)]))
