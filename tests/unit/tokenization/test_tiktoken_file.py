@@ -35,7 +35,17 @@ def test_tiktoken_file_equals_hugging_face() -> None:
 @pytest.fixture
 def ranks(tmp_path: Path) -> Path:
     """All bytes and a few words, as the libraries write them."""
-    tokens = [bytes([byte]) for byte in range(256)] + [b"th", b"the", b" f", b" fe", b"rr", b"rry", "é".encode()]
+    tokens = [bytes([byte]) for byte in range(256)] + [
+        b"th",
+        b"the",
+        b" f",
+        b" fe",
+        b"rr",
+        b"rry",
+        "é".encode(),
+        b"12",
+        b"123",
+    ]
     lines = [base64.b64encode(token) + f" {rank}\n".encode() for rank, token in enumerate(tokens)]
     file = tmp_path / "qwen.tiktoken"
     file.write_bytes(b"".join(lines))
