@@ -1,4 +1,4 @@
-"""Rows hold every conversation once, whole, and are nearly full."""
+"""Items go into few rows that are nearly full, or into a given number of rows that are nearly equal."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Figures against a clock that the test turns, and the line that they make."""
+"""Metrics against a clock that the test turns."""
 
 import pytest
 
