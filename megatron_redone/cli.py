@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import select
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,7 @@ from typing import Any
 
 from megatron_redone import __version__
 from megatron_redone.config.stage_table import STAGES, Stage
-from megatron_redone.errors import UserError
-
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+from megatron_redone.errors import EXIT_USER_ERROR, UserError, exit_code_of_signal
 
 _EPILOG = """\
 redone STAGE --help      every key of the stage, its type, default and meaning
@@ -63,7 +61,7 @@ def guarded(program: str, body: Callable[[], None]) -> int:
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return exit_code_of_signal(signal.SIGINT)
     return 0
 
 

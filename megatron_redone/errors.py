@@ -1,8 +1,16 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and the codes that processes exit with."""
+
+EXIT_FAILURE = 1
+EXIT_USER_ERROR = 2
 
 
 class UserError(ValueError):
-    """Something the user can mend. Its text is one line: what is wrong, and how to mend it.
+    """Something the user can fix. Its text is one line: what is wrong, and how to fix it.
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def exit_code_of_signal(number: int) -> int:
+    """The code of a process that ended because of a signal, as shells report it: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + number

@@ -12,7 +12,7 @@ import numpy as np
 from megatron_redone.cli import guarded
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.errors import UserError
-from megatron_redone.formats.dataset_check import problems
+from megatron_redone.formats.deep_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.manifest import read_manifest
 from megatron_redone.tokenization.tokenizer import Tokenizer

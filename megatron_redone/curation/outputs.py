@@ -19,9 +19,9 @@ from megatron_redone.curation.funnel import Row, build_funnel, check_funnel, fun
 from megatron_redone.curation.passes import Work, funnel_steps
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file, write_json, write_text
+from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
 from megatron_redone.formats.file_record import record_file, record_files
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.work import Finished, read_sealed, write_sealed
 
 FORMAT = "megatron_redone.curated/1"
 MANIFEST = "manifest.json"

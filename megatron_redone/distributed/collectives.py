@@ -9,10 +9,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from megatron_redone.errors import UserError
-
-EXIT_USER_ERROR = 2  # as the command line exits
-EXIT_FAILURE = 1
+from megatron_redone.errors import EXIT_FAILURE, EXIT_USER_ERROR, UserError
 
 T = TypeVar("T")
 

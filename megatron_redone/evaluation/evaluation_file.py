@@ -10,8 +10,8 @@ from megatron_redone.config.schema import plain
 from megatron_redone.evaluation.comparison import EvaluatedSource, compute_metrics
 from megatron_redone.evaluation.results import Part
 from megatron_redone.evaluation.tasks import Task
+from megatron_redone.formats.done_check import Finished, is_complete, read_sealed, write_sealed
 from megatron_redone.formats.file_record import record_files
-from megatron_redone.formats.work import Finished, is_complete, read_sealed, write_sealed
 from megatron_redone.generation.placement import Placement
 from megatron_redone.versions import installed_versions
 

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from megatron_redone.formats.atomic import write_text
+from megatron_redone.formats.done_check import read_sealed, write_sealed
 from megatron_redone.formats.file_record import damage, record_file
-from megatron_redone.formats.work import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)

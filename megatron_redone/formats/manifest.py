@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
 from megatron_redone.formats.file_record import FileRecord
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.work import Finished, read_sealed, write_sealed
 
 TOKENS = "megatron_redone.tokens/1"
 CONVERSATIONS = "megatron_redone.conversations/1"

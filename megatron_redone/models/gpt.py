@@ -9,11 +9,11 @@ from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.tensor_parallel.mappings import gather_from_sequence_parallel_region
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from megatron.core.transformer.transformer_config import TransformerConfig
-from megatron.core.utils import get_pg_rank
 
 from megatron_redone.architectures import Architecture
 from megatron_redone.config.model import Backend
 from megatron_redone.models.rotary import RotaryTable, inverse_frequencies
+from megatron_redone.models.vocabulary_padding import silence_padding
 
 
 class SelectiveModel(GPTModel):
@@ -116,22 +116,5 @@ def make_chunk(
         # output layer hands to autograd is not read, and need not be zeroed.
         chunk.embedding.word_embeddings.weight.zero_out_wgrad = False  # type: ignore[attr-defined]
     if post_process:
-        _silence_padding(chunk, architecture.vocab_size)
+        silence_padding(chunk, architecture.vocab_size)
     return chunk.to(device)
-
-
-def _silence_padding(chunk: GPTModel, vocab_size: int) -> None:
-    """Keeps rows of padding out of the softmax, or the loss would depend on how many a layout needs."""
-    layer = chunk.output_layer
-    start = get_pg_rank(layer.tp_group) * layer.output_size_per_partition
-
-    def silence(_: torch.nn.Module, __: Any, output: tuple[torch.Tensor, Any]) -> None:
-        logits = output[0]
-        gathered = logits.shape[-1] > layer.output_size_per_partition
-        first = max(vocab_size - (0 if gathered else start), 0)
-        # Autograd need not know: the softmax's gradient is exactly zero there. Not minus infinity: a rank that holds
-        # nothing but padding would subtract its own largest from it, itself infinite.
-        logits.detach()[..., first:].fill_(torch.finfo(logits.dtype).min)
-
-    if layer.output_size > vocab_size:
-        layer.register_forward_hook(silence)

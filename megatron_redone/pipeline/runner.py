@@ -17,7 +17,7 @@ from pathlib import Path
 from megatron_redone.config.pipeline import PipelineConfig
 from megatron_redone.config.schema import describe_keys
 from megatron_redone.config.stage_table import STAGES
-from megatron_redone.errors import UserError
+from megatron_redone.errors import UserError, exit_code_of_signal
 from megatron_redone.metrics.progress import duration
 from megatron_redone.pipeline.markers import write_marker
 from megatron_redone.pipeline.plan import PlannedStage, make_plan, missing_inputs
@@ -187,7 +187,7 @@ def _check(stage: PlannedStage, ending: Ending, lines: Sequence[str], path: Path
     name = stage.entry.name
     if ending.signal_number is not None:
         log.info("stopped at '%s', as asked; the same command goes on there (log: %s)", name, path)
-        raise SystemExit(128 + ending.signal_number)
+        raise SystemExit(exit_code_of_signal(ending.signal_number))
     if ending.code == 0:
         return
     own = own_error(lines)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-log = logging.getLogger(__name__)
+from megatron_redone.errors import exit_code_of_signal
 
-_EXIT_CODE = 128 + signal.SIGTERM  # as shells report it
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -33,4 +33,4 @@ def clean_end_on_sigterm() -> Iterator[None]:
 
 def _end(*_: Any) -> None:
     log.error("ended by SIGTERM; the same command goes on where it was")
-    raise SystemExit(_EXIT_CODE)
+    raise SystemExit(exit_code_of_signal(signal.SIGTERM))

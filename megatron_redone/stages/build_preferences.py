@@ -29,9 +29,9 @@ from megatron_redone.curation.pair_building.result import Result
 from megatron_redone.curation.pair_building.strategies import OpenPolicy, build_entry, files_of_entry
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import writing_errors
+from megatron_redone.formats.done_check import is_complete
 from megatron_redone.formats.inputs import expand_inputs
 from megatron_redone.formats.lock import folder_lock
-from megatron_redone.formats.work import is_complete
 
 
 def run(config: BuildPreferencesConfig) -> None:

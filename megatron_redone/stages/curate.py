@@ -18,9 +18,9 @@ from megatron_redone.config.curate import CurateConfig, Executor, SourceConfig
 from megatron_redone.config.schema import work_hash
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json, writing_errors
+from megatron_redone.formats.done_check import Finished, is_complete, read_sealed, write_sealed
 from megatron_redone.formats.inputs import InputFile, expand_inputs
 from megatron_redone.formats.lock import LOCK_NAME, folder_lock
-from megatron_redone.formats.work import Finished, is_complete, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from megatron_redone.curation.executors import Pass

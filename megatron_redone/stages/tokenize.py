@@ -19,6 +19,7 @@ from megatron_redone.config.schema import config_hash, plain, work_hash
 from megatron_redone.config.tokenize import TokenizeConfig
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import writing_errors
+from megatron_redone.formats.done_check import is_complete, read_sealed, write_sealed
 from megatron_redone.formats.file_record import FileRecord, record_file
 from megatron_redone.formats.indexed import DatasetPaths, DatasetSummary, token_dtype
 from megatron_redone.formats.input_records import invalid_path
@@ -32,7 +33,6 @@ from megatron_redone.formats.manifest import (
     manifest_path,
     write_manifest,
 )
-from megatron_redone.formats.work import is_complete, read_sealed, write_sealed
 from megatron_redone.processes.live_progress import corpus_progress
 from megatron_redone.processes.ordered_pool import OrderedPool
 from megatron_redone.tokenization.merge import merge_invalid, merge_shards

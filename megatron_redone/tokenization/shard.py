@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from megatron_redone.config.tokenize import TokenizeConfig
+from megatron_redone.formats.done_check import read_sealed, write_sealed
 from megatron_redone.formats.file_record import damage, record_files
 from megatron_redone.formats.indexed import DatasetPaths, IndexedDatasetWriter, token_dtype
 from megatron_redone.formats.input_records import InvalidRecord
 from megatron_redone.formats.reader import read_records
-from megatron_redone.formats.work import read_sealed, write_sealed
 from megatron_redone.tokenization.shard_plan import Shard
 from megatron_redone.tokenization.shuffle import BucketWriter
 from megatron_redone.tokenization.tokenizer import Encoded, FastPathDisagreement, Tokenizer

@@ -53,12 +53,10 @@ from megatron_redone.training.run_inputs import (
 )
 from megatron_redone.training.saving import Saver, resume
 from megatron_redone.training.skip_guard import SkipGuard
-from megatron_redone.training.stop_request import StopRequest
+from megatron_redone.training.stop_request import EXIT_STOPPED, StopRequest
 from megatron_redone.training.validator import Validator
 
 log = logging.getLogger(__name__)
-
-_EXIT_STOPPED = 143  # 128 + SIGTERM, as shells report it
 
 
 MakeObjective = Callable[[ConfigT, RowPlacer], Objective]
@@ -194,6 +192,8 @@ def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs
     if trackers is not None:
         trackers.close()
     _log_end(inputs, state)
+    if state.step < inputs.schedule.train_steps:
+        raise SystemExit(EXIT_STOPPED)
 
 
 def _callbacks(
@@ -306,4 +306,3 @@ def _log_end(inputs: Inputs, state: TrainState) -> None:
     _log_epochs(inputs, state.consumed_samples, "read")
     if state.step < inputs.schedule.train_steps:
         log.info("stopped after step %d, as asked; the same command goes on from there", state.step)
-        raise SystemExit(_EXIT_STOPPED)

@@ -5,8 +5,11 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from megatron_redone.distributed.collectives import largest
+from megatron_redone.errors import exit_code_of_signal
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# How a run exits that was stopped before its last step, whichever signal came to whichever rank.
+EXIT_STOPPED = exit_code_of_signal(signal.SIGTERM)
 
 
 class StopRequest:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from megatron_redone.formats.dataset_check import problems
+from megatron_redone.formats.deep_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.preferences import CHOSEN, REJECTED, PreferenceDataset
 from tests.helpers import chat_tokenizers, commands, small_tokenizer

@@ -13,7 +13,7 @@ import tokenizers
 
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.formats.conversations import ConversationDataset
-from megatron_redone.formats.dataset_check import problems
+from megatron_redone.formats.deep_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
 from tests.helpers import chat_tokenizers, commands, small_tokenizer
 from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from megatron_redone import __version__
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats, Tally
+from megatron_redone.formats.done_check import Finished
 from megatron_redone.formats.file_record import FileRecord
 from megatron_redone.formats.inputs import InputFile
 from megatron_redone.formats.manifest import TokenizerRecord, finished_dataset, manifest_path
 from megatron_redone.formats.masked_tokens import MaskedTokensSummary
-from megatron_redone.formats.work import Finished
 
 # The record of a file that is not there.
 _MISSING = {"size": 0, "sha256": ""}

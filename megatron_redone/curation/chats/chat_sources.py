@@ -24,12 +24,12 @@ from megatron_redone.curation.chats.chat_report import log_table, write_listing
 from megatron_redone.curation.chats.chat_source_writer import SourceWriter
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import writing_errors
+from megatron_redone.formats.done_check import is_complete
 from megatron_redone.formats.inputs import InputFile, expand_inputs
 from megatron_redone.formats.lock import folder_lock
 from megatron_redone.formats.manifest import TokenizerRecord
 from megatron_redone.formats.masked_tokens import is_half_written
 from megatron_redone.formats.raw_records import RawBatch, read_raw
-from megatron_redone.formats.work import is_complete
 from megatron_redone.processes.live_progress import corpus_progress
 from megatron_redone.processes.ordered_pool import OrderedPool
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, find_chat_template, named_special_tokens

@@ -15,8 +15,8 @@ from megatron_redone.config.schema import plain
 from megatron_redone.curation.pair_building.labelled_records import NoPair, Pair
 from megatron_redone.curation.pair_building.result import Result
 from megatron_redone.formats.atomic import write_text
+from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
 from megatron_redone.formats.file_record import record_files
-from megatron_redone.formats.work import Finished, read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from megatron_redone.formats.conversations import (
     ConversationManifest,
     write_conversation_manifest,
 )
-from megatron_redone.formats.dataset_check import problems
+from megatron_redone.formats.deep_check import problems
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.manifest import TokenizerRecord
 from megatron_redone.formats.masked_tokens import MaskedTokensWriter

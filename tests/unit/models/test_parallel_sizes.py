@@ -11,7 +11,6 @@ from megatron_redone.models.parallel_sizes import (
     check_micro_batches,
     check_parallel_sizes,
     layers_of_stages,
-    padded_vocab_size,
 )
 from tests.helpers import hf_models
 
@@ -78,12 +77,6 @@ def test_a_sliding_window_counts_only_where_it_is_switched_on() -> None:
     windowed = parse_architecture(qwen2(sliding_window=16, use_sliding_window=True))
     with pytest.raises(UserError, match="sliding window of 16"):
         check_parallel_sizes(windowed, ParallelConfig(), 64)
-
-
-@pytest.mark.parametrize(("tensor", "rows"), [(1, 151936), (2, 152064), (4, 152064), (8, 152576)])
-def test_vocabulary_rows_of_qwen(tensor: int, rows: int) -> None:
-    shape = parse_architecture(qwen2(vocab_size=151936))
-    assert padded_vocab_size(shape, ParallelConfig(tensor_model_parallel_size=tensor)) == rows
 
 
 def test_an_interleaved_pipeline_takes_micro_batches_in_turns() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megatron_redone.formats.done_check import write_sealed
 from megatron_redone.formats.file_record import record_files
 from megatron_redone.formats.indexed import IndexedDatasetWriter
-from megatron_redone.formats.work import write_sealed
 from megatron_redone.tokenization.shard import ShardFiles, ShardResult
 
 

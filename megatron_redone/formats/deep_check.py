@@ -1,12 +1,15 @@
-"""Reads a dataset through and says what is wrong with it."""
+"""Reads a dataset through and says what is wrong with it, for `tools/inspect_dataset.py --check`.
 
-import hashlib
+Whether a stage's outputs are complete is another question: `done_check.py`.
+"""
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from megatron_redone.formats.file_record import file_sha256
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.manifest import file_records, read_manifest
 
@@ -29,7 +32,7 @@ def problems(dataset: IndexedDataset) -> Iterator[str]:
             path = Path(f"{prefix}.{suffix}")
             if not path.is_file():
                 yield f"{path}: no such file, but the manifest names it; copy it or write the dataset again"
-            elif _sha256(path) != record["sha256"]:
+            elif file_sha256(path) != record["sha256"]:
                 yield f"{path}: its content is not that of the manifest (SHA-256 differs); it was changed or damaged"
 
 
@@ -63,11 +66,3 @@ def _token_problems(dataset: IndexedDataset, vocab_size: int | None) -> Iterator
         if ids.min() < 0 or ids.max() >= limit:
             yield f"{dataset.paths.bin}: holds ids from {ids.min()} to {ids.max()}, outside 0 to {limit - 1}"
             return
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.done_check import Finished, is_complete, read_sealed, write_sealed
 from megatron_redone.formats.file_record import record_files
-from megatron_redone.formats.work import Finished, is_complete, read_sealed, write_sealed
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_redone.formats.dataset_check import problems
+from megatron_redone.formats.deep_check import problems
 from megatron_redone.formats.indexed import IndexedDataset, IndexedDatasetWriter
 
 

@@ -1,0 +1,43 @@
+"""The vocabulary's rows of padding: how many tensor parallelism needs, and that they take no part in the loss."""
+
+from typing import Any
+
+import torch
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.utils import get_pg_rank
+
+from megatron_redone.architectures import Architecture
+from megatron_redone.config.parallel import ParallelConfig
+
+
+def padded_vocab_size(architecture: Architecture, parallel: ParallelConfig) -> int:
+    """Embedding rows over all tensor-parallel ranks.
+
+    Rows come from the config.json, never from the tokenizer, which may have fewer. They are padded to a
+    multiple of 128 a rank, which matrix kernels like, so their number depends on that size: a checkpoint
+    that leaves the run is cut back to `vocab_size`.
+    """
+    multiple = 128 * parallel.tensor_model_parallel_size
+    return -(-architecture.vocab_size // multiple) * multiple
+
+
+def silence_padding(chunk: GPTModel, vocab_size: int) -> None:
+    """Keeps rows of padding out of the softmax, or the loss would depend on how many a layout needs.
+
+    Args:
+        chunk: A model chunk that holds the output layer.
+        vocab_size: Ids of the model; rows from there on are padding.
+    """
+    layer = chunk.output_layer
+    start = get_pg_rank(layer.tp_group) * layer.output_size_per_partition
+
+    def silence(_: torch.nn.Module, __: Any, output: tuple[torch.Tensor, Any]) -> None:
+        logits = output[0]
+        gathered = logits.shape[-1] > layer.output_size_per_partition
+        first = max(vocab_size - (0 if gathered else start), 0)
+        # Autograd need not know: the softmax's gradient is exactly zero there. Not minus infinity: a rank that holds
+        # nothing but padding would subtract its own largest from it, itself infinite.
+        logits.detach()[..., first:].fill_(torch.finfo(logits.dtype).min)
+
+    if layer.output_size > vocab_size:
+        layer.register_forward_hook(silence)
