@@ -19,6 +19,8 @@ from megatron_redone import __version__
 from megatron_redone.config.stage_table import STAGES, Stage
 from megatron_redone.errors import EXIT_USER_ERROR, UserError, exit_code_of_signal
 
+_CHANGES_NOTHING = "result unchanged"  # of a key in --help that does not decide what comes out
+
 _EPILOG = """\
 redone STAGE --help      every key of the stage, its type, default and meaning
 redone STAGE --dry-run   resolve, check and print the configuration, and stop
@@ -170,10 +172,11 @@ class _StageHelp(argparse.Action):
         from megatron_redone.config.schema import describe_keys
 
         parser.print_help()
-        print("\nkeys:")
+        print(f"\nkeys ({_CHANGES_NOTHING}: a finished result stays valid whatever the value is):")
         for row in describe_keys(self.stage.config_class()):
             default = row.default if row.default == "required" else f"default {row.default}" if row.default else ""
-            details = ", ".join(text for text in (row.type, row.range, default) if text)
+            effect = "" if row.decides else _CHANGES_NOTHING
+            details = ", ".join(text for text in (row.type, row.range, default, effect) if text)
             print(f"  {row.name}  ({details})\n      {row.help}")
         parser.exit()
 

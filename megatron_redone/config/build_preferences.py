@@ -41,7 +41,7 @@ class LabelKind(enum.Enum):
 
 
 class Scorer(enum.Enum):
-    """How an answer is compared with the gold answer; `curation/answers.py` says what each does."""
+    """How an answer is compared with the gold answer; `curation/benchmark_scorers.py` says what each does."""
 
     exact = "exact"
     label = "label"

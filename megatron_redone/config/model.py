@@ -92,7 +92,7 @@ class ModelConfig:
     recompute: Recompute = key("activations computed again in the backward pass", Recompute.none, decides=False)
     recompute_modules: list[str] = key("what recompute=selective covers: core_attn, mlp", ["mlp"], decides=False)
     recompute_num_layers: int | None = key(
-        "layers of each pipeline piece that recompute=full covers; null covers all", None, decides=False, at_least=1
+        "layers of each model chunk that recompute=full covers; null covers all", None, decides=False, at_least=1
     )
 
     def __post_init__(self) -> None:

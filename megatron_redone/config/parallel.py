@@ -22,7 +22,7 @@ class ParallelConfig:
     tensor_model_parallel_size: int = key("processes that share every matrix", 1, at_least=1)
     pipeline_model_parallel_size: int = key("processes that share the layers", 1, at_least=1)
     virtual_pipeline_model_parallel_size: int | None = key(
-        "pieces that each pipeline process holds (interleaved schedule); null holds one", None, at_least=2
+        "model chunks that each pipeline process holds (interleaved schedule); null holds one", None, at_least=2
     )
     num_layers_in_first_pipeline_stage: int | None = key(
         "layers that the first pipeline process holds, where not as many as the others; null shares evenly",

@@ -14,13 +14,18 @@ from megatron_redone.hashing import short_hash
 
 @dataclass(frozen=True)
 class KeyDescription:
-    """One row of `redone STAGE --help`."""
+    """One row of `redone STAGE --help`.
+
+    Attributes:
+        decides: Whether the value decides what comes out, so that a finished result of another one is stale.
+    """
 
     name: str
     type: str
     default: str
     help: str
     range: str = ""
+    decides: bool = True
 
 
 def field_types(schema: type) -> dict[str, Any]:
@@ -47,22 +52,32 @@ def is_mapping(annotation: Any) -> bool:
     return get_origin(annotation) is dict
 
 
-def describe_keys(schema: type, prefix: str = "") -> Iterator[KeyDescription]:
-    """Every dotted key of a configuration with its type, default and explanation, in order."""
+def describe_keys(schema: type, prefix: str = "", decides: bool = True) -> Iterator[KeyDescription]:
+    """Every dotted key of a configuration with its type, default and explanation, in order.
+
+    Args:
+        schema: A configuration dataclass.
+        prefix: Of every name.
+        decides: Whether the section itself decides what comes out; where it does not, none of its keys does.
+    """
     annotations = field_types(schema)
     for field in dataclasses.fields(schema):
-        annotation = annotations[field.name]
-        inner = nested_schema(annotation)
+        annotation, facts = annotations[field.name], facts_of(field)
+        inner, counts = nested_schema(annotation), decides and facts.decides
         if inner is not None and not is_list(annotation) and annotation is inner:
-            yield from describe_keys(inner, f"{prefix}{field.name}.")
+            yield from describe_keys(inner, f"{prefix}{field.name}.", counts)
             continue
-        facts = facts_of(field)
         yield KeyDescription(
-            prefix + field.name, type_name(annotation), _default_text(field), facts.help, range_text(facts)
+            name=prefix + field.name,
+            type=type_name(annotation),
+            default=_default_text(field),
+            help=facts.help,
+            range=range_text(facts),
+            decides=counts,
         )
         if inner is not None:
             marker = "[]" if is_list(annotation) else ""
-            yield from describe_keys(inner, f"{prefix}{field.name}{marker}.")
+            yield from describe_keys(inner, f"{prefix}{field.name}{marker}.", counts)
 
 
 def type_name(annotation: Any) -> str:

@@ -1,4 +1,4 @@
-"""Builds megatron-core's optimizer over wrapped pieces."""
+"""Builds megatron-core's optimizer over wrapped model chunks."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from megatron_redone.training.optimizer_state import keep_state_in_place
 
 
 def build_optimizer(chunks: Sequence[DistributedDataParallel], config: OptimizerConfig) -> MegatronOptimizer:
-    """AdamW with fp32 main weights, over data-parallel shares where the pieces were wrapped for it.
+    """AdamW with fp32 main weights, over parts of the data-parallel ranks where the model chunks were wrapped for it.
 
     Weights must be loaded before: under bf16 the main weights are copied from them here. After a later
     change call `optimizer.reload_model_params()`.
