@@ -14,7 +14,7 @@ from megatron_redone.curation.counting import Amount, Flow, write_flow
 from megatron_redone.curation.outputs import Finish, finished_curation, remove_curation
 from megatron_redone.curation.passes import funnel_steps
 from megatron_redone.errors import UserError
-from megatron_redone.formats.work import is_complete
+from megatron_redone.formats.done_check import is_complete
 
 TEXTS = [["one", "two"], [], ["three"]]  # of each task
 DROPPED = "no"

@@ -7,9 +7,9 @@ import pytest
 
 from megatron_redone.config.prepare_sft import ConversationSource
 from megatron_redone.curation.chats.chat_data import SourceFacts, SourcePlan
+from megatron_redone.formats.done_check import is_complete
 from megatron_redone.formats.file_record import record_file
 from megatron_redone.formats.manifest import CONVERSATIONS, TokenizerRecord, write_manifest
-from megatron_redone.formats.work import is_complete
 
 
 @dataclasses.dataclass

@@ -18,7 +18,7 @@ from megatron_redone.curation.pair_building.pair_files import (
     write_result,
 )
 from megatron_redone.curation.pair_formats.records import read_pair, recognise
-from megatron_redone.formats.work import is_complete
+from megatron_redone.formats.done_check import is_complete
 from tests.helpers.preference_sources import entry, write_lines
 
 RECORDS = [
