@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 import yaml
 
@@ -60,23 +62,36 @@ def read_mutations() -> list[Mutation]:
     return [Mutation(**entry) for entry in yaml.safe_load(LIST.read_text(encoding="utf-8"))]
 
 
-def killed(mutations: Sequence[Mutation]) -> list[str]:
+def killed(mutations: Sequence[Mutation], processes: int = 2) -> list[str]:
     """The names of those whose test fails; tells of each as it is tried.
+
+    Args:
+        mutations: To be tried.
+        processes: How many at a time, each on a copy of its own.
 
     Raises:
         SystemExit: a test fails on the code as it is, or the text of a mutation does not stand in its file once.
     """
-    names = []
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / REPOSITORY.name
-        shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED))
-        if not _passes(copy, sorted({mutation.test for mutation in mutations})):
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(processes) as threads:
+        folders = [Path(folder) / str(number) / REPOSITORY.name for number in range(processes)]
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for copy in folders:
+            shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+            copies.put(copy)
+        if not _passes(folders[0], sorted({mutation.test for mutation in mutations})):
             sys.exit("the tests do not pass before anything is broken")
-        for mutation in mutations:
-            if _is_killed(copy, mutation):
-                names.append(mutation.name)
-            print(f"{'killed' if mutation.name in names else 'SURVIVED'}: {mutation.name}", flush=True)
-    return names
+        results = list(threads.map(lambda mutation: _try(copies, mutation), mutations))
+    return [mutation.name for mutation, is_killed in zip(mutations, results, strict=True) if is_killed]
+
+
+def _try(copies: "SimpleQueue[Path]", mutation: Mutation) -> bool:
+    copy = copies.get()
+    try:
+        is_killed = _is_killed(copy, mutation)
+    finally:
+        copies.put(copy)
+    print(f"{'killed' if is_killed else 'SURVIVED'}: {mutation.name}", flush=True)
+    return is_killed
 
 
 def _is_killed(copy: Path, mutation: Mutation) -> bool:
