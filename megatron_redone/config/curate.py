@@ -75,7 +75,7 @@ class AdvertisingConfig:
     contacts: bool = key("social: drop posts and comments that advertise an account, a number or an offer", True)
     max_links: int = key("social: links of a post or a comment at most", 5, at_least=0)
     max_link_fraction: float = key(
-        "fraction of a text's characters that may be links", 0.8, at_least=0, at_most=1, formerly="max_link_share"
+        "fraction of a text's characters that may be links", 0.8, at_least=0, at_most=1, formerly="max_link_fraction"
     )
 
 

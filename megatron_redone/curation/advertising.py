@@ -183,8 +183,8 @@ def has_link(text: str) -> bool:
     return ("/" in text or "www." in text) and _LINK.search(text) is not None
 
 
-def link_share(text: str) -> tuple[int, float]:
-    """How many links a text has, and their share of its characters without spaces."""
+def link_fraction(text: str) -> tuple[int, float]:
+    """How many links a text has, and the fraction of its characters that they are without spaces."""
     if not has_link(text):
         return 0, 0.0
     links = _LINK.findall(text)

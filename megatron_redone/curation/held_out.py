@@ -28,7 +28,7 @@ _INDEX = "shingles.npz"
 
 
 class NominateHeldOut(PipelineStep):
-    """Hands documents on, and notes those whose hash falls below the share, the lowest of each source."""
+    """Hands documents on, and notes those whose hash falls below the fraction, the lowest of each source."""
 
     type = "🔍 - HELD OUT"
     name = "nominate"

@@ -13,7 +13,7 @@ from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
 from megatron_redone.config.curate import AdvertisingConfig, CleanConfig, LengthConfig, RepetitionConfig, SourceKind
-from megatron_redone.curation.advertising import find_advertising, link_share, without_links
+from megatron_redone.curation.advertising import find_advertising, link_fraction, without_links
 from megatron_redone.curation.cleaning import clean, limit_runs, remove_repost_mark
 from megatron_redone.curation.counting import TokenCounter
 from megatron_redone.curation.documents import write_dropped
@@ -142,8 +142,8 @@ class DropAdvertising(PostFilter):
     def _reason(self, text: str, is_social: bool) -> str | None:
         if not text:
             return None
-        links, share = link_share(text)
-        if share > self.config.max_link_fraction:
+        links, fraction = link_fraction(text)
+        if fraction > self.config.max_link_fraction:
             return "little but links"
         if not is_social:
             return None

@@ -2,9 +2,10 @@
 
 sums      float32 [pairs, 2]   log-probability of the chosen and of the rejected response, in nats
 lengths   int32 [pairs, 2]     tokens that each sum is over
-metadata  the fingerprints of the data and of the model, and how many pairs are done
+metadata  the fingerprints of the data and of the model, how many pairs are done, and a checksum of all that
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors.numpy import save
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file
+from megatron_redone.hashing import short_hash
 
 _FORMAT = "megatron_redone.reference/1"
 _STAGE = "score-reference"
@@ -51,7 +53,8 @@ def reference_path(prefix: str, label: str, folder: str | None = None) -> Path:
 def write_reference(path: Path, scores: ReferenceScores) -> None:
     """Writes scores, complete or not; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"format": _FORMAT, "data": scores.data, "model": scores.model, "done": str(scores.done)}
+    facts = {"data": scores.data, "model": scores.model, "done": str(scores.done)}
+    metadata = {"format": _FORMAT, **facts, "seal": _seal(scores)}
     with atomic_file(path, "wb") as stream:
         stream.write(save({"sums": scores.sums, "lengths": scores.lengths}, metadata))
 
@@ -69,7 +72,7 @@ def read_reference(path: Path) -> ReferenceScores | None:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
                 raise UserError(f"{path}: not a file of `redone {_STAGE}` ({_FORMAT}); remove it")
-            return ReferenceScores(
+            scores = ReferenceScores(
                 data=metadata["data"],
                 model=metadata["model"],
                 done=int(metadata["done"]),
@@ -78,6 +81,14 @@ def read_reference(path: Path) -> ReferenceScores | None:
             )
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(f"{path}: not readable ({error}); remove it and run `redone {_STAGE}` again") from None
+    if metadata.get("seal", _seal(scores)) != _seal(scores):  # earlier versions wrote none
+        raise UserError(f"{path}: damaged, its checksum differs; remove it and run `redone {_STAGE}` again")
+    return scores
+
+
+def _seal(scores: ReferenceScores) -> str:
+    numbers = hashlib.sha256(scores.sums.tobytes() + scores.lengths.tobytes()).hexdigest()
+    return short_hash([scores.data, scores.model, scores.done, numbers])
 
 
 def check_reference(path: Path, scores: ReferenceScores | None, data: str, pairs: int, model: str | None) -> None:

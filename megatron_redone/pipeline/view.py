@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _LINE_EVERY_S = 30.0
 _REFRESH_EVERY_S = 0.5
-# A share of the work that is large enough to tell the rest of the time by.
+# A fraction of the work that is large enough to tell the rest of the time by.
 _TELLING = 0.05
 _PROGRESS = [
     re.compile(r"\bstep +(?P<done>\d+)/(?P<all>\d+)\b"),
@@ -28,7 +28,7 @@ _PROGRESS = [
 
 
 def progress_of(line: str) -> float | None:
-    """The share of the work that is done, where a line of a stage's log tells it."""
+    """The fraction of the work that is done, where a line of a stage's log tells it."""
     for pattern in _PROGRESS:
         match = pattern.search(line)
         if match is not None:
@@ -49,18 +49,18 @@ class Forecast:
         """The next stage has taken so long."""
         self._taken.append(seconds)
 
-    def left(self, elapsed: float, share: float | None) -> float | None:
+    def left(self, elapsed: float, fraction: float | None) -> float | None:
         """Until the end of the last stage, or None where that cannot be told.
 
         Args:
             elapsed: Seconds of the stage that is running.
-            share: Of its work that is done, where that is known.
+            fraction: Of its work that is done, where that is known.
         """
         speed = self._speed()
         now, *later = self._expected[len(self._taken) :]
         own = None if now is None else max(0.0, speed * now - elapsed)
-        if share is not None and share >= _TELLING:
-            own = elapsed / share - elapsed
+        if fraction is not None and fraction >= _TELLING:
+            own = elapsed / fraction - elapsed
         parts = [own, *(None if seconds is None else speed * seconds for seconds in later)]
         known = [part for part in parts if part is not None]
         return sum(known) if len(known) == len(parts) else None
@@ -117,14 +117,14 @@ class _Watch:
         self.begin_next(None)
 
     def begin_next(self, stage: PlannedStage | None) -> None:
-        self.stage, self.line, self.share = stage, "", None
+        self.stage, self.line, self.fraction = stage, "", None
         self._began = time.monotonic()
 
     def look(self, lines: Sequence[str]) -> None:
         for line in lines:
             self.line = line
-            share = progress_of(line)
-            self.share = self.share if share is None else share
+            fraction = progress_of(line)
+            self.fraction = self.fraction if fraction is None else fraction
 
     def finished(self, seconds: float) -> None:
         self._forecast.finished(seconds)
@@ -134,7 +134,7 @@ class _Watch:
         return time.monotonic() - self._began
 
     def time_left(self) -> str:
-        left = self._forecast.left(self.elapsed, self.share)
+        left = self._forecast.left(self.elapsed, self.fraction)
         return "" if left is None else f"{duration(left)} left in all"
 
 
@@ -220,8 +220,8 @@ class _LiveView:
         if name in self._ended:
             return Text("✓", "green"), Text(name), Text(f"done in {duration(self._ended[name])}")
         if self._watch.stage is stage:
-            share = "" if self._watch.share is None else f"{self._watch.share:.0%}, "
-            return Text("▶", "cyan"), Text(name, "bold"), Text(f"{share}{duration(self._watch.elapsed)}", "bold")
+            fraction = "" if self._watch.fraction is None else f"{self._watch.fraction:.0%}, "
+            return Text("▶", "cyan"), Text(name, "bold"), Text(f"{fraction}{duration(self._watch.elapsed)}", "bold")
         if not stage.chosen:
             return Text(" "), Text(name, "dim"), Text("left as it is", "dim")
         if not stage.reasons:

@@ -19,7 +19,7 @@ class PackedSource:
         conversations: How many are in rows.
         rows: Of `seq_length` places.
         efficiency: Share of the places that hold a token.
-        unpacked: The same share with one conversation a row.
+        unpacked: The same fraction with one conversation a row.
         truncated: Conversations that lost their end.
         dropped: Conversations that are in no row.
     """

@@ -109,8 +109,8 @@ def _training_tile(runs: Sequence[RunHistory]) -> Tile:
 
 def _curation_tile(funnel: SourceFunnel) -> Tile:
     left = funnel.left.documents
-    share = f"{100 * left / max(1, funnel.entered):.1f} %"
-    return Tile(label="Curation kept", value=share, caption="of the documents", note=f"{left:,} of {funnel.entered:,}")
+    kept = f"{100 * left / max(1, funnel.entered):.1f} %"
+    return Tile(label="Curation kept", value=kept, caption="of the documents", note=f"{left:,} of {funnel.entered:,}")
 
 
 def lanes(row: Row) -> list[Lane]:

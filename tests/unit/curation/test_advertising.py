@@ -2,7 +2,7 @@
 
 import pytest
 
-from megatron_redone.curation.advertising import find_advertising, has_link, link_share, without_links
+from megatron_redone.curation.advertising import find_advertising, has_link, link_fraction, without_links
 
 # Numbers and names are made up; the wording is that of real advertising.
 ADVERTISING = [
@@ -80,8 +80,8 @@ def test_talk_survives(text: str) -> None:
 
 
 def test_share_of_links() -> None:
-    assert link_share("no link at all, 3/4 of it") == (0, 0.0)
-    links, share = link_share("看这里 https://t.cn/abc 哈")
+    assert link_fraction("no link at all, 3/4 of it") == (0, 0.0)
+    links, share = link_fraction("看这里 https://t.cn/abc 哈")
     assert links == 1
     assert share == pytest.approx(len("https://t.cn/abc") / len("看这里https://t.cn/abc哈"))
 

@@ -78,3 +78,13 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match="not readable"):
         read_reference(path)
+
+
+def test_a_number_that_was_changed_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.reference.safetensors"
+    write_reference(path, SCORES)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # of the numbers, which lie behind the header
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.reference\.safetensors: damaged, its checksum differs"):
+        read_reference(path)

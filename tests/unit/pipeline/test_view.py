@@ -9,7 +9,7 @@ from megatron_redone.pipeline.view import Forecast, progress_of
 
 
 @pytest.mark.parametrize(
-    ("line", "share"),
+    ("line", "fraction"),
     [
         ("step  12/40  loss  2.1034  3:20 left", 0.3),
         (" 25 %  10 of 40 MB, 3.0 MB/s, 2.0 M tokens", 0.25),
@@ -18,8 +18,8 @@ from megatron_redone.pipeline.view import Forecast, progress_of
         ("saved runs/cpt/checkpoints/step-00000040", None),
     ],
 )
-def test_a_line_of_a_log_tells_how_far_a_stage_is(line: str, share: float | None) -> None:
-    assert progress_of(line) == share
+def test_a_line_of_a_log_tells_how_far_a_stage_is(line: str, fraction: float | None) -> None:
+    assert progress_of(line) == fraction
 
 
 def planned(name: str, minutes: float | None, before: float | None = None) -> PlannedStage:
@@ -37,9 +37,9 @@ def planned(name: str, minutes: float | None, before: float | None = None) -> Pl
 
 def test_the_time_left_goes_by_what_stages_took_before_and_how_fast_this_machine_is() -> None:
     forecast = Forecast([planned("a", minutes=1), planned("b", minutes=2), planned("c", minutes=9, before=60)])
-    assert forecast.left(elapsed=0, share=None) == 60 + 120 + 60
-    assert forecast.left(elapsed=15, share=0.25) == 45 + 120 + 60
+    assert forecast.left(elapsed=0, fraction=None) == 60 + 120 + 60
+    assert forecast.left(elapsed=15, fraction=0.25) == 45 + 120 + 60
     forecast.finished(120)  # twice as long as expected
-    assert forecast.left(elapsed=0, share=0.01) == 2 * (120 + 60)
-    assert Forecast([planned("a", minutes=None)]).left(elapsed=10, share=None) is None
-    assert Forecast([planned("a", minutes=None)]).left(elapsed=10, share=0.5) == 10
+    assert forecast.left(elapsed=0, fraction=0.01) == 2 * (120 + 60)
+    assert Forecast([planned("a", minutes=None)]).left(elapsed=10, fraction=None) is None
+    assert Forecast([planned("a", minutes=None)]).left(elapsed=10, fraction=0.5) == 10
