@@ -28,6 +28,7 @@ RUN python -m pip install \
       "accelerate==1.15.0" \
       "argcomplete==3.7.2" \
       "datatrove==0.10.1" \
+      "filelock==4.2.12" \
       "fsspec==2026.9.0" \
       "gguf==0.19.0" \
       "gigatoken==0.10.0" \

@@ -1,14 +1,20 @@
 """An eye on the processes of a pass: whether one of them was killed."""
 
+import logging
 import os
 import signal
 import threading
 from pathlib import Path
 from types import TracebackType
 
+from megatron_redone.errors import EXIT_USER_ERROR
 from megatron_redone.processes.ordered_pool import worker_was_killed
 
+log = logging.getLogger(__name__)
+
 _LOOK_EVERY_S = 1.0
+# A pool takes that long to end at most, unless the dead process held one of its locks: then it never would.
+_ENDS_WITHIN_S = 10.0
 
 
 class Watch:
@@ -45,6 +51,9 @@ class Watch:
             if any(not _is_alive(path) for path in self._running.iterdir()):
                 self._found_dead = True
                 os.kill(os.getpid(), signal.SIGINT)  # the main thread waits inside the pool
+                if not self._stop.wait(_ENDS_WITHIN_S):
+                    log.error("%s", worker_was_killed())
+                    os._exit(EXIT_USER_ERROR)  # the other processes end with this one
                 return
 
 
