@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 CODE = """
-import sys, threading, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a background process of a shell
 from pathlib import Path
 from megatron_redone.curation import watching
 watching._LOOK_EVERY_S, watching._ENDS_WITHIN_S = 0.05, 0.5
