@@ -1,4 +1,7 @@
-"""Turns a signal into a request to stop after the step that is running."""
+"""Turns a signal into a request to stop after the step that is running.
+
+That step becomes the run's last one, which is saved; the run then exits with 143, unless it was complete.
+"""
 
 import signal
 from types import FrameType, TracebackType
