@@ -6,23 +6,7 @@ import pytest
 
 from megatron_redone.curation.posts import keep_comments, keep_most_liked, parse_post, walk
 from megatron_redone.formats.input_records import InvalidRecordError
-
-THREAD = {
-    "id": 17,
-    "title": "周末去哪",
-    "text": "求推荐\n不要太远",
-    "author": "小李",
-    "comments": [
-        {
-            "text": "湖边 @小李 走起",
-            "author": "momo",
-            "likes": 3,
-            "replies": [{"text": "远吗？", "author": "小李"}, {"text": "@momo 一起", "author": "阿强", "likes": 9}],
-        },
-        "一句没有作者的评论",
-        {"text": "两行\n评论", "author": "阿强", "likes": 1},
-    ],
-}
+from tests.helpers.threads import THREAD
 
 
 def test_the_most_liked_comments_stay_in_their_order() -> None:
