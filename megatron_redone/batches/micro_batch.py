@@ -49,7 +49,7 @@ class MicroBatch:
     Attributes:
         tokens: int64 [B, S].
         labels: int64 [B, S], the token that follows each.
-        loss_mask: float32 [B, S], 1 where the label counts, else 0.
+        loss_mask: float32 [B, S], 1 where the label counts, else 0; between them where its loss has a weight.
         position_ids: int64 [B, S].
         cu_seqlens: int32 [n + 1], only with B = 1: the row holds n segments that must not see each other, whose
             positions restart; 0 first, S last. None where rows are read through.

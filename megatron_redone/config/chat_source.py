@@ -22,7 +22,7 @@ CAPABILITIES = (
 
 _FILE_NAME = re.compile(r"[\w][\w-]*(\.[\w-]+)*")
 # Endings by which the files of one source would be taken for those of another.
-_TAKEN_ENDINGS = (".bin", ".idx", ".validation", ".loss_mask", ".manifest", ".invalid", ".rewards")
+_TAKEN_ENDINGS = (".bin", ".idx", ".validation", ".loss_mask", ".loss_weights", ".manifest", ".invalid", ".rewards")
 
 
 @dataclass(frozen=True, kw_only=True)

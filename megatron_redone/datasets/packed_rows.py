@@ -74,6 +74,11 @@ class PackedRows:
         return text
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether the loss of some tokens counts less than in full."""
+        return self._dataset.is_weighted
+
+    @property
     def digest(self) -> str:
         """Changes when a byte of the dataset does."""
         return self._dataset.fingerprint
@@ -100,7 +105,7 @@ class PackedRows:
             self._vocabulary.check_ids(
                 tokens, lambda index: f"{self.prefix}: token {index:,} of conversation {conversation:,}"
             )
-        return tokens, self._dataset.loss_mask(conversation)[: self.seq_length + 1]
+        return tokens, self._dataset.loss_weights(conversation)[: self.seq_length + 1]
 
 
 def packed_collate(parallel: ParallelConfig) -> RowCollate:
@@ -137,9 +142,8 @@ def open_packed_validation(
     config: SftDataConfig, collate: Collate, vocabulary: Vocabulary | None = None
 ) -> list[ValidationSet]:
     """Opens the validation sources of a configuration; see `PackedRows`."""
+    streams = [PackedRows(source.path, config, vocabulary, shuffle=False) for source in config.validation]
     return [
-        ValidationSet(
-            source.label, PackedRows(source.path, config, vocabulary, shuffle=False), config.validation_rows, collate
-        )
-        for source in config.validation
+        ValidationSet(source.label, rows, config.validation_rows, collate, is_weighted=rows.is_weighted)
+        for source, rows in zip(config.validation, streams, strict=True)
     ]

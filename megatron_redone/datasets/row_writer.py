@@ -6,7 +6,7 @@ from megatron_redone.batches.micro_batch import MicroBatch, PairColumns
 from megatron_redone.datasets.tensors import to_tensor
 
 MaskedSequence = tuple[np.ndarray, np.ndarray]
-"""Ids `[n]` of a sequence and its loss mask `[n]`, 1 on the tokens that are trained."""
+"""Ids `[n]` of a sequence and what the loss of each counts `[n]`: 0, 1, or a weight between."""
 
 
 class RowWriter:

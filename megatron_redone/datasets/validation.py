@@ -17,11 +17,15 @@ class ValidationSet:
     Attributes:
         name: The source's name.
         sample_count: Samples validated on, of all ranks together.
+        is_weighted: Whether the loss of some tokens counts less than in full.
     """
 
-    def __init__(self, name: str, stream: Stream, sample_count: int, collate: Collate) -> None:
+    def __init__(
+        self, name: str, stream: Stream, sample_count: int, collate: Collate, *, is_weighted: bool = False
+    ) -> None:
         """Takes a stream that is not shuffled, of which at most one epoch is read."""
         self.name, self._stream, self._collate = name, stream, collate
+        self.is_weighted = is_weighted
         self.sample_count = min(sample_count, stream.samples_per_epoch)
         if self.sample_count < sample_count:
             log.warning(

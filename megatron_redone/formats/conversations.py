@@ -10,7 +10,13 @@ from typing import Any
 from megatron_redone import __version__
 from megatron_redone.formats.file_record import FileRecord
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.manifest import CONVERSATIONS, TokenizerRecord, write_manifest
+from megatron_redone.formats.loss_weights import FILE as WEIGHTS
+from megatron_redone.formats.manifest import (
+    CONVERSATIONS,
+    WEIGHTED_CONVERSATIONS,
+    TokenizerRecord,
+    write_manifest,
+)
 from megatron_redone.formats.masked_tokens import MaskedTokens
 
 STAGE = "prepare-sft"
@@ -75,7 +81,7 @@ class ConversationManifest:
 
 def write_conversation_manifest(prefix: str | os.PathLike[str], manifest: ConversationManifest) -> None:
     """Writes the manifest, after all other files; its presence says that the dataset is complete."""
-    write_manifest(prefix, manifest, CONVERSATIONS)
+    write_manifest(prefix, manifest, WEIGHTED_CONVERSATIONS if WEIGHTS in manifest.files else CONVERSATIONS)
 
 
 class ConversationDataset(MaskedTokens):
@@ -88,7 +94,7 @@ class ConversationDataset(MaskedTokens):
         Raises:
             UserError: nothing is there, it is of another kind, half-written, truncated or mixed from two runs.
         """
-        return cls(prefix, CONVERSATIONS, STAGE)
+        return cls(prefix, (CONVERSATIONS, WEIGHTED_CONVERSATIONS), STAGE)
 
     @property
     def source(self) -> str:

@@ -18,8 +18,10 @@ from megatron_redone.formats.inputs import InputFile
 
 TOKENS = "megatron_redone.tokens/1"
 CONVERSATIONS = "megatron_redone.conversations/1"
+# With loss weights, of which versions that know only the other format would learn in full.
+WEIGHTED_CONVERSATIONS = "megatron_redone.conversations/2"
 PREFERENCES = "megatron_redone.preferences/1"
-_FORMATS = (TOKENS, CONVERSATIONS, PREFERENCES)
+_FORMATS = (TOKENS, CONVERSATIONS, WEIGHTED_CONVERSATIONS, PREFERENCES)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
     PREFIX.bin, .idx             the ids
     PREFIX.loss_mask.bin, .idx   uint8 of the same lengths: 1 where the token is to be learned
+    PREFIX.loss_weights.npy      only where some tokens count less than in full: see `loss_weights`
     PREFIX.manifest.json         comes last; where it stands, the rest is complete
 
 Both are indexed datasets (see `indexed`). Conversations and preferences are built on this.
@@ -17,8 +18,11 @@ from typing import Any
 import numpy as np
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import atomic_file
 from megatron_redone.formats.file_record import FileRecord, record_file
 from megatron_redone.formats.indexed import DatasetPaths, IndexedDataset, IndexedDatasetWriter, token_dtype
+from megatron_redone.formats.loss_weights import FILE as WEIGHTS
+from megatron_redone.formats.loss_weights import read_runs, weight_runs, weights_of
 from megatron_redone.formats.manifest import file_records, manifest_path, read_manifest
 
 _MASK = "loss_mask"
@@ -53,6 +57,7 @@ class MaskedTokensWriter:
         self._ids = IndexedDatasetWriter(self.prefix, token_dtype(vocab_size), checksum=True)
         self._mask = IndexedDatasetWriter(f"{self.prefix}.{_MASK}", np.uint8, checksum=True)
         self._trained = 0
+        self._runs: list[np.ndarray] = []
 
     def add(
         self,
@@ -65,11 +70,14 @@ class MaskedTokensWriter:
 
         Args:
             tokens: Integer ids of all sequences, one after the other, `[sum(lengths)]`.
-            loss_mask: `uint8` of the same shape, 0 or 1.
+            loss_mask: `uint8` of the same shape, 0 or 1; or loss weights, `float32`, from 0 to 1.
             lengths: Tokens of each sequence, `[S]`.
             sequences_per_document: Sequences of each document, `[D]`; None where each sequence is one.
         """
         assert len(tokens) == len(loss_mask), "ids and mask differ in length"
+        if loss_mask.dtype == np.float32:
+            self._runs.append(weight_runs(loss_mask, lengths, self._ids.sequences))
+            loss_mask = (loss_mask > 0).astype(np.uint8)
         self._ids.add(tokens, lengths, sequences_per_document)
         self._mask.add(loss_mask, lengths, sequences_per_document)
         self._trained += int(np.count_nonzero(loss_mask))
@@ -77,7 +85,7 @@ class MaskedTokensWriter:
     def finish(self) -> MaskedTokensSummary:
         """Flushes all files to the disk and gives them their names; the manifest of what they replace goes first."""
         manifest_path(self.prefix).unlink(missing_ok=True)
-        files: dict[str, FileRecord] = {}
+        files = self._finish_weights()
         # The masks first: ids without masks beside them are another tool's dataset, not a half-written one.
         for kind, writer in ((f"{_MASK}.", self._mask), ("", self._ids)):
             summary, paths = writer.finish(), writer.paths
@@ -85,6 +93,15 @@ class MaskedTokensWriter:
             files[f"{kind}bin"] = record_file(paths.bin, summary.bin_sha256)
             files[f"{kind}idx"] = record_file(paths.idx, summary.idx_sha256)
         return MaskedTokensSummary(self._ids.sequences, self._ids.tokens, self._trained, self._ids.dtype.name, files)
+
+    def _finish_weights(self) -> dict[str, FileRecord]:
+        path = Path(f"{self.prefix}.{WEIGHTS}")
+        if not any(map(len, self._runs)):
+            path.unlink(missing_ok=True)  # of the dataset that is replaced
+            return {}
+        with atomic_file(path, "wb") as stream:
+            np.save(stream, np.concatenate(self._runs))
+        return {WEIGHTS: record_file(path)}
 
     def abandon(self) -> None:
         """Closes and removes everything that was written."""
@@ -105,22 +122,23 @@ class MaskedTokens:
     Attributes:
         manifest: The content of the manifest.
         lengths: `int32[S]`, tokens of each sequence, mapped from the file.
+        is_weighted: Whether some tokens have a loss weight between 0 and 1.
     """
 
-    def __init__(self, prefix: str | os.PathLike[str], format: str, stage: str) -> None:
+    def __init__(self, prefix: str | os.PathLike[str], formats: tuple[str, ...], stage: str) -> None:
         """Opens a dataset and checks that its files are whole and fit each other.
 
         Args:
             prefix: The dataset's path without suffix.
-            format: The manifest's format that is expected.
+            formats: The manifest's formats that are expected.
             stage: The command that writes such a dataset, for the messages.
 
         Raises:
             UserError: nothing is there, it is of another kind, half-written, truncated or mixed from two runs.
         """
         self.prefix = os.fspath(DatasetPaths.of(prefix).bin)[:-4]
-        self._arguments = (self.prefix, format, stage)
-        self.manifest = _checked_manifest(self.prefix, format, stage)
+        self._arguments = (self.prefix, formats, stage)
+        self.manifest = _checked_manifest(self.prefix, formats, stage)
         self._ids = IndexedDataset(self.prefix, random_access=True)
         self._mask = IndexedDataset(f"{self.prefix}.{_MASK}", random_access=True)
         self.lengths = self._ids.sequence_lengths
@@ -129,6 +147,8 @@ class MaskedTokens:
                 f"{self._mask.paths.idx}: does not fit {self._ids.paths.idx}; run `redone {stage}` again with "
                 "overwrite=true"
             )
+        self.is_weighted = WEIGHTS in file_records(self.manifest)
+        self._runs = read_runs(Path(f"{self.prefix}.{WEIGHTS}"), self.lengths) if self.is_weighted else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._arguments  # a process that is handed the dataset opens it for itself
@@ -144,6 +164,11 @@ class MaskedTokens:
     def loss_mask(self, sequence: int) -> np.ndarray:
         """1 where the token of a sequence is to be learned, else 0; `uint8[T]`, read-only."""
         return self._mask[sequence]
+
+    def loss_weights(self, sequence: int) -> np.ndarray:
+        """What the loss of each token counts: `float32[T]` where a sequence has weights, else its mask; read-only."""
+        mask = self.loss_mask(sequence)
+        return mask if self._runs is None else weights_of(self._runs, sequence, mask)
 
     @property
     def fingerprint(self) -> str:
@@ -163,14 +188,14 @@ def is_half_written(prefix: str | os.PathLike[str]) -> bool:
     return masks.idx.exists() and not manifest_path(prefix).exists()
 
 
-def _checked_manifest(prefix: str, format: str, stage: str) -> dict[str, Any]:
+def _checked_manifest(prefix: str, formats: tuple[str, ...], stage: str) -> dict[str, Any]:
     manifest = read_manifest(prefix)
     if manifest is None:
         state = "half-written" if is_half_written(prefix) else "missing"
         raise UserError(f"{manifest_path(prefix)}: the dataset is {state}; write it with `redone {stage}`")
-    if manifest["format"] != format:
+    if manifest["format"] not in formats:
         raise UserError(
-            f"{manifest_path(prefix)}: holds {manifest['format']}, not {format}, which `redone {stage}` writes"
+            f"{manifest_path(prefix)}: holds {manifest['format']}, not {formats[0]}, which `redone {stage}` writes"
         )
     for suffix, record in file_records(manifest).items():
         path = Path(f"{prefix}.{suffix}")

@@ -142,7 +142,7 @@ class PreferenceDataset:
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
         """Opens PREFIX; see `open`."""
-        self._data = MaskedTokens(prefix, PREFERENCES, STAGE)
+        self._data = MaskedTokens(prefix, (PREFERENCES,), STAGE)
         self.prefix = self._data.prefix
         self.manifest = self._data.manifest
         if len(self._data) % 2:

@@ -15,7 +15,11 @@ _WORTH_SELECTING = 0.9  # fraction of labels that count, up to which choosing th
 
 @dataclass(frozen=True)
 class LanguageModelling:
-    """Cross entropy per token over the global batch."""
+    """Cross entropy per token over the global batch.
+
+    Where tokens have loss weights, the sum of weight times loss is divided by the number of tokens whose weight is
+    not 0, as ms-swift does: a weight means the same in every batch, whatever else is in it.
+    """
 
     loss_is_per_token: ClassVar[bool] = True
 
@@ -57,6 +61,6 @@ def _sum_loss(
     is_selective = losses.dim() == 1
     weights = loss_mask.flatten()[trained] if is_selective else loss_mask
     total = (losses.float() * weights).sum()
-    count = loss_mask.sum()
-    report = torch.stack([total.detach(), count])
+    count = (loss_mask > 0).sum()
+    report = torch.stack([total.detach(), count.to(total.dtype)])
     return total, count.to(torch.int32), {"loss": report}

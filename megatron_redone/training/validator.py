@@ -68,6 +68,6 @@ class Validator:
         with errors_stop_all_ranks():
             micro_batches = list(source.micro_batches(self._batch_slice))
         metrics, _ = evaluate_step(self._model_chunks, self._objective, micro_batches)
-        if self._objective.loss_is_per_token:
+        if self._objective.loss_is_per_token and not source.is_weighted:
             metrics["perplexity"] = math.exp(min(metrics["loss"], 50.0))  # a larger one says nothing
         return metrics

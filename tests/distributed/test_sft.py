@@ -16,7 +16,7 @@ from megatron_redone.datasets.batch_reader import BatchReader
 from megatron_redone.datasets.batch_slice import BatchSlice
 from megatron_redone.datasets.packed_rows import open_packed_blend, packed_collate
 from tests.helpers import hf_models
-from tests.helpers.masked_data import Sequence, random_conversations, write_conversations
+from tests.helpers.masked_data import Sequence, random_conversations, weighted, write_conversations
 from tests.helpers.pretrain_runs import VOCAB, command_line, figures, pretrain, write_inputs
 from tests.helpers.ranks import run_on_ranks
 from tests.helpers.runs import Run, logits, packed_gradients
@@ -39,8 +39,11 @@ LAYOUTS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[SftDataConfig, list[Sequence]]:
-    conversations = random_conversations(LENGTHS, 500, seed=7)
-    prefix = write_conversations(tmp_path_factory.mktemp("sft") / "chat", conversations, 500)
+    return packed_data(tmp_path_factory.mktemp("sft"), random_conversations(LENGTHS, 500, seed=7))
+
+
+def packed_data(folder: Path, conversations: list[Sequence]) -> tuple[SftDataConfig, list[Sequence]]:
+    prefix = write_conversations(folder / "chat", conversations, 500)
     config = SftDataConfig(blend=[BlendSource(path=str(prefix))], seq_length=LENGTH)
     assert open_packed_blend(config).samples_per_epoch == 4
     return config, conversations
@@ -48,15 +51,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[SftDataConfig, list[
 
 @pytest.fixture(scope="module")
 def oracle(data: tuple[SftDataConfig, list[Sequence]]) -> tuple[float, dict[str, torch.Tensor]]:
-    """transformers' loss per learned token and its gradients, every conversation by itself and without padding."""
+    return loss_and_gradients(data[1])
+
+
+def loss_and_gradients(conversations: list[Sequence]) -> tuple[float, dict[str, torch.Tensor]]:
+    """transformers' loss per learned token and its gradients, every conversation by itself and without padding.
+
+    A token's weight scales its loss; the sum is divided by the number of tokens whose weight is not 0.
+    """
     model = hf_models.hf_model("qwen2_tied")
     total, count = torch.zeros(()), 0
-    for ids, mask in data[1]:
+    for ids, mask in conversations:
         tokens = torch.from_numpy(ids.astype(np.int64))
         learned = torch.from_numpy(mask[1:].astype(np.float32))
         scores = model(tokens[None, :-1]).logits[0]
         losses = torch.nn.functional.cross_entropy(scores, tokens[1:], reduction="none")
-        total, count = total + (losses * learned).sum(), count + int(learned.sum())
+        total, count = total + (losses * learned).sum(), count + int((learned > 0).sum())
     (total / count).backward()
     return float(total.detach() / count), hf_models.full_gradients(model, hf_models.architecture("qwen2_tied"))
 
@@ -65,11 +75,22 @@ def oracle(data: tuple[SftDataConfig, list[Sequence]]) -> tuple[float, dict[str,
 def test_packed_gradients_equal_conversations_one_by_one(
     layout: str, data: tuple[SftDataConfig, list[Sequence]], oracle: tuple[float, dict[str, torch.Tensor]]
 ) -> None:
+    check_layout(layout, data[0], oracle)
+
+
+@pytest.mark.parametrize("layout", ["one", "tp2_sp", "pp2", "cp2", "dp2"])
+def test_loss_weights_scale_the_same_tokens_on_every_layout(layout: str, tmp_path: Path) -> None:
+    config, conversations = packed_data(tmp_path, weighted(random_conversations(LENGTHS, 500, seed=7)))
+    assert open_packed_blend(config).streams[0].is_weighted
+    check_layout(layout, config, loss_and_gradients(conversations))
+
+
+def check_layout(layout: str, data: SftDataConfig, oracle: tuple[float, dict[str, torch.Tensor]]) -> None:
     world_size, parallel = LAYOUTS[layout]
     run = Run(model="qwen2_tied", parallel={**parallel, "use_distributed_optimizer": False})
     expected_loss, expected = oracle
     seen: set[str] = set()
-    for loss, found in run_on_ranks(world_size, packed_gradients, run, data[0], 4):
+    for loss, found in run_on_ranks(world_size, packed_gradients, run, data, 4):
         assert loss == pytest.approx(expected_loss, rel=1e-5)
         for part in found:
             full = part.part_of(expected[part.name])

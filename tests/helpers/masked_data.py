@@ -19,7 +19,7 @@ from megatron_redone.formats.preferences import (
 )
 
 Sequence = tuple[np.ndarray, np.ndarray]
-"""Ids, uint16, and mask, uint8, of one sequence."""
+"""Ids, uint16, and mask, uint8, or loss weights, float32, of one sequence."""
 
 
 def random_conversations(lengths: list[int], vocab: int, seed: int) -> list[Sequence]:
@@ -33,6 +33,17 @@ def random_conversations(lengths: list[int], vocab: int, seed: int) -> list[Sequ
         if length > 12:
             mask[length // 2 : length // 2 + 3] = 0
         found.append((ids.astype(np.uint16), mask))
+    return found
+
+
+def weighted(conversations: list[Sequence]) -> list[Sequence]:
+    """The same, the loss of every third one's learned tokens counting a half and then a quarter."""
+    found = []
+    for number, (ids, mask) in enumerate(conversations):
+        weights = mask.astype(np.float32)
+        if number % 3 == 0:
+            weights *= np.where(np.arange(len(ids)) < len(ids) // 2, 0.5, 0.25).astype(np.float32)
+        found.append((ids, weights))
     return found
 
 

@@ -124,5 +124,6 @@ class SourceWriter:
 
 def remove_dataset(prefix: str) -> None:
     """Removes a dataset, its manifest first."""
-    for suffix in ("manifest.json", "idx", "bin", "loss_mask.idx", "loss_mask.bin", "rewards.npy"):
+    masks = ("loss_mask.idx", "loss_mask.bin", "loss_weights.npy")
+    for suffix in ("manifest.json", "idx", "bin", *masks, "rewards.npy"):
         Path(f"{prefix}.{suffix}").unlink(missing_ok=True)

@@ -51,6 +51,32 @@ def test_conversations_come_back_and_so_from_a_pickle(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
+WEIGHTS = MASK * np.array([1, 1, 0.5, 0.5, 0.25, 0.25, 1, 1, 1, 0.25, 1, 1], np.float32)
+
+
+def test_loss_weights_come_back_and_the_format_says_that_they_are_there(tmp_path: Path) -> None:
+    write_conversations(tmp_path / "a", WEIGHTS)
+    opened = ConversationDataset.open(tmp_path / "a")
+    for dataset in (opened, pickle.loads(pickle.dumps(opened))):
+        assert dataset.is_weighted and dataset.manifest["format"] == "megatron_redone.conversations/2"
+        assert np.concatenate([dataset.loss_weights(i) for i in range(4)]).tolist() == WEIGHTS.tolist()
+        assert np.concatenate([dataset.loss_mask(i) for i in range(4)]).tolist() == MASK.tolist()
+        assert [dataset.loss_weights(i).dtype.name for i in range(4)] == ["float32", "float32", "float32", "uint8"]
+    assert opened.manifest["counts"]["trained_tokens"] == 6
+    before = opened.fingerprint
+    write_conversations(tmp_path / "a", WEIGHTS / 2)
+    assert ConversationDataset.open(tmp_path / "a").fingerprint != before
+
+
+def test_a_dataset_without_weights_is_what_it_was_and_replaces_one_with_them(tmp_path: Path) -> None:
+    write_conversations(tmp_path / "a", WEIGHTS)
+    write_conversations(tmp_path / "a", MASK.astype(np.float32))
+    opened = ConversationDataset.open(tmp_path / "a")
+    assert not opened.is_weighted and opened.manifest["format"] == "megatron_redone.conversations/1"
+    assert not (tmp_path / "a.loss_weights.npy").exists()
+    assert all(opened.loss_weights(i).tolist() == opened.loss_mask(i).tolist() for i in range(4))
+
+
 def test_the_fingerprint_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
     write_conversations(tmp_path / "a")
     write_conversations(tmp_path / "b")

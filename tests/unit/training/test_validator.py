@@ -35,7 +35,8 @@ def validator(
 
     monkeypatch.setattr(module, "evaluate_step", evaluate)
     sets: Any = [
-        SimpleNamespace(name=name, micro_batches=lambda _, loss=loss: iter([loss])) for name, loss in losses.items()
+        SimpleNamespace(name=name, micro_batches=lambda _, loss=loss: iter([loss]), is_weighted=name == "weighted")
+        for name, loss in losses.items()
     ]
     anything: Any = SimpleNamespace(loss_is_per_token=per_token, paused=nullcontext)
     chunks: Any = [chunk]
@@ -58,6 +59,11 @@ def test_sources_have_metrics_of_their_own_and_training_goes_on(monkeypatch: pyt
     assert math.isfinite(metrics["validation/en/perplexity"])
     assert recorder.logged == [(7, metrics)] and chunk.training
     assert ours.metrics_of(7) == metrics and ours.metrics_of(6) == {}
+
+
+def test_a_weighted_loss_has_no_perplexity(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _, _ = validator(monkeypatch, {"weighted": 2.0}, every=None)
+    assert ours.validate(1) == {"validation/weighted/loss": 2.0}
 
 
 def test_a_loss_of_pairs_has_no_perplexity(monkeypatch: pytest.MonkeyPatch) -> None:
