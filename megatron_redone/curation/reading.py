@@ -25,7 +25,7 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats.input_records import EXCERPT, InvalidRecordError
 from megatron_redone.formats.inputs import FileRange, InputFile, cut_file
 from megatron_redone.formats.jsonl import read_lines, why_not_json
-from megatron_redone.formats.raw_records import begins_an_array, read_raw
+from megatron_redone.formats.raw_records import RawRecord, begins_an_array, read_raw
 from megatron_redone.hashing import short_hash
 
 
@@ -81,12 +81,12 @@ class ReadPosts(PipelineStep):
                         yield document
         write_flow(self.counts / self.name, rank, flows)
 
-    def _document(self, raw: bytes, source: SourceConfig, rank: int) -> Document | None:
+    def _document(self, raw: RawRecord, source: SourceConfig, rank: int) -> Document | None:
         try:
             post = parse_post(_parsed(raw))
         except InvalidRecordError as problem:
             metadata = {"source": source.name, "filter_reason": str(problem)}
-            excerpt = raw[:EXCERPT].decode(errors="replace")
+            excerpt = raw.json[:EXCERPT].decode(errors="replace")
             self.writer.write(Document(excerpt, "", metadata=metadata), rank)
             return None
         metadata = {"source": source.name, "kind": source.kind.name, "shard": rank, "post": post}
@@ -121,16 +121,19 @@ class CheckInvalid(PipelineStep):
             )
 
 
-def _raw_records(piece: FileRange) -> Iterator[bytes]:
-    """The records of a piece in JSON; an array cannot be cut and belongs to the piece in which it begins."""
+def _raw_records(piece: FileRange) -> Iterator[RawRecord]:
+    """The records of a piece; an array cannot be cut and belongs to the piece in which it begins."""
     if piece.end is None or begins_an_array(piece.file):
         batches = read_raw(piece.file) if piece.start == 0 else ()
         yield from (record for batch in batches for record in batch.records)
     else:
-        yield from (line for lines, _ in read_lines(piece) for line in lines)
+        yield from (RawRecord(0, line) for lines, _ in read_lines(piece) for line in lines)
 
 
-def _parsed(line: bytes) -> Any:
+def _parsed(record: RawRecord) -> Any:
+    if record.fault is not None:
+        raise InvalidRecordError(record.fault)
+    line = record.json
     if not line.strip():
         raise InvalidRecordError("empty line")
     try:

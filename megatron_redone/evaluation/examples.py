@@ -9,8 +9,7 @@ import numpy as np
 from megatron_redone.errors import UserError
 from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError, Messages
 from megatron_redone.formats.inputs import InputFile, expand_inputs
-from megatron_redone.formats.jsonl import parse_object
-from megatron_redone.formats.raw_records import read_raw
+from megatron_redone.formats.raw_records import RawRecord, read_raw
 
 
 @dataclass(frozen=True)
@@ -102,23 +101,22 @@ def _read(path: str, parse: Callable[[int, Any], Example], limit: int, seed: int
     good: list[Example] = []
     invalid: list[InvalidRecord] = []
     number = 0
-    for number, (file, place, record) in enumerate(_records(files), 1):
+    for number, (file, record) in enumerate(_records(files), 1):
         try:
-            good.append(parse(number, parse_object(record)))
+            good.append(parse(number, record.parse()))
         except InvalidRecordError as reason:
-            invalid.append(InvalidRecord.of(file, place, reason, record))
+            invalid.append(InvalidRecord.of(file, record.place, reason, record.json))
     if not good:
         why = f"; the first is invalid: {invalid[0].reason}" if invalid else ""
         raise UserError(f"{path}: not one record that can be used{why}")
     return Examples(_draw(good, limit, seed), number, invalid, files)
 
 
-def _records(files: Sequence[InputFile]) -> Iterator[tuple[str, int, bytes]]:
-    """Every record with its file and its place there."""
+def _records(files: Sequence[InputFile]) -> Iterator[tuple[str, RawRecord]]:
+    """Every record with its file."""
     for file in files:
         for batch in read_raw(file):
-            for place, record in zip(batch.places, batch.records, strict=True):
-                yield batch.file, place, record
+            yield from ((batch.file, record) for record in batch.records)
 
 
 def _draw(good: list[Example], limit: int, seed: int) -> list[Example]:

@@ -1,6 +1,7 @@
 """JSON lines, plain or compressed with gzip or zstd, whole files or byte ranges of plain ones."""
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,14 @@ def parse_object(line: bytes) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InvalidRecordError(f"a JSON {json_type(record)}, not an object")
     return record
+
+
+def to_json(value: Any) -> bytes:
+    """A value in JSON, numbers of any length included."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # an integer of more than 64 bits
+        return json.dumps(value, ensure_ascii=False).encode()
 
 
 def why_not_json(line: bytes) -> str:

@@ -1,19 +1,44 @@
 """Records of input files as they stand there, not yet parsed: JSON lines, a JSON array, or rows of Parquet."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from megatron_redone.errors import UserError
+from megatron_redone.formats.arrow_values import UnreadableValue
+from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.inputs import FileRange, InputFile
 from megatron_redone.formats.json_array import read_array
-from megatron_redone.formats.jsonl import decompressed, read_lines, reading_errors
+from megatron_redone.formats.jsonl import decompressed, parse_object, read_lines, reading_errors, to_json
+from megatron_redone.formats.parquet import read_rows
 
 # Records handed on at once: enough work to be worth sending to another process.
 _RECORDS = 256
+
+
+@dataclass(frozen=True)
+class RawRecord:
+    """One record.
+
+    Attributes:
+        place: The line on which it begins, from 1, or its row for Parquet; elements of an array may share a line.
+        json: It, in JSON; of one that cannot be read what can be shown of it.
+        fault: Why it cannot be read, where the reader knows.
+    """
+
+    place: int
+    json: bytes
+    fault: str | None = None
+
+    def parse(self) -> dict[str, Any]:
+        """The record's keys and values.
+
+        Raises:
+            InvalidRecordError: it is no JSON object, or cannot be read.
+        """
+        if self.fault is not None:
+            raise InvalidRecordError(self.fault)
+        return parse_object(self.json)
 
 
 @dataclass(frozen=True)
@@ -22,13 +47,11 @@ class RawBatch:
 
     Attributes:
         file: Its path.
-        places: The line on which each begins, from 1, or its row for Parquet; elements of an array may share a line.
-        records: Each in JSON.
+        records: They.
     """
 
     file: str
-    places: list[int]
-    records: list[bytes]
+    records: list[RawRecord]
 
 
 def read_raw(file: InputFile) -> Iterator[RawBatch]:
@@ -37,10 +60,9 @@ def read_raw(file: InputFile) -> Iterator[RawBatch]:
     Raises:
         UserError: the file is damaged.
     """
-    numbered = _rows(file) if file.is_parquet else _json_values(file)
-    while chunk := list(itertools.islice(numbered, _RECORDS)):
-        places, records = zip(*chunk, strict=True)
-        yield RawBatch(file.path, list(places), list(records))
+    records = _rows(file) if file.is_parquet else itertools.starmap(RawRecord, _json_values(file))
+    while chunk := list(itertools.islice(records, _RECORDS)):
+        yield RawBatch(file.path, chunk)
 
 
 def _json_values(file: InputFile) -> Iterator[tuple[int, bytes]]:
@@ -63,20 +85,10 @@ def _lines(file: InputFile) -> Iterator[tuple[int, bytes]]:
     return enumerate(itertools.chain.from_iterable(lines for lines, _ in read_lines(FileRange(file))), 1)
 
 
-def _rows(file: InputFile) -> Iterator[tuple[int, bytes]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise UserError(f"{file.path}: reading it needs `pip install 'megatron_redone[data]'`") from None
-    try:
-        with file.open() as stored:
-            yield from enumerate(_as_json(pq.ParquetFile(stored).iter_batches(_RECORDS)), 1)
-    except pa.ArrowException as error:
-        raise UserError(f"{file.path}: not a readable Parquet file ({error})") from None
-
-
-def _as_json(batches: Iterable[Any]) -> Iterator[bytes]:
-    for batch in batches:
-        for row in batch.to_pylist():
-            yield orjson.dumps(row, default=str)
+def _rows(file: InputFile) -> Iterator[RawRecord]:
+    for number, row in enumerate(read_rows(file), 1):
+        if isinstance(row, UnreadableValue):
+            excerpt = row.excerpt.encode(errors="replace") if isinstance(row.excerpt, str) else row.excerpt
+            yield RawRecord(number, excerpt, str(row))
+        else:
+            yield RawRecord(number, to_json(row))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from megatron_redone.formats.input_records import RecordBatch
 from megatron_redone.formats.inputs import FileRange
 from megatron_redone.formats.jsonl import read_json_lines
-from megatron_redone.formats.parquet import read_rows
+from megatron_redone.formats.parquet import read_column
 
 
 def read_records(piece: FileRange, key: str) -> Iterator[RecordBatch]:
@@ -18,4 +18,4 @@ def read_records(piece: FileRange, key: str) -> Iterator[RecordBatch]:
     Raises:
         UserError: the file itself is damaged or has no such column.
     """
-    return read_rows(piece, key) if piece.file.is_parquet else read_json_lines(piece, key)
+    return read_column(piece, key) if piece.file.is_parquet else read_json_lines(piece, key)

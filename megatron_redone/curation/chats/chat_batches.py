@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError
-from megatron_redone.formats.jsonl import parse_object
-from megatron_redone.formats.raw_records import RawBatch
+from megatron_redone.formats.raw_records import RawBatch, RawRecord
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,9 @@ class EncodedBatch:
     invalid: list[InvalidRecord] = field(default_factory=list)
     with_special_tokens: int = 0
 
-    def add_invalid(self, place: int, record: bytes, reason: str) -> None:
+    def add_invalid(self, record: RawRecord, reason: str) -> None:
         """Puts a record aside."""
-        self.invalid.append(InvalidRecord.of(self.file, place, reason, record))
+        self.invalid.append(InvalidRecord.of(self.file, record.place, reason, record.json))
 
 
 @dataclass
@@ -91,6 +90,6 @@ def parsed(batch: RawBatch) -> Iterator[dict[str, Any]]:
     """The records of a batch that are JSON objects."""
     for record in batch.records:
         try:
-            yield parse_object(record)
+            yield record.parse()
         except InvalidRecordError:
             continue

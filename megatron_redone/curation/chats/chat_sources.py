@@ -131,7 +131,7 @@ def _prepare(
     with SourceWriter(run.data, plan, run.tokenizer.vocab_size, run.config.max_invalid) as writer:
         for chats, encoded in pool.map(_work(run.data, plan)):
             writer.add(encoded, chats.format)
-            counters[0] += sum(map(len, chats.batch.records))
+            counters[0] += sum(len(record.json) for record in chats.batch.records)
             counters[1] += len(encoded.items)
             counters[2] += sum(len(item.tokens) for item in encoded.items)
         writer.finish(_facts(run, plan, writer.tally))

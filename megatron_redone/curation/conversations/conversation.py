@@ -73,7 +73,7 @@ def read_tools(value: Any) -> list[Any] | None:
         return None
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
         raise InvalidRecordError("'tools' are not a list of objects")
-    return [_without_nulls(tool) if "function" in tool else _as_function(tool) for tool in value]
+    return [tool if "function" in tool else _as_function(tool) for tool in value]
 
 
 def required_text(record: Mapping[str, Any], key: str) -> str:
@@ -174,14 +174,7 @@ def _text_part(part: Any) -> str:
 def _as_function(tool: dict[str, Any]) -> dict[str, Any]:
     if "name" not in tool:
         raise InvalidRecordError("a tool without a name")
-    return {"type": "function", "function": _without_nulls(tool)}
-
-
-def _without_nulls(value: Any) -> Any:
-    """Parquet gives every object of a column all keys that any of them has."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+    return {"type": "function", "function": tool}
 
 
 def _parse(text: str, what: str) -> Any:

@@ -9,7 +9,7 @@ from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedIte
 from megatron_redone.curation.conversations.conversation import Conversation, content_key
 from megatron_redone.curation.conversations.records import learned_turns, read_conversations
 from megatron_redone.formats.input_records import InvalidRecordError
-from megatron_redone.formats.jsonl import parse_object
+from megatron_redone.formats.raw_records import RawRecord
 from megatron_redone.tokenization.chat_template import TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, RenderedChat
@@ -35,20 +35,20 @@ class ConversationEncoder:
         """The conversations of some records, and the records that have none."""
         result = EncodedBatch(work.batch.file, len(work.batch.records))
         rendered: list[tuple[int, RenderedChat]] = []  # with the content's key
-        for line, record in zip(work.batch.places, work.batch.records, strict=True):
+        for record in work.batch.records:
             try:
                 conversations = self._read(work, record)
                 rendered += [self._render(conversation) for conversation in conversations]
                 result.with_special_tokens += any(self._special.search(c.text()) for c in conversations)
             except (InvalidRecordError, TemplateRefusal, CannotBeMasked) as error:
-                result.add_invalid(line, record, reason_of(error))
+                result.add_invalid(record, reason_of(error))
         encoded = self._tokenizer.encode([chat for _, chat in rendered])
         for (key, _), (tokens, mask) in zip(rendered, encoded, strict=True):
             result.items.append(EncodedItem(tokens, mask, (len(tokens),), key))
         return result
 
-    def _read(self, work: RawChats, record: bytes) -> list[Conversation]:
-        parsed = parse_object(record)
+    def _read(self, work: RawChats, record: RawRecord) -> list[Conversation]:
+        parsed = record.parse()
         assert work.format is not None, "a JSON object, but no format"
         conversations = read_conversations(parsed, work.format, self._config.sources[work.source])
         if self._config.refuse_special_tokens:

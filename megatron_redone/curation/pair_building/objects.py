@@ -7,8 +7,7 @@ from typing import Any
 
 from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.jsonl import parse_object
-from megatron_redone.formats.raw_records import read_raw
+from megatron_redone.formats.raw_records import RawRecord, read_raw
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,12 @@ def read_objects(files: Iterable[InputFile]) -> Iterator[JsonObject | InvalidRec
     for file in files:
         numbers = itertools.count(1)
         for batch in read_raw(file):
-            for place, record in zip(batch.places, batch.records, strict=True):
-                yield _parse(batch.file, place, next(numbers), record)
+            for record in batch.records:
+                yield _parse(batch.file, next(numbers), record)
 
 
-def _parse(file: str, place: int, number: int, record: bytes) -> JsonObject | InvalidRecord:
+def _parse(file: str, number: int, record: RawRecord) -> JsonObject | InvalidRecord:
     try:
-        return JsonObject(file, place, number, parse_object(record))
+        return JsonObject(file, record.place, number, record.parse())
     except InvalidRecordError as reason:
-        return InvalidRecord.of(file, place, reason, record)
+        return InvalidRecord.of(file, record.place, reason, record.json)

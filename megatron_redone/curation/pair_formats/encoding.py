@@ -16,7 +16,7 @@ from megatron_redone.curation.conversations.encoding import (
 from megatron_redone.curation.pair_formats.pair import PreferencePair
 from megatron_redone.curation.pair_formats.records import read_pair
 from megatron_redone.formats.input_records import InvalidRecordError
-from megatron_redone.formats.jsonl import parse_object
+from megatron_redone.formats.raw_records import RawRecord
 from megatron_redone.tokenization.chat_template import TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, RenderedChat
@@ -29,8 +29,7 @@ Sequence = tuple[np.ndarray, np.ndarray]  # ids and mask
 class _Rendered:
     """A pair as text, and where it comes from."""
 
-    line: int
-    record: bytes
+    record: RawRecord
     pair: PreferencePair
     chats: tuple[RenderedChat, RenderedChat]
     has_special_tokens: bool
@@ -55,23 +54,23 @@ class PairEncoder:
         """The pairs of some records, and the records that have none."""
         result = EncodedBatch(work.batch.file, len(work.batch.records))
         rendered = []
-        for line, record in zip(work.batch.places, work.batch.records, strict=True):
+        for record in work.batch.records:
             try:
-                rendered.append(self._render(work, line, record))
+                rendered.append(self._render(work, record))
             except (InvalidRecordError, TemplateRefusal, CannotBeMasked) as error:
-                result.add_invalid(line, record, reason_of(error))
+                result.add_invalid(record, reason_of(error))
         encoded = self._tokenizer.encode([chat for one in rendered for chat in one.chats])
         for one, chosen, rejected in zip(rendered, encoded[::2], encoded[1::2], strict=True):
             try:
                 result.items.append(_item(one.pair, chosen, rejected))
                 result.with_special_tokens += one.has_special_tokens
             except InvalidRecordError as error:
-                result.add_invalid(one.line, one.record, str(error))
+                result.add_invalid(one.record, str(error))
         result.invalid.sort(key=lambda record: record.place)
         return result
 
-    def _render(self, work: RawChats, line: int, record: bytes) -> _Rendered:
-        parsed = parse_object(record)
+    def _render(self, work: RawChats, record: RawRecord) -> _Rendered:
+        parsed = record.parse()
         assert work.format is not None, "a JSON object, but no format"
         pair = read_pair(parsed, work.format, self._config.sources[work.source])
         sides = pair.conversations()
@@ -79,7 +78,7 @@ class PairEncoder:
             check_no_special_tokens(self._special, sides)
         chosen, rejected = (self._render_side(side, len(pair.prompt)) for side in sides)
         has_special_tokens = any(self._special.search(side.text()) for side in sides)
-        return _Rendered(line, record, pair, (chosen, rejected), has_special_tokens)
+        return _Rendered(record, pair, (chosen, rejected), has_special_tokens)
 
     def _render_side(self, conversation: Conversation, prompt: int) -> RenderedChat:
         messages = conversation.messages

@@ -9,14 +9,14 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats import parquet
 from megatron_redone.formats.input_records import InvalidRecord
 from megatron_redone.formats.inputs import FileRange, expand_inputs
-from megatron_redone.formats.parquet import read_rows
+from megatron_redone.formats.parquet import read_column, read_rows
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 
 def read(pieces: list[FileRange]) -> tuple[list[str], list[InvalidRecord], int]:
-    batches = [batch for piece in pieces for batch in read_rows(piece, "text")]
+    batches = [batch for piece in pieces for batch in read_column(piece, "text")]
     texts = [text for batch in batches for text in batch.texts]
     return texts, [r for batch in batches for r in batch.invalid], sum(batch.bytes for batch in batches)
 
@@ -51,3 +51,39 @@ def test_strings_of_every_kind_come_in_their_order_over_batches(
     assert texts == [value for value in values if value is not None]
     assert [record.place for record in invalid] == [41]
     assert size == pytest.approx((tmp_path / "a.parquet").stat().st_size, abs=10)
+
+
+def test_texts_are_read_from_bytes_too_and_those_that_are_none_are_invalid(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": [b"a", "潮".encode(), b"\xff\xfe"]}), tmp_path / "a.parquet")
+    texts, invalid, _ = read(whole(tmp_path / "a.parquet"))
+    assert texts == ["a", "潮"]
+    assert [(r.place, r.reason, r.excerpt) for r in invalid] == [
+        (3, "column 'text': bytes that are not UTF-8", "\ufffd\ufffd")
+    ]
+
+
+def test_rows_have_the_keys_that_their_records_had(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"a": 1, "f": {"x": 1}}, {"b": [{"y": "u"}], "f": {"z": True}}, {"f": {}}]
+    inner = pa.struct([("x", pa.int8()), ("z", pa.bool_())])
+    schema = pa.schema([("a", pa.int8()), ("b", pa.list_(pa.struct([("y", pa.string())]))), ("f", inner)])
+    pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "a.parquet")
+    (file,) = expand_inputs([str(tmp_path / "a.parquet")])
+    assert list(read_rows(file)) == rows and not caplog.records
+
+
+def test_nulls_that_somebody_must_have_written_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pq.write_table(pa.table({"tools": [[{"name": "f", "default": None}]]}), tmp_path / "a.parquet")
+    (file,) = expand_inputs([str(tmp_path / "a.parquet")])
+    assert list(read_rows(file)) == [{"tools": [{"name": "f"}]}]
+    assert "a.parquet: tools.default hold nothing but null" in caplog.text
+
+
+def test_rows_of_a_damaged_file_stop_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["abc" * 1000] * 1000}), path, use_dictionary=False, compression="gzip")
+    content = bytearray(path.read_bytes())
+    content[4:400] = b"\0" * 396
+    path.write_bytes(content)
+    (file,) = expand_inputs([str(path)])
+    with pytest.raises(UserError, match=r"a\.parquet: not a readable Parquet file \([^\n]*\)$"):
+        list(read_rows(file))

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.inputs import expand_inputs
 from megatron_redone.formats.raw_records import read_raw
 from tests.helpers.shared_data import FOLDER, needs_shared_data
@@ -15,7 +17,7 @@ from tests.helpers.shared_data import FOLDER, needs_shared_data
 
 def records(path: Path) -> list[tuple[int, Any]]:
     (file,) = expand_inputs([str(path)])
-    return [(n, json.loads(r)) for batch in read_raw(file) for n, r in zip(batch.places, batch.records, strict=True)]
+    return [(record.place, json.loads(record.json)) for batch in read_raw(file) for record in batch.records]
 
 
 def test_every_kind_of_file_gives_the_same_records(tmp_path: Path) -> None:
@@ -33,6 +35,29 @@ def test_every_kind_of_file_gives_the_same_records(tmp_path: Path) -> None:
         found = records(tmp_path / name)
         assert [value for _, value in found] == values, name
         assert [number for number, _ in found[:3]] == ([2, 11, 20] if name[0] in "bc" else [1, 2, 3])
+
+
+def test_a_row_that_cannot_be_read_is_one_invalid_record(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"n": [1, 2, 3], "text": [b"a", b"\xff\xfe", "\u9762".encode()]}), tmp_path / "a.parquet")
+    (file,) = expand_inputs([str(tmp_path / "a.parquet")])
+    [batch] = read_raw(file)
+    first, second, third = batch.records
+    assert first.parse() == {"n": 1, "text": "a"} and third.parse() == {"n": 3, "text": "\u9762"}
+    assert (second.place, second.json) == (2, b"\xff\xfe")
+    with pytest.raises(InvalidRecordError, match=r"^column 'text': bytes that are not UTF-8$"):
+        second.parse()
+
+
+def test_integers_of_any_length_arrive(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    number = 123456789012345678901234567890
+    pq.write_table(pa.table({"n": [Decimal(number)]}), tmp_path / "a.parquet")
+    assert records(tmp_path / "a.parquet") == [(1, {"n": number})]
 
 
 def test_a_truncated_archive_is_told(tmp_path: Path) -> None:

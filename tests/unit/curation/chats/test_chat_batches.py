@@ -3,13 +3,13 @@
 from megatron_redone.config.prepare_sft import ConversationFormat
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, Tally, parsed
 from megatron_redone.formats.input_records import EXCERPT
-from megatron_redone.formats.raw_records import RawBatch
+from megatron_redone.formats.raw_records import RawBatch, RawRecord
 
 
 def batch(records: int, *reasons: str) -> EncodedBatch:
     result = EncodedBatch("x.jsonl", records)
     for place, reason in enumerate(reasons, 1):
-        result.add_invalid(place, b"{" * 2000, reason)
+        result.add_invalid(RawRecord(place, b"{" * 2000), reason)
     return result
 
 
@@ -30,5 +30,6 @@ def test_an_invalid_record_is_known_by_its_place_and_shown_by_its_beginning() ->
 
 
 def test_the_records_that_a_format_is_told_by_are_objects() -> None:
-    raw = RawBatch("x", [1, 2, 3, 4], [b"{", b"[1]", b'{"a": 1}', b'{"b": "\xff"}'])
-    assert list(parsed(raw)) == [{"a": 1}]
+    lines = [b"{", b"[1]", b'{"a": 1}', b'{"b": "\xff"}']
+    records = [*(RawRecord(n, line) for n, line in enumerate(lines, 1)), RawRecord(5, b"{}", "not read")]
+    assert list(parsed(RawBatch("x", records))) == [{"a": 1}]

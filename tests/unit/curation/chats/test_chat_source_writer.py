@@ -15,6 +15,7 @@ from megatron_redone.curation.conversations.conversation import content_key
 from megatron_redone.errors import UserError
 from megatron_redone.formats.manifest import TokenizerRecord
 from megatron_redone.formats.masked_tokens import MaskedTokensSummary, MaskedTokensWriter
+from megatron_redone.formats.raw_records import RawRecord
 
 FACTS = SourceFacts("a", "chat", TokenizerRecord("x", "x", 100, 2), {}, "", "", [], "work", {})
 
@@ -26,7 +27,7 @@ def batch(first: int, count: int, invalid: int = 0) -> EncodedBatch:
         EncodedItem(ids + number % 90, mask, (5,), content_key(str(number))) for number in range(first, first + count)
     ]
     for place in range(invalid):
-        result.add_invalid(place + 1, b"{", "malformed JSON")
+        result.add_invalid(RawRecord(place + 1, b"{"), "malformed JSON")
     return result
 
 

@@ -78,8 +78,7 @@ def test_what_was_read_is_read_as_itself() -> None:
     assert messages[1]["tool_calls"][0]["id"] == "c1"
 
 
-def test_keys_that_parquet_filled_with_null_are_no_part_of_a_tool() -> None:
-    schema = {"type": "object", "properties": {"x": {"type": "number", "enum": None}}}
-    tools = read_tools([{"type": "function", "function": {"name": "f", "parameters": schema, "strict": None}}])
-    expected = {"type": "object", "properties": {"x": {"type": "number"}}}
-    assert tools == [{"type": "function", "function": {"name": "f", "parameters": expected}}]
+def test_a_null_in_a_schema_is_part_of_it() -> None:
+    schema = {"type": "object", "properties": {"x": {"type": ["number", "null"], "default": None}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    assert read_tools([tool]) == [tool] == read_tools([tool["function"]])

@@ -12,7 +12,7 @@ from megatron_redone.config.prepare_sft import ConversationFormat, ConversationS
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, RawChats
 from megatron_redone.curation.conversations.encoding import ConversationEncoder
-from megatron_redone.formats.raw_records import RawBatch
+from megatron_redone.formats.raw_records import RawBatch, RawRecord
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from tests.helpers import small_tokenizer
 from tests.helpers.chat_models import CHATML
@@ -33,10 +33,8 @@ def encode(folder: Path, records: list[Any], template: str = CHATML, **more: Any
         **more,
     )
     encoder = ConversationEncoder(config, ChatTemplateFile(template, template, "x"), datetime(2025, 7, 10))
-    raw = [json.dumps(record).encode() for record in records]
-    return encoder.encode(
-        RawChats(0, ConversationFormat.prompt_completion, RawBatch("x", [*range(7, 7 + len(raw))], raw))
-    )
+    raw = [RawRecord(line, json.dumps(record).encode()) for line, record in enumerate(records, 7)]
+    return encoder.encode(RawChats(0, ConversationFormat.prompt_completion, RawBatch("x", raw)))
 
 
 def record(prompt: str, completion: str) -> dict[str, str]:

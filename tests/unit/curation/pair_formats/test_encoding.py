@@ -17,7 +17,7 @@ from megatron_redone.config.prepare_preferences import (
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, RawChats
 from megatron_redone.curation.pair_formats.encoding import PairEncoder
-from megatron_redone.formats.raw_records import RawBatch
+from megatron_redone.formats.raw_records import RawBatch, RawRecord
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from tests.helpers import small_tokenizer
 from tests.helpers.chat_models import CHATML
@@ -42,8 +42,8 @@ def encode(folder: Path, records: list[Any], template: str = CHATML, **more: Any
         **more,
     )
     encoder = PairEncoder(config, ChatTemplateFile(template, template, "x"), datetime(2025, 7, 10))
-    batch = RawBatch("x", [*range(7, 7 + len(records))], [json.dumps(record).encode() for record in records])
-    return encoder.encode(RawChats(0, PreferenceFormat.trl, batch))
+    raw = [RawRecord(line, json.dumps(record).encode()) for line, record in enumerate(records, 7)]
+    return encoder.encode(RawChats(0, PreferenceFormat.trl, RawBatch("x", raw)))
 
 
 def pair(chosen: str, rejected: str, prompt: Any = "Why?", **more: Any) -> dict[str, Any]:
