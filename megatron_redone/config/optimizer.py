@@ -24,6 +24,13 @@ class WsdDecay(enum.Enum):
     one_minus_sqrt = "one_minus_sqrt"
 
 
+class Bf16Rounding(enum.Enum):
+    """How the bf16 weights that a model computes with are rounded from the main weights after a step."""
+
+    nearest = "nearest"
+    stochastic = "stochastic"
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """AdamW; weight decay applies to matrices only, not to norms and biases."""
@@ -41,6 +48,15 @@ class OptimizerConfig:
         at_least=0,
         at_most=1,
         formerly="cpu_offload_share",
+    )
+    dither_main_weights: bool | None = key(
+        "main weights begin at random places within what rounds to their bf16 weight, so that small steps count from "
+        "the first one; null does so where init_from gives the weights and they train in bf16 or FP8",
+        None,
+    )
+    bf16_rounding: Bf16Rounding = key(
+        "how a step rounds main weights to the model's bf16 weights: to the nearest, or by chance (stochastic)",
+        Bf16Rounding.nearest,
     )
     schedule: Schedule = key("course of the learning rate after the warm-up", Schedule.cosine)
     warmup_steps: int | None = key("steps of linear warm-up; null goes by warmup_ratio", None, at_least=0)

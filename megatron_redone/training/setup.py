@@ -20,6 +20,7 @@ from megatron_redone.batches.row_placer import RowPlacer
 from megatron_redone.checkpoint.record import TrainState, write_record
 from megatron_redone.config.loader import to_yaml
 from megatron_redone.config.model import Precision
+from megatron_redone.config.optimizer import Bf16Rounding
 from megatron_redone.config.training_stage import TrainingStageConfig
 from megatron_redone.datasets.batch_loader import Loader
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
@@ -39,7 +40,9 @@ from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Objective
 from megatron_redone.training.agreed_batches import agreed
 from megatron_redone.training.best import BestSaver
+from megatron_redone.training.dithering import dither_main_weights
 from megatron_redone.training.loop import Callback, Training, train
+from megatron_redone.training.main_weights import are_dithered, check_main_weights
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.reporting import Reporter
 from megatron_redone.training.run_inputs import (
@@ -53,6 +56,7 @@ from megatron_redone.training.run_inputs import (
 )
 from megatron_redone.training.saving import Saver, resume
 from megatron_redone.training.skip_guard import SkipGuard
+from megatron_redone.training.stochastic_copies import round_copies_stochastically
 from megatron_redone.training.stop_request import EXIT_STOPPED, StopRequest
 from megatron_redone.training.validator import Validator
 
@@ -145,10 +149,14 @@ def _set_up(
     start_tensor_overlap(model.config, tokens_of_rank)
     wrapped_chunks = wrap_data_parallel(model)
     optimizer = build_optimizer(wrapped_chunks, config.optimizer)
+    if config.optimizer.bf16_rounding is Bf16Rounding.stochastic:
+        round_copies_stochastically(model, optimizer, config.training.seed)
     state = TrainState()
     if inputs.checkpoint is not None:
         state = resume(inputs.checkpoint, model.chunks, optimizer)
         log.info("going on from %s", inputs.checkpoint)
+    elif are_dithered(config.optimizer, config.model, given=inputs.initial is not None):
+        dither_main_weights(model, optimizer, config.training.seed)
     return TrainingSetup(
         model=model,
         wrapped_chunks=wrapped_chunks,
@@ -159,6 +167,7 @@ def _set_up(
 
 
 def _check_model(config: TrainingStageConfig, inputs: Inputs, model: Model) -> None:
+    check_main_weights(config.optimizer, config.model)
     check_fp8_rows(config.model, config.parallel, config.training.micro_batch_size, config.data.seq_length)
     if inputs.data.lengths_vary:
         refuse_tensor_overlap(model.config)

@@ -1,0 +1,34 @@
+"""Main weights that begin at a random place among the values that round to their bf16 weight."""
+
+import logging
+
+import torch
+from megatron.core.optimizer import MegatronOptimizer
+
+from megatron_redone.models.bf16_rounding import dither_
+from megatron_redone.models.build import Model
+from megatron_redone.training.main_weights import MainWeight, main_weights, optimizer_parts, with_random_bits
+
+log = logging.getLogger(__name__)
+
+
+def dither_main_weights(model: Model, optimizer: MegatronOptimizer, seed: int) -> None:
+    """Moves main weights off the bf16 values that they were copied from; what the model computes with stays as it is.
+
+    Where main weights begin on bf16 values, the model sees nothing of a step until a weight has collected half the
+    distance to the next value: at a learning rate of 1e-6 that takes a weight of 0.02 sixty steps. Main weights that
+    begin anywhere within the interval have some of their number cross a border in every step, so that the mean moves
+    as the main weights do. What is drawn goes by seed, full weight and place, and so is the same on every layout.
+
+    Args:
+        model: Its bf16 weights are given, and are those that the main weights were copied from.
+        optimizer: Just built over them.
+        seed: Of the run.
+    """
+
+    def move(weight: MainWeight, part: slice, bits: torch.Tensor) -> None:
+        dither_(weight.main[part], bits)
+
+    parts = optimizer_parts(optimizer)
+    count = sum(with_random_bits(main_weights(part, model), f"{seed}/dither", move) for part in parts)
+    log.info("main weights: %s begin at random places within what rounds to their bf16 value", f"{count:,}")

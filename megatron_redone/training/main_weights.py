@@ -1,0 +1,150 @@
+"""The fp32 main weights that an optimizer keeps beside bf16 weights, whichever of megatron-core's optimizers it is."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+
+from megatron_redone.config.model import ModelConfig, Precision
+from megatron_redone.config.optimizer import Bf16Rounding, OptimizerConfig
+from megatron_redone.errors import UserError
+from megatron_redone.models.build import Model
+from megatron_redone.models.places import rectangles
+from megatron_redone.models.random_bits import Rectangle, key_of, random_bits
+from megatron_redone.models.shards import Shard, iterate_shards
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 26}  # elements: what a core's cache holds, and a gigabyte
+
+
+@dataclass(frozen=True, kw_only=True)
+class MainWeight:
+    """What one optimizer holds of one weight.
+
+    Attributes:
+        shard: The weight, as a part of the full one.
+        first: Its first element that the optimizer holds; others are with other data-parallel ranks.
+        main: The main weight from there on: fp32 [n].
+        copy: What the model computes with: bf16 [n], memory of the model.
+    """
+
+    shard: Shard
+    first: int
+    main: torch.Tensor
+    copy: torch.Tensor
+
+
+def check_main_weights(optimizer: OptimizerConfig, model: ModelConfig) -> None:
+    """Refuses what cannot be done to the main weights of a run.
+
+    Raises:
+        UserError: naming the key.
+    """
+    stochastic = optimizer.bf16_rounding is Bf16Rounding.stochastic
+    if model.precision is Precision.fp32:
+        if optimizer.dither_main_weights:
+            raise UserError(
+                "optimizer.dither_main_weights: under model.precision=fp32 the model computes with the main weights "
+                "themselves, and would change; leave it null"
+            )
+        if stochastic:
+            raise UserError("optimizer.bf16_rounding: nothing is rounded under model.precision=fp32; take nearest")
+    if model.fp8.fp8_param_gather:
+        if optimizer.dither_main_weights:
+            raise UserError(
+                "optimizer.dither_main_weights: not with model.fp8.fp8_param_gather, where weights round to FP8 and "
+                "main weights begin unrounded already; leave one of them out"
+            )
+        if stochastic:
+            raise UserError(
+                "optimizer.bf16_rounding: not with model.fp8.fp8_param_gather, where Transformer Engine rounds; "
+                "take nearest"
+            )
+    if stochastic and optimizer.optimizer_offload_fraction:
+        raise UserError(
+            "optimizer.bf16_rounding: not with optimizer_offload_fraction, where megatron-core's optimizer rounds by "
+            "itself; take nearest"
+        )
+
+
+def are_dithered(optimizer: OptimizerConfig, model: ModelConfig, given: bool) -> bool:
+    """Whether the main weights of a new run are dithered.
+
+    Args:
+        optimizer: What is asked for.
+        model: How the weights are held.
+        given: Whether the weights were given, and not drawn.
+    """
+    if optimizer.dither_main_weights is not None:
+        return optimizer.dither_main_weights
+    if given and model.fp8.fp8_param_gather:
+        log.info("main weights: not dithered under model.fp8.fp8_param_gather; they begin unrounded as they are")
+        return False
+    return given and model.precision is not Precision.fp32
+
+
+def optimizer_parts(optimizer: MegatronOptimizer) -> list[Any]:
+    """The optimizers that are chained, of which some may hold nothing."""
+    parts = getattr(optimizer, "chained_optimizers", [optimizer])
+    return [part for part in parts if not getattr(part, "is_stub_optimizer", False)]
+
+
+def main_weights(part: Any, model: Model) -> Iterator[MainWeight]:
+    """The main weights of one optimizer, each with its copy; of weights in fp32 there are none."""
+    shards = {shard.parameter: shard for shard in iterate_shards(model.chunks, model.architecture, model.context)}
+    shared = isinstance(part, DistributedOptimizer)
+    for weight, main in _shared_pairs(part) if shared else _whole_pairs(part):
+        span = part._get_model_param_range_map(weight)["param"] if shared else None
+        first, last = (0, weight.numel()) if span is None else (span.start, span.end)
+        copy = weight.detach().view(-1)[first:last]
+        yield MainWeight(shard=shards[weight], first=first, main=main.detach().view(-1), copy=copy)
+
+
+def _whole_pairs(part: Any) -> Iterator[tuple[Any, torch.Tensor]]:
+    for weights, mains in zip(part.float16_groups, part.fp32_from_float16_groups, strict=True):
+        yield from zip(weights, mains, strict=True)
+
+
+def _shared_pairs(part: Any) -> Iterator[tuple[Any, torch.Tensor]]:
+    groups = zip(part.model_float16_groups, part.shard_float16_groups, part.shard_fp32_from_float16_groups, strict=True)
+    for weights, copies, mains in groups:
+        for weight, copy, main in zip(weights, copies, mains, strict=True):
+            # Under optimizer_offload_fraction the main weights are the inner optimizer's own, on either device.
+            yield weight, part.optimizer.param_to_fp32_param[copy] if main is None else main
+
+
+def with_random_bits(
+    weights: Iterable[MainWeight], purpose: str, change: Callable[[MainWeight, slice, torch.Tensor], None]
+) -> int:
+    """Calls `change` for block after block of main weights, on torch's number of threads.
+
+    Args:
+        weights: Those to be changed.
+        purpose: What the bits are for: a seed, and whatever else tells these draws from others.
+        change: Is given a weight, a range of elements of what the optimizer holds of it, and their bits: int16 [n],
+            its own. It may be called from several threads, never twice for an element.
+
+    Returns:
+        How many elements there were, without padding.
+    """
+    count = 0
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        for weight in weights:
+            key, device = key_of(purpose, weight.shard.name), weight.main.device
+            last = weight.first + weight.main.numel()
+            blocks = list(rectangles(weight.shard, weight.first, last, _AT_ONCE[device.type]))
+
+            def draw(block: tuple[int, Rectangle], weight: MainWeight = weight, key: int = key) -> int:
+                start, rectangle = block
+                bits = random_bits(key, rectangle, weight.main.device).reshape(-1)
+                change(weight, slice(start, start + bits.numel()), bits)
+                return bits.numel()
+
+            count += sum(threads.map(draw, blocks))
+    return count
