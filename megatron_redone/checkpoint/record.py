@@ -18,7 +18,7 @@ import yaml
 from megatron_redone.batches.micro_batch import GlobalBatch
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json, write_text
-from megatron_redone.formats.hf_folder import HF_FILES
+from megatron_redone.formats.hf_folder import hf_files
 
 _NAME = re.compile(r"step-(\d{8,12})", re.ASCII)
 
@@ -134,5 +134,5 @@ def collect_hf_files(config_json: Path, tokenizer: Path | None) -> dict[str, Pat
         tokenizer: The folder with the tokenizer; None where the model has none.
     """
     folders = [config_json.parent] + ([tokenizer] if tokenizer is not None else [])
-    found = {name: folder / name for folder in folders for name in HF_FILES if (folder / name).is_file()}
+    found = {name: folder / name for folder in folders for name in hf_files(folder)}
     return {**found, "config.json": config_json}

@@ -49,7 +49,7 @@ def export_checkpoint(
     shards = assign_to_files(planned, max_shard_size)
     with atomic_folder(output, overwrite=overwrite) as folder:
         # What is small goes first: a mistake in it must not be found after an hour.
-        write_hf_files(hf_files, folder, planned[0].dtype, end_tokens)
+        write_hf_files(hf_files, folder, architecture, planned[0].dtype, end_tokens)
         for file, shard in shards.items():
             ShardWriter(folder / file, shard).write(_blocks(shard, tensors, weights))
             log.info("%s: %d tensors", file, len(shard))

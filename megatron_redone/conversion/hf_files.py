@@ -1,6 +1,7 @@
 """The files of an exported Hugging Face directory that are not weights."""
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,40 +9,46 @@ from typing import Any
 
 import torch
 
+from megatron_redone.architectures import Architecture
 from megatron_redone.config.tokenizer import TokenizerConfig
-from megatron_redone.conversion.dtypes import config_name
+from megatron_redone.conversion.config_spellings import read_otherwise, spell_config
+from megatron_redone.conversion.tokenizer_spellings import spell_tokenizer
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json
-from megatron_redone.formats.hf_folder import HF_FILES
+from megatron_redone.formats.hf_folder import hf_files
 from megatron_redone.tokenization.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 _GENERATION = "generation_config.json"
 
 
-def write_hf_files(source: Path, output: Path, dtype: torch.dtype, end_tokens: Sequence[str]) -> None:
-    """Copies configuration, tokenizer and chat template as they came, with the type of the weights put right.
+def write_hf_files(
+    source: Path, output: Path, architecture: Architecture, dtype: torch.dtype, end_tokens: Sequence[str]
+) -> None:
+    """Writes everything that transformers reads besides weights, so that its versions 4 and 5 read the same model.
+
+    What only some of them read is told.
 
     Args:
         source: A folder with config.json at least.
         output: The folder that is written.
+        architecture: What config.json describes.
         dtype: Of the exported weights.
         end_tokens: Tokens that end an answer, besides those that the model has already.
 
     Raises:
         UserError: a token is not in the vocabulary.
     """
-    for name in HF_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, output / name)
-    _write_config(output / "config.json", dtype)
+    for name in hf_files(source):
+        (output / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, output / name)
+    config = output / "config.json"
+    write_json(config, spell_config(_read(config), architecture, dtype))
+    told = [*read_otherwise(architecture), *spell_tokenizer(output, architecture.model_type)]
+    for line in told:
+        log.warning("%s: %s", output.name.removesuffix(".partial"), line)
     _write_generation_config(output, end_tokens)
-
-
-def _write_config(file: Path, dtype: torch.dtype) -> None:
-    content = _read(file)
-    key = "dtype" if "dtype" in content else "torch_dtype"
-    if content.get(key) != config_name(dtype):
-        write_json(file, {**content, key: config_name(dtype)})
 
 
 def _write_generation_config(folder: Path, end_tokens: Sequence[str]) -> None:

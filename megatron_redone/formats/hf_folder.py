@@ -5,7 +5,7 @@ from pathlib import Path
 
 from megatron_redone.errors import UserError
 
-# Files of a Hugging Face directory that are not weights.
+# Files of a Hugging Face directory that transformers reads and that are neither weights nor adapters nor code.
 HF_FILES = (
     "config.json",
     "generation_config.json",
@@ -17,9 +17,27 @@ HF_FILES = (
     "vocab.json",
     "merges.txt",
     "chat_template.jinja",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "audio_tokenizer_config.json",
+    "tekken.json",
+    "tiktoken.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.txt",
 )
+ADDITIONAL_TEMPLATES = "additional_chat_templates"
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def hf_files(folder: Path) -> list[str]:
+    """Those of `HF_FILES` that a folder has, and its named chat templates: names within the folder."""
+    templates = sorted(file.name for file in (folder / ADDITIONAL_TEMPLATES).glob("*.jinja") if file.is_file())
+    own = [name for name in HF_FILES if (folder / name).is_file()]
+    return [*own, *(f"{ADDITIONAL_TEMPLATES}/{name}" for name in templates)]
 
 
 def find_hf_folder(name: str) -> Path:
@@ -37,8 +55,9 @@ def find_hf_folder(name: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise UserError(f"{name}: no such directory; to take it from the hub, `pip install huggingface_hub`") from None
+    wanted = [*HF_FILES, f"{ADDITIONAL_TEMPLATES}/*.jinja", "*.safetensors", "*.safetensors.index.json"]
     try:
-        return Path(snapshot_download(name, allow_patterns=[*HF_FILES, "*.safetensors", "*.safetensors.index.json"]))
+        return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # the library's own, those of its HTTP client, and those of the disk
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{name}: no such directory, and the Hugging Face hub did not give it ({reason})") from None

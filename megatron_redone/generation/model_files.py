@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.hf_folder import HF_FILES, find_hf_folder
+from megatron_redone.formats.hf_folder import find_hf_folder, hf_files
 from megatron_redone.formats.weights_fingerprint import weights_fingerprint
 from megatron_redone.generation.placement import Placement
 
@@ -26,9 +26,8 @@ def model_fingerprint(path: str, chat_template: str | None = None) -> str:
     """
     folder = find_hf_folder(path)
     digest = hashlib.sha256(weights_fingerprint(folder).encode())
-    for name in HF_FILES:
-        if (folder / name).is_file():
-            digest.update(name.encode() + (folder / name).read_bytes())
+    for name in hf_files(folder):
+        digest.update(name.encode() + (folder / name).read_bytes())
     if chat_template is not None:
         digest.update(_read_template(chat_template).encode())
     return digest.hexdigest()[:16]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.hf_folder import ADDITIONAL_TEMPLATES
 
 # The names by which a template knows special tokens (`SPECIAL_TOKENS_ATTRIBUTES` of transformers).
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -39,11 +40,27 @@ def find_chat_template(folder: Path, path: str | None) -> ChatTemplateFile:
     if path is not None:
         text = _read_text(Path(path), "chat_template")
         return ChatTemplateFile(text, text, path)
-    found = _own_templates(folder)
+    found = own_templates(folder)
     if "default" not in found:
         known = f" (it has {', '.join(found)}, none of them 'default')" if found else ""
         raise UserError(f"{folder}: the tokenizer has no chat template{known}; name one with chat_template=FILE")
     return ChatTemplateFile(found["default"], found.get("tool_use", found["default"]), str(folder))
+
+
+def own_templates(folder: Path) -> dict[str, str]:
+    """The chat templates of a tokenizer by their names; `default` and `tool_use` are those that transformers takes.
+
+    Files go before tokenizer_config.json, as in transformers.
+    """
+    files = {"default": folder / "chat_template.jinja"}
+    files |= {file.stem: file for file in sorted((folder / ADDITIONAL_TEMPLATES).glob("*.jinja"))}
+    found = {name: _read_text(file, name) for name, file in files.items() if file.is_file()}
+    if found:
+        return found
+    own = _read_json(folder / "tokenizer_config.json").get("chat_template")
+    if isinstance(own, list):
+        return {entry["name"]: entry["template"] for entry in own}
+    return {"default": own} if isinstance(own, str) else {}
 
 
 def named_special_tokens(folder: Path) -> dict[str, str]:
@@ -58,18 +75,6 @@ def declared_tokens(folder: Path) -> list[str]:
     """Tokens that tokenizer_config.json adds to the vocabulary, normally those of tokenizer.json."""
     declared = _read_json(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
     return [token["content"] for token in declared.values() if isinstance(token, dict) and "content" in token]
-
-
-def _own_templates(folder: Path) -> dict[str, str]:
-    files = {"default": folder / "chat_template.jinja"}
-    files |= {file.stem: file for file in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
-    found = {name: _read_text(file, name) for name, file in files.items() if file.is_file()}
-    if found:
-        return found
-    own = _read_json(folder / "tokenizer_config.json").get("chat_template")
-    if isinstance(own, list):
-        return {entry["name"]: entry["template"] for entry in own}
-    return {"default": own} if isinstance(own, str) else {}
 
 
 def _read_text(file: Path, key: str) -> str:

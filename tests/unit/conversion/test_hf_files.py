@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from megatron_redone.architectures import read_architecture
 from megatron_redone.config.weights_dtype import WeightsDtype
-from megatron_redone.conversion.hf_files import write_hf_files
+from megatron_redone.conversion import hf_files
 from megatron_redone.errors import UserError
 from tests.helpers import hf_folders, small_tokenizer
 from tests.helpers.round_trips import convert
@@ -37,30 +38,54 @@ def write(folder: Path, config: dict, generation: dict | None = None) -> Path:
     return folder
 
 
+def write_hf_files(source: Path, output: Path, dtype: torch.dtype, end_tokens: list[str]) -> None:
+    output.mkdir(exist_ok=True)
+    hf_files.write_hf_files(source, output, read_architecture(source), dtype, end_tokens)
+
+
 @pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
-def test_the_type_is_written_under_the_name_that_the_file_uses(key: str, tmp_path: Path) -> None:
+def test_the_type_is_written_under_both_names(key: str, tmp_path: Path) -> None:
     config = {"model_type": "llama", key: "float32", "eos_token_id": 7, "bos_token_id": 1}
     source, output = write(tmp_path / "in", config), tmp_path / "out"
-    output.mkdir()
     write_hf_files(source, output, torch.bfloat16, [])
-    assert json.loads((output / "config.json").read_text()) == {**config, key: "bfloat16"}
+    found = json.loads((output / "config.json").read_text())
+    assert found == {**found, **config, "dtype": "bfloat16", "torch_dtype": "bfloat16"}
     # A model without the file has its end tokens in config.json, and generation would not look there.
     assert json.loads((output / "generation_config.json").read_text()) == {"eos_token_id": 7, "bos_token_id": 1}
     assert sorted(file.name for file in output.iterdir()) == ["config.json", "generation_config.json"]
 
 
 def test_what_needs_no_change_has_the_same_bytes(tmp_path: Path) -> None:
-    source = write(tmp_path / "in", {"dtype": "float16"}, {"eos_token_id": [2], "top_k": 5})
-    (tmp_path / "out").mkdir()
+    source = write(tmp_path / "in", {"model_type": "llama"}, {"eos_token_id": [2], "top_k": 5})
     write_hf_files(source, tmp_path / "out", torch.float16, [])
-    for name in ("config.json", "generation_config.json"):
-        assert (tmp_path / "out" / name).read_bytes() == (source / name).read_bytes()
+    write_hf_files(tmp_path / "out", tmp_path / "again", torch.float16, [])
+    for before, after in ((source, tmp_path / "out"), (tmp_path / "out", tmp_path / "again")):
+        assert (after / "generation_config.json").read_bytes() == (before / "generation_config.json").read_bytes()
+    assert (tmp_path / "again/config.json").read_bytes() == (tmp_path / "out/config.json").read_bytes()
+
+
+def test_everything_that_transformers_reads_travels_and_nothing_else(tmp_path: Path) -> None:
+    source = write(tmp_path / "in", {"model_type": "llama"})
+    travel = [
+        *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json", "chat_template.json"),
+        *("chat_template.jinja", "additional_chat_templates/tool_use.jinja", "special_tokens_map.json", "tekken.json"),
+    ]
+    stay = [
+        *("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "adapter_config.json"),
+        *("adapter_model.safetensors", "modeling_mine.py", "additional_chat_templates/run.py", "README.md"),
+    ]
+    (source / "additional_chat_templates").mkdir()
+    for name in (*travel, *stay):
+        (source / name).write_text("{}")
+    write_hf_files(source, tmp_path / "out", torch.float16, [])
+    found = {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert found == {"config.json", "generation_config.json", *travel}
+    assert all((tmp_path / "out" / name).read_text() == "{}" for name in travel)
 
 
 def test_end_tokens_are_added_once_and_have_to_be_known(tmp_path: Path) -> None:
-    source = small_tokenizer.train(write(tmp_path / "in", {"dtype": "float32"}, {"eos_token_id": 0}))
+    source = small_tokenizer.train(write(tmp_path / "in", {"model_type": "llama"}, {"eos_token_id": 0}))
     number = small_tokenizer.load(source).token_id("<|im_end|>")
-    (tmp_path / "out").mkdir()
     write_hf_files(source, tmp_path / "out", torch.float32, ["<|im_end|>", "<|im_end|>"])
     assert json.loads((tmp_path / "out/generation_config.json").read_text())["eos_token_id"] == [0, number]
     with pytest.raises(UserError, match="end_tokens: '<nope>' is not in the model's vocabulary"):
