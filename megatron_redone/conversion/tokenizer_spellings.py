@@ -1,7 +1,7 @@
 """tokenizer_config.json in a spelling by which transformers 4 and 5 read the same tokenizer.
 
-The truth is tokenizer.json. Both versions read it as it is under the class `PreTrainedTokenizerFast`; under the class of
-a family, 5 makes the tokenizer anew from the vocabulary and splits texts by a rule of that class.
+The truth is tokenizer.json. Both versions read it as it is under the class `PreTrainedTokenizerFast`; under the class
+of a family, 5 makes the tokenizer anew from the vocabulary and splits texts by a rule of that class.
 """
 
 import json

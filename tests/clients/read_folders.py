@@ -2,8 +2,8 @@
 
     python read_folders.py --inputs FILE --to FILE [--ctranslate2] FOLDER...
 
-Runs in an environment of its own, of any transformers from 4.45 on: it knows nothing of the project. What cannot be read
-is an error in the answer, and no end.
+Runs in an environment of its own, of any transformers from 4.45 on: it knows nothing of the project. What cannot be
+read is an error in the answer, and no end.
 """
 
 import argparse
