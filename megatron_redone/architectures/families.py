@@ -8,6 +8,7 @@ and its name in tests/unit/architectures/test_families.py, where transformers' o
 from dataclasses import dataclass
 from typing import Any
 
+from megatron_redone.architectures.layer_kinds import Windows
 from megatron_redone.architectures.mappings import (
     Direct,
     GateAboveUp,
@@ -83,47 +84,78 @@ class Family:
     """One row.
 
     Attributes:
-        defaults: What the family's transformers class takes for keys that a config.json leaves out. `head_dim` None
-            stands for hidden_size / num_attention_heads.
+        class_name: How the names of the family's classes in transformers begin.
+        defaults: What they take for keys that a config.json leaves out. Where there is no `head_dim`, it is
+            hidden_size / num_attention_heads.
+        nullable: Keys that a file may give as null, and that then mean what is computed from others.
         layer: What one layer consists of; everything else is common to all families.
         qkv_bias: Biases on query, key and value.
         qk_norm: A norm on each head's query and key.
         reads_attention_bias: Whether `attention_bias` counts. It puts a bias on the output projection too, which is
             not supported.
-        window_switch: The key that must be true for `sliding_window` to count; None where it always does.
+        windows: What the family's code does with `sliding_window`.
+        heads_divide: Whether the class asks that num_attention_heads divide hidden_size, whatever head_dim says.
     """
 
+    class_name: str
     defaults: dict[str, Any]
+    nullable: tuple[str, ...]
     layer: Table
     qkv_bias: bool = False
     qk_norm: bool = False
     reads_attention_bias: bool = False
-    window_switch: str | None = None
+    windows: Windows
+    heads_divide: bool = False
 
 
-# The same in transformers' classes of all four.
+# The same in transformers' classes of all four, in releases 4.57 and 5.
 _COMMON = {
     **{"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32},
-    **{"head_dim": None, "rms_norm_eps": 1e-6, "initializer_range": 0.02, "tie_word_embeddings": False},
-    **{"rope_theta": 10000.0, "hidden_act": "silu", "sliding_window": 4096},
+    **{"rms_norm_eps": 1e-6, "initializer_range": 0.02, "tie_word_embeddings": False},
+    **{"rope_theta": 10000.0, "hidden_act": "silu"},
 }
 _LLAMA = {"vocab_size": 32000, "intermediate_size": 11008, "num_key_value_heads": None, "max_position_embeddings": 2048}
-_MISTRAL = {"vocab_size": 32000, "intermediate_size": 14336, "num_key_value_heads": 8}
-_QWEN = {"vocab_size": 151936, "intermediate_size": 22016, "max_position_embeddings": 32768}
+_MISTRAL = {
+    **{"vocab_size": 32000, "intermediate_size": 14336, "num_key_value_heads": 8, "sliding_window": 4096},
+    **{"max_position_embeddings": 131072},
+}
+_QWEN = {
+    **{"vocab_size": 151936, "intermediate_size": 22016, "max_position_embeddings": 32768},
+    **{"sliding_window": 4096, "use_sliding_window": False, "max_window_layers": 28},
+}
 
 FAMILIES: dict[str, Family] = {
     "llama": Family(
-        defaults=_COMMON | _LLAMA, layer=_LAYER, reads_attention_bias=True, window_switch="use_sliding_window"
+        class_name="Llama",
+        defaults=_COMMON | _LLAMA,
+        nullable=("num_key_value_heads", "head_dim"),
+        layer=_LAYER,
+        reads_attention_bias=True,
+        windows=Windows.never,
+        heads_divide=True,
     ),
-    "mistral": Family(defaults=_COMMON | _MISTRAL | {"max_position_embeddings": 131072}, layer=_LAYER),
+    "mistral": Family(
+        class_name="Mistral",
+        defaults=_COMMON | _MISTRAL,
+        nullable=("head_dim",),
+        layer=_LAYER,
+        windows=Windows.all_layers,
+    ),
     "qwen2": Family(
-        defaults=_COMMON | _QWEN, layer=_LAYER | _QKV_BIAS, qkv_bias=True, window_switch="use_sliding_window"
+        class_name="Qwen2",
+        defaults=_COMMON | _QWEN,
+        nullable=("num_key_value_heads",),
+        layer=_LAYER | _QKV_BIAS,
+        qkv_bias=True,
+        windows=Windows.upper_layers,
     ),
     "qwen3": Family(
+        class_name="Qwen3",
         defaults=_COMMON | _QWEN | {"head_dim": 128},
+        nullable=("num_key_value_heads",),
         layer=_LAYER | _HEAD_NORMS,
         qk_norm=True,
         reads_attention_bias=True,
-        window_switch="use_sliding_window",
+        windows=Windows.upper_layers,
     ),
 }

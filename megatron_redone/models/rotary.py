@@ -50,7 +50,7 @@ def _yarn(config: RotaryConfig) -> tuple[torch.Tensor, float]:
     if scaling.get("truncate", True):
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, config.head_dim - 1)
-    ramp = ((torch.arange(half, dtype=torch.float32) - low) / (max(high - low, 0.001))).clamp(0, 1)
+    ramp = ((torch.arange(half, dtype=torch.float32) - low) / (high - low or 0.001)).clamp(0, 1)
     periods = config.theta ** (torch.arange(0, config.head_dim, 2).float() / config.head_dim)
     return (1 / (factor * periods)) * ramp + (1 / periods) * (1 - ramp), _yarn_attention_factor(scaling)
 
