@@ -31,14 +31,11 @@ def read_architecture(path: str | Path) -> Architecture:
     """
     file = Path(path)
     file = file / "config.json" if file.is_dir() else file
-    try:
-        content = read_json_object(file)
-    except UserError as error:
-        raise UserError(f"hf_config: {error}") from None
+    content = read_json_object(file)
     try:
         return parse_architecture(content)
     except UserError as error:
-        raise type(error)(f"hf_config: {file}: {error}") from None
+        raise type(error)(f"{file}: {error}") from None
 
 
 def parse_architecture(content: Mapping[str, Any]) -> Architecture:

@@ -1,4 +1,4 @@
-"""Which layers of a model see all of a text, and which a window of it: what the keys say, checked against each other."""
+"""Which layers of a model see all of a text, and which a window of it: keys that must agree."""
 
 from collections.abc import Mapping
 from enum import Enum

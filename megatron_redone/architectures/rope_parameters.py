@@ -119,18 +119,17 @@ def _may_be(name: str, value: Any) -> bool:
         return isinstance(value, bool)
     if name == _TRAINED_LENGTH:
         return is_whole(value) and 0 < value < 2**31
-    return (value is None and name != "factor") or (is_number(value) and value > 0)
+    return value is None or (is_number(value) and value > 0)
 
 
 def _check_order(numbers: Mapping[str, Any], kind: str) -> None:
     """Two numbers of which one must be the larger; transformers warns at most, and computes nonsense."""
-    pairs = {"llama3": ("low_freq_factor", "high_freq_factor"), "yarn": ("beta_slow", "beta_fast")}
+    pairs = {"llama3": {"low_freq_factor": 1, "high_freq_factor": 4}, "yarn": {"beta_slow": 1, "beta_fast": 32}}
     if kind not in pairs:
         return
-    low, high = (numbers.get(name) for name in pairs[kind])
-    low, high = (low, high) if kind == "llama3" else (low or 1, high or 32)
+    (low_name, low), (high_name, high) = ((name, numbers.get(name) or pairs[kind][name]) for name in pairs[kind])
     if low >= high:
-        raise UserError(f"{pairs[kind][0]} {low} is not below {pairs[kind][1]} {high}; put them right")
+        raise UserError(f"{low_name} {low} is not below {high_name} {high}; put them right")
 
 
 def _agreed(name: str, one: Any, other: Any) -> Any:

@@ -11,7 +11,8 @@ import torch
 
 from megatron_redone.architectures import Architecture
 from megatron_redone.architectures.families import FAMILIES
-from megatron_redone.conversion.dtypes import config_name
+from megatron_redone.architectures.layer_kinds import Windows
+from megatron_redone.model_folders.dtypes import config_name
 
 # What a config.json may leave to the defaults of a class, which differ from version to version.
 _WRITTEN_OUT = (
@@ -32,7 +33,7 @@ def spell_config(content: Mapping[str, Any], architecture: Architecture, dtype: 
         dtype: Of the weights beside it.
     """
     written_out = {name: getattr(architecture, name) for name in _WRITTEN_OUT if content.get(name) is None}
-    if FAMILIES[architecture.model_type].window_switch is None and "sliding_window" not in content:
+    if FAMILIES[architecture.model_type].windows is Windows.all_layers and "sliding_window" not in content:
         written_out["sliding_window"] = architecture.sliding_window
     # Names the code of a repository, which does not travel.
     kept = {name: value for name, value in content.items() if name != "auto_map"}

@@ -7,8 +7,8 @@ from megatron.core.models.gpt.gpt_model import GPTModel
 
 from megatron_redone.architectures import Architecture
 from megatron_redone.architectures.weights import FullWeight, full_weights
-from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.distributed.context import ParallelContext
+from megatron_redone.model_folders.hf_reader import HFWeights
 from megatron_redone.models.shards import Shard, iterate_shards
 
 
@@ -18,10 +18,9 @@ def load_hf_weights(
     """Copies this rank's part of the weights into its model chunks, before an optimizer is built over them.
 
     Raises:
-        UserError: the directory does not hold the model that its config.json describes, or is damaged.
+        UserError: a file is damaged.
     """
     weights = full_weights(architecture)
-    source.check(weights)
     for shard in iterate_shards(model_chunks, architecture, context):
         shard.fill(_read(shard, weights[shard.name], source))
 

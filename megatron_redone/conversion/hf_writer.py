@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from megatron_redone.conversion.dtypes import SAFETENSORS_NAMES
 from megatron_redone.conversion.streaming import EarlyWriteBack, read_ahead
+from megatron_redone.model_folders.dtypes import SAFETENSORS_NAMES
 
 INDEX = "model.safetensors.index.json"
 

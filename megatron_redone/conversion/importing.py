@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 
-from megatron_redone.architectures import read_architecture
 from megatron_redone.architectures.weights import FullWeight, full_weights
 from megatron_redone.checkpoint.record import TrainState, collect_hf_files, write_record
-from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.conversion.mcore_writer import StackedWeight, write_checkpoint
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_folder
+from megatron_redone.model_folders import HFWeights, open_model_folder
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +37,8 @@ def import_checkpoint(
     Raises:
         UserError: the directory does not hold the model that its config.json describes, or the disk is full.
     """
-    architecture = read_architecture(source)
+    architecture, hf = open_model_folder(source, allow_pickle=allow_pickle)
     weights = full_weights(architecture)
-    hf = HFWeights(source, allow_pickle=allow_pickle)
-    hf.check(weights)
     stacked = _stack(weights, {key: dtype or _common_dtype(weight, hf) for key, weight in weights.items()})
 
     def read(key: str, first: int, last: int) -> torch.Tensor:

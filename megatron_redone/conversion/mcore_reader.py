@@ -17,8 +17,8 @@ from torch.distributed.checkpoint.utils import _create_file_view
 
 from megatron_redone.architectures.weights import FullWeight
 from megatron_redone.checkpoint.metadata_file import read_metadata
-from megatron_redone.conversion.dtypes import WEIGHT_DTYPES
 from megatron_redone.errors import UserError
+from megatron_redone.model_folders.dtypes import WEIGHT_DTYPES
 
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")
 _NO_WEIGHT = ("optimizer.", "rng_state", "chained_")

@@ -28,6 +28,8 @@ HF_FILES = (
     "sentencepiece.bpe.model",
     "vocab.txt",
 )
+# Looked for only to refuse a folder that has one beside a model's weights.
+ADAPTER_CONFIG = "adapter_config.json"
 ADDITIONAL_TEMPLATES = "additional_chat_templates"
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -55,7 +57,7 @@ def find_hf_folder(name: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise UserError(f"{name}: no such directory; to take it from the hub, `pip install huggingface_hub`") from None
-    wanted = [*HF_FILES, f"{ADDITIONAL_TEMPLATES}/*.jinja", "*.safetensors", "*.safetensors.index.json"]
+    wanted = [*HF_FILES, ADAPTER_CONFIG, f"{ADDITIONAL_TEMPLATES}/*.jinja", "*.safetensors", "*.safetensors.index.json"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # the library's own, those of its HTTP client, and those of the disk

@@ -8,6 +8,7 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats.hf_folder import find_hf_folder, hf_files
 from megatron_redone.formats.weights_fingerprint import weights_fingerprint
 from megatron_redone.generation.placement import Placement
+from megatron_redone.model_folders import check_model_folder
 
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -22,9 +23,11 @@ def model_fingerprint(path: str, chat_template: str | None = None) -> str:
         chat_template: A Jinja file that is used instead of the model's own template.
 
     Raises:
-        UserError: there is no such directory or template, or no weights in the directory.
+        UserError: there is no such directory or template, no weights in the directory, or files that contradict each
+            other.
     """
     folder = find_hf_folder(path)
+    check_model_folder(folder)
     digest = hashlib.sha256(weights_fingerprint(folder).encode())
     for name in hf_files(folder):
         digest.update(name.encode() + (folder / name).read_bytes())
@@ -54,8 +57,9 @@ def load_causal_lm(folder: Path, place: Placement, **options: Any) -> Any:
         options: Further ones of transformers' `from_pretrained`.
 
     Raises:
-        UserError: transformers is missing, or cannot load it.
+        UserError: transformers is missing, or cannot load it, or its files contradict each other.
     """
+    check_model_folder(folder)
     model = _load("AutoModelForCausalLM", folder, dtype=place.dtype, use_safetensors=True, **options)
     return model.eval().to(place.device)
 

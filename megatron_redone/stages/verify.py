@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from megatron_redone.architectures import Architecture, read_architecture
+from megatron_redone.architectures import Architecture
 from megatron_redone.batches.micro_batch import MicroBatch
 from megatron_redone.checkpoint.locate import find_checkpoint
 from megatron_redone.config.model import ModelConfig
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.config.verify import VerifyConfig
-from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.conversion.logit_comparison import LogitComparison, Reference
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.sample_text import SAMPLE_TEXT
@@ -27,6 +26,7 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats.hf_folder import find_hf_folder
 from megatron_redone.generation.model_files import load_causal_lm
 from megatron_redone.generation.placement import Placement
+from megatron_redone.model_folders import HFWeights, open_model_folder
 from megatron_redone.models.build import build_model
 from megatron_redone.models.parallel_sizes import check_parallel_sizes
 from megatron_redone.models.transformer_config import DTYPES
@@ -61,6 +61,7 @@ class Verification:
 @dataclass(frozen=True, kw_only=True)
 class _Inputs:
     hf: Path
+    weights: HFWeights
     architecture: Architecture
     source: InitialWeights
     micro_batches: list[MicroBatch]
@@ -122,13 +123,13 @@ def _holds_reference(context: ParallelContext) -> bool:
 
 def _read_inputs(config: VerifyConfig) -> _Inputs:
     hf = find_hf_folder(config.hf)
-    architecture = read_architecture(hf)
+    architecture, weights = open_model_folder(hf)
     check_parallel_sizes(architecture, config.parallel, config.seq_length)
     micro_batches = _micro_batches(config, hf)
-    source = InitialWeights(folder=hf, of_run=False)
+    source = InitialWeights(folder=hf, of_run=False, hf=weights)
     if config.checkpoint is not None:
         source = InitialWeights(folder=find_checkpoint(Path(config.checkpoint)), of_run=True)
-    return _Inputs(hf=hf, architecture=architecture, source=source, micro_batches=micro_batches)
+    return _Inputs(hf=hf, weights=weights, architecture=architecture, source=source, micro_batches=micro_batches)
 
 
 def _micro_batches(config: VerifyConfig, hf: Path) -> list[MicroBatch]:
@@ -174,7 +175,7 @@ def _load_reference(hf: Path, config: VerifyConfig, device: torch.device) -> Ref
 def _compare_weights(inputs: _Inputs) -> WeightDifference | None:
     if not inputs.source.of_run:
         return None
-    return compare_weights(CheckpointWeights(inputs.source.folder), HFWeights(inputs.hf), inputs.architecture)
+    return compare_weights(CheckpointWeights(inputs.source.folder), inputs.weights, inputs.architecture)
 
 
 def _log(found: Verification) -> None:

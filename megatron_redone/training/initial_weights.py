@@ -6,10 +6,10 @@ from pathlib import Path
 from megatron_redone.checkpoint.locate import checkpoint_of_run
 from megatron_redone.checkpoint.record import hf_folder, is_checkpoint
 from megatron_redone.conversion.hf_load import load_hf_weights
-from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.errors import UserError
 from megatron_redone.formats.hf_folder import find_hf_folder
+from megatron_redone.model_folders import HFWeights, open_model_folder
 from megatron_redone.models.build import Model
 from megatron_redone.training.saving import initialize
 
@@ -21,10 +21,12 @@ class InitialWeights:
     Attributes:
         folder: The checkpoint, or the Hugging Face directory.
         of_run: Whether it is the checkpoint of a run.
+        hf: The tensors of a Hugging Face directory, compared with its config.json; None for a run's checkpoint.
     """
 
     folder: Path
     of_run: bool
+    hf: HFWeights | None = None
 
     @property
     def config_json(self) -> Path:
@@ -33,18 +35,18 @@ class InitialWeights:
 
     def fill(self, model: Model) -> None:
         """Takes the weights and nothing else, each rank its own; before an optimizer is built. For all ranks."""
-        if self.of_run:
+        if self.hf is None:
             initialize(self.folder, model.chunks)
             return
         with errors_stop_all_ranks():
-            load_hf_weights(model.chunks, HFWeights(self.folder), model.architecture, model.context)
+            load_hf_weights(model.chunks, self.hf, model.architecture, model.context)
 
 
 def find_initial_weights(name: str) -> InitialWeights:
     """What a directory, or a hub name, is. A run stands for its newest checkpoint, RUN/best for its best.
 
     Raises:
-        UserError: it is neither a run's checkpoint nor a model's directory.
+        UserError: it is neither a run's checkpoint nor a model's directory, or a directory that contradicts itself.
     """
     checkpoint = Path(name) if is_checkpoint(Path(name)) else checkpoint_of_run(Path(name))
     if checkpoint is not None:
@@ -56,4 +58,4 @@ def find_initial_weights(name: str) -> InitialWeights:
         raise UserError(f"{neither} ({error})") from None
     if not (folder / "config.json").is_file():
         raise UserError(f"{neither} (it has no config.json)")
-    return InitialWeights(folder=folder, of_run=False)
+    return InitialWeights(folder=folder, of_run=False, hf=open_model_folder(folder)[1])

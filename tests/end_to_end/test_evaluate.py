@@ -184,4 +184,4 @@ def test_a_folder_without_weights_is_told(
 ) -> None:
     (tmp_path / "empty").mkdir()
     code, _ = _evaluate(inputs, tmp_path / "out", caplog, f"models=[{{path: {tmp_path}/empty}}]")
-    assert code == 2 and "no weights there" in capsys.readouterr().err
+    assert code == 2 and "config.json: no such file" in capsys.readouterr().err

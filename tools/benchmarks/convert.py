@@ -26,9 +26,9 @@ from recording import Measured, measure, record
 
 from megatron_redone.architectures import parse_architecture, read_architecture
 from megatron_redone.architectures.weights import family_tensors
-from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, assign_to_files, write_index
 from megatron_redone.conversion.row_blocks import row_blocks
+from megatron_redone.model_folders.hf_reader import HFWeights
 
 CONFIG = {
     **{"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "torch_dtype": "bfloat16", "hidden_act": "silu"},
@@ -139,8 +139,9 @@ def timed(command: list[str], source: Path) -> Measured:
 
 def compare(one: Path, other: Path) -> None:
     """Fails unless both directories hold the same tensors, bit by bit."""
-    ours, theirs = HFWeights(other), HFWeights(one)
-    tensors = family_tensors(read_architecture(one))
+    shape = read_architecture(one)
+    ours, theirs = HFWeights(other, shape), HFWeights(one, shape)
+    tensors = family_tensors(shape)
     assert ours.names() == theirs.names() == {tensor.name for tensor in tensors}
     for tensor in tensors:
         # In blocks: what this process once held would count as the peak of the commands that it starts.

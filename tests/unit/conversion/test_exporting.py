@@ -79,8 +79,11 @@ def test_a_checkpoint_of_another_shape_or_with_more_weights_is_refused(source: P
     convert(source, tmp_path)
     hf = tmp_path / "checkpoint/run/hf"
     for changes, message in (
-        ({"num_hidden_layers": 3}, "no Hugging Face tensor"),
-        ({"num_hidden_layers": 5}, "decoder.layers.4.self_attention.linear_qkv.layer_norm_weight is missing"),
+        ({"num_hidden_layers": 3, "layer_types": None}, "no Hugging Face tensor"),
+        (
+            {"num_hidden_layers": 5, "layer_types": None},
+            "decoder.layers.4.self_attention.linear_qkv.layer_norm_weight is missing",
+        ),
         ({"intermediate_size": 48}, "config.json says"),
         ({"tie_word_embeddings": True}, "holds output_layer.weight"),
     ):

@@ -7,7 +7,7 @@ import torch
 
 from megatron_redone.architectures.weights import full_weights
 from megatron_redone.conversion.hf_load import _read
-from megatron_redone.conversion.hf_reader import HFWeights
+from megatron_redone.model_folders.hf_reader import HFWeights
 from megatron_redone.models.shards import Shard
 from tests.helpers import hf_models
 
@@ -41,13 +41,14 @@ def test_slices_of_ranks_are_those_of_the_full_weight(
         shard = Shard(
             name=key, parameter=torch.nn.Parameter(torch.empty(0)), full_shape=weight.shape, dim=dim, ranges=own
         )
-        found = _read(shard, weight, HFWeights(folder))
+        found = _read(shard, weight, HFWeights(folder, shape))
         parts = [expected.narrow(dim or 0, first, last - first) for first, last in own] or [expected]
         assert torch.equal(found, torch.cat(parts, dim or 0))
 
 
 def test_a_shard_of_another_shape_is_a_bug(folder: Path) -> None:
-    weight = full_weights(hf_models.architecture("qwen2_untied", num_hidden_layers=1))["decoder.final_layernorm.weight"]
+    shape = hf_models.architecture("qwen2_untied", num_hidden_layers=1)
+    weight = full_weights(shape)["decoder.final_layernorm.weight"]
     shard = Shard(name=weight.key, parameter=torch.nn.Parameter(torch.empty(0)), full_shape=(65,), dim=None, ranges=())
     with pytest.raises(AssertionError):
-        _read(shard, weight, HFWeights(folder))
+        _read(shard, weight, HFWeights(folder, shape))

@@ -8,10 +8,10 @@ from safetensors.torch import load_file, save_file
 
 from megatron_redone.architectures import read_architecture
 from megatron_redone.config.import_hf import ImportHFConfig
-from megatron_redone.conversion.hf_reader import HFWeights
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.weight_comparison import WeightDifference, compare_weights
 from megatron_redone.errors import UserError
+from megatron_redone.model_folders.hf_reader import HFWeights
 from megatron_redone.stages import import_hf
 from tests.helpers import hf_models
 
@@ -26,7 +26,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def compare(hf: Path, checkpoint: Path) -> WeightDifference:
-    return compare_weights(CheckpointWeights(checkpoint), HFWeights(hf), read_architecture(hf))
+    shape = read_architecture(hf)
+    return compare_weights(CheckpointWeights(checkpoint), HFWeights(hf, shape), shape)
 
 
 def changed(hf: Path, folder: Path, changes: dict[str, tuple[tuple[int, ...], float]]) -> Path:

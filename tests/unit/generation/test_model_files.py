@@ -62,12 +62,12 @@ def test_a_model_is_loaded_in_the_type_that_was_asked_for_and_never_from_pickles
     [weights] = folder.glob("*.safetensors")
     torch.save(load_file(weights), folder / "pytorch_model.bin")
     weights.unlink()
-    with pytest.raises(UserError, match="transformers cannot load it"):
+    with pytest.raises(UserError, match="pickled weights"):
         load_causal_lm(folder, place)
 
 
 def test_folders_without_weights_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no weights there"):
+    with pytest.raises(UserError, match=r"config\.json: no such file"):
         model_fingerprint(str(small_tokenizer.train(tmp_path / "empty")))
     with pytest.raises(UserError, match="no such directory"):
         model_fingerprint(str(tmp_path / "nowhere"))

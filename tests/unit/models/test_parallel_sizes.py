@@ -74,7 +74,9 @@ def test_layers_of_pipeline_stages(stages: int, first: int | None, last: int | N
 
 def test_a_sliding_window_counts_only_where_it_is_switched_on() -> None:
     check_parallel_sizes(parse_architecture(qwen2(sliding_window=16)), ParallelConfig(), 64)
-    windowed = parse_architecture(qwen2(sliding_window=16, use_sliding_window=True))
+    windowed = parse_architecture(
+        qwen2(sliding_window=16, use_sliding_window=True, max_window_layers=0, layer_types=None)
+    )
     with pytest.raises(UserError, match="sliding window of 16"):
         check_parallel_sizes(windowed, ParallelConfig(), 64)
 

@@ -8,6 +8,7 @@ from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import TrainState, write_record
 from megatron_redone.errors import UserError
 from megatron_redone.training.initial_weights import find_initial_weights
+from tests.helpers import hf_models
 
 
 def save(folder: CheckpointFolder, step: int) -> Path:
@@ -38,10 +39,14 @@ def test_a_run_stands_for_its_newest_checkpoint_or_its_best(run: Path) -> None:
         assert found.config_json.read_text() == "{}" and found.config_json.is_relative_to(expected)
 
 
-def test_a_directory_with_a_config_is_a_model(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
+def test_a_directory_with_a_model_is_opened_and_one_that_contradicts_itself_refused(tmp_path: Path) -> None:
+    hf_models.hf_model("qwen2_tied", num_hidden_layers=1).save_pretrained(tmp_path)
     found = find_initial_weights(str(tmp_path))
     assert (found.folder, found.of_run, found.config_json) == (tmp_path, False, tmp_path / "config.json")
+    assert found.hf is not None and "model.norm.weight" in found.hf.names()
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"adapter_config\.json lies beside the weights"):
+        find_initial_weights(str(tmp_path))
 
 
 def test_everything_else_is_refused_by_name(tmp_path: Path) -> None:

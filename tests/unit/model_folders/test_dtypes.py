@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save
 from transformers import PretrainedConfig
 
-from megatron_redone.conversion.dtypes import DTYPES, SAFETENSORS_NAMES, WEIGHT_DTYPES, config_name
+from megatron_redone.model_folders.dtypes import DTYPES, SAFETENSORS_NAMES, WEIGHT_DTYPES, config_name
 
 
 @pytest.mark.parametrize("dtype", SAFETENSORS_NAMES)
