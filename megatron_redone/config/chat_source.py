@@ -64,6 +64,7 @@ class PrepareChatsConfig:
     )
     template_variables: dict[str, Any] = key("what the template can read besides (enable_thinking, date_string)", dict)
     refuse_special_tokens: bool = key("refuse records in whose own text special tokens are written", False)
+    max_record_mb: int = key("megabytes of one record; a larger one is invalid", 64, at_least=1)
     max_invalid: float = key(
         "stop when more than this fraction of a source's records is invalid",
         0.01,

@@ -47,7 +47,10 @@ class SourceConfig:
     """Posts or texts from one origin."""
 
     name: str = key("what it is called in the output and in the funnel")
-    input: list[str] = key("files, directories, globs or URLs of .jsonl, .jsonl.gz, .jsonl.zst or .parquet", reads=True)
+    input: list[str] = key(
+        "files, directories, globs or URLs of .jsonl, .json (an array or lines), either .gz or .zst, or .parquet",
+        reads=True,
+    )
     kind: SourceKind = key("general: no filter for contact advertising; links and mentions stay", SourceKind.social)
 
     def __post_init__(self) -> None:
@@ -177,6 +180,7 @@ class CurateConfig:
         decides=False,
         at_least=0,
     )
+    max_record_mb: int = key("megabytes of one record; a larger one is invalid", 64, at_least=1)
     max_invalid: float = key(
         "stop when more than this fraction of the records is invalid",
         0.01,

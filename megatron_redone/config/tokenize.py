@@ -11,7 +11,10 @@ from megatron_redone.errors import UserError
 class TokenizeConfig:
     """Raw JSONL or Parquet to one Megatron indexed dataset."""
 
-    input: list[str] = key("files, directories, globs or URLs of .jsonl, .jsonl.gz, .jsonl.zst or .parquet", reads=True)
+    input: list[str] = key(
+        "files, directories, globs or URLs of .jsonl, .json (an array or lines), either .gz or .zst, or .parquet",
+        reads=True,
+    )
     output_prefix: str = key("the dataset is written to PREFIX.bin, PREFIX.idx and PREFIX.manifest.json", writes=True)
     tokenizer: TokenizerConfig = key("the tokenizer")
     text_key: str = key("the key of a record that holds its text", "text")
@@ -20,6 +23,7 @@ class TokenizeConfig:
     seed: int = key("seed of the shuffle", 0)
     workers: int = key("processes; 0 takes one for each core", 0, decides=False, at_least=0)
     shard_mb: int = key("input megabytes of one unit of work and of resuming", 16, at_least=1)
+    max_record_mb: int = key("megabytes of one record; a larger one is invalid", 64, at_least=1)
     max_invalid: float = key(
         "stop when more than this fraction of the records is invalid",
         0.01,

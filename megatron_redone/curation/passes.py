@@ -111,7 +111,7 @@ def _filters(config: CurateConfig, shards: list[SourceShard], work: Work) -> Ite
         DropRepetition(config.repetition, work.dropped, renderer),
         DropByLength(config.length, work.dropped, renderer),
     ]
-    yield ReadPosts(shards, work.dropped, work.counts, renderer)
+    yield ReadPosts(shards, work.dropped, work.counts, renderer, config.max_record_mb << 20)
     yield from (Counted(step.name, step, work.counts) for step in steps)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from megatron_redone.formats.input_records import InvalidRecordError
-from megatron_redone.formats.jsonl import json_type
+from megatron_redone.formats.json_values import json_type
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Post:
     comments: list[Comment] = field(default_factory=list)
 
 
-def parse_post(record: Any) -> Post:
+def parse_post(record: dict[str, Any]) -> Post:
     """Reads `{"id", "title", "text", "author", "topic", "comments": [{"text", "author", "likes", "replies"}]}`.
 
     All keys but one of `text` and `title` may be missing; a comment may be a plain string.
@@ -38,11 +38,9 @@ def parse_post(record: Any) -> Post:
     Raises:
         InvalidRecordError: the record is something else.
     """
-    if not isinstance(record, dict):
-        raise InvalidRecordError(f"a JSON {json_type(record)}, not an object")
     title, text = _text(record, "title"), _text(record, "text")
     if not title.strip() and not text.strip():
-        raise InvalidRecordError("no text" if "text" in record or "title" in record else "no key 'text'")
+        raise InvalidRecordError(_why_no_text(record))
     return Post(
         text=text,
         id=_name(record, "id"),
@@ -90,6 +88,13 @@ def _parse_comment(item: Any) -> Comment:
         raise InvalidRecordError(f"a comment's 'likes' is a {json_type(likes)}, not a number")
     replies = [_parse_comment(reply) for reply in _list(item, "replies")]
     return Comment(_text(item, "text"), _name(item, "author"), likes, replies)
+
+
+def _why_no_text(record: dict[str, Any]) -> str:
+    """The words of `formats.reader`, which reads the same records."""
+    if "text" not in record:
+        return "no key 'text'"
+    return "no text" if record["text"] is None else "empty text"
 
 
 def _text(record: dict[str, Any], key: str) -> str:

@@ -5,14 +5,12 @@ with no more than a log entry; here every record must be accounted for.
 """
 
 import bisect
-import json
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
@@ -24,8 +22,7 @@ from megatron_redone.curation.posts import Post, parse_post, walk
 from megatron_redone.errors import UserError
 from megatron_redone.formats.input_records import EXCERPT, InvalidRecordError
 from megatron_redone.formats.inputs import FileRange, InputFile, cut_file
-from megatron_redone.formats.jsonl import read_lines, why_not_json
-from megatron_redone.formats.raw_records import RawRecord, begins_an_array, read_raw
+from megatron_redone.formats.raw_records import RawRecord, read_raw
 from megatron_redone.hashing import short_hash
 
 
@@ -60,9 +57,12 @@ class ReadPosts(PipelineStep):
     type = "📖 - READER"
     name = "read"
 
-    def __init__(self, shards: list[SourceShard], dropped: Path, counts: Path, renderer: Renderer) -> None:
+    def __init__(
+        self, shards: list[SourceShard], dropped: Path, counts: Path, renderer: Renderer, most_bytes: int
+    ) -> None:
         super().__init__()
         self.shards = shards
+        self.most_bytes = most_bytes
         self.writer = write_dropped(dropped, self.name)
         self.counts = counts
         self.renderer = renderer
@@ -73,7 +73,7 @@ class ReadPosts(PipelineStep):
         with self.writer:
             for source, piece in self.shards[rank].pieces:
                 flow = flows[source.name]
-                for raw in _raw_records(piece):
+                for raw in itertools.chain.from_iterable(b.records for b in read_raw(piece, self.most_bytes)):
                     flow.entered.add(Amount(documents=1))
                     document = self._document(raw, source, rank)
                     if document is not None:
@@ -83,7 +83,7 @@ class ReadPosts(PipelineStep):
 
     def _document(self, raw: RawRecord, source: SourceConfig, rank: int) -> Document | None:
         try:
-            post = parse_post(_parsed(raw))
+            post = parse_post(raw.parse())
         except InvalidRecordError as problem:
             metadata = {"source": source.name, "filter_reason": str(problem)}
             excerpt = raw.json[:EXCERPT].decode(errors="replace")
@@ -119,31 +119,6 @@ class CheckInvalid(PipelineStep):
                 f"{invalid:,} of {records:,} records are invalid, more than max_invalid={self.most:g}; "
                 f"they are in {self.dropped / ReadPosts.name} with their reasons"
             )
-
-
-def _raw_records(piece: FileRange) -> Iterator[RawRecord]:
-    """The records of a piece; an array cannot be cut and belongs to the piece in which it begins."""
-    if piece.end is None or begins_an_array(piece.file):
-        batches = read_raw(piece.file) if piece.start == 0 else ()
-        yield from (record for batch in batches for record in batch.records)
-    else:
-        yield from (RawRecord(0, line) for lines, _ in read_lines(piece) for line in lines)
-
-
-def _parsed(record: RawRecord) -> Any:
-    if record.fault is not None:
-        raise InvalidRecordError(record.fault)
-    line = record.json
-    if not line.strip():
-        raise InvalidRecordError("empty line")
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(line)  # takes half an emoji, as posts cut off at a number of bytes have it
-    except (ValueError, RecursionError):
-        raise InvalidRecordError(why_not_json(line)) from None
 
 
 def _content_id(source: str, post: Post) -> str:

@@ -26,7 +26,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from megatron_redone.formats.input_records import InvalidRecordError
+from megatron_redone.formats.input_records import InvalidRecordError, too_large
+from megatron_redone.formats.json_values import NOT_FINITE
 
 
 class UnreadableValue(InvalidRecordError):
@@ -36,22 +37,25 @@ class UnreadableValue(InvalidRecordError):
         excerpt: The value, as far as it can be shown.
     """
 
-    def __init__(self, reason: str, excerpt: bytes | str = "") -> None:
+    def __init__(self, reason: str, excerpt: bytes | str = b"") -> None:
         super().__init__(reason)
-        self.excerpt = excerpt
+        self.excerpt = excerpt.encode(errors="replace") if isinstance(excerpt, str) else excerpt
 
 
-def read_each(array: Any, path: str) -> list[Any]:
+def read_each(array: Any, path: str, most_bytes: int) -> list[Any]:
     """The values of an array; in the place of one that has no reading the `UnreadableValue` that says why.
 
     Args:
         array: Of pyarrow.
         path: The column, for reasons; empty for whole rows.
+        most_bytes: Of a value; a larger one is not read.
     """
     try:
-        return read_array(array, path)
+        if array.nbytes <= most_bytes:
+            return read_array(array, path)
     except UnreadableValue:
-        return [_read_one(array.slice(row, 1), path) for row in range(len(array))]
+        pass
+    return [_read_one(array.slice(row, 1), path, most_bytes) for row in range(len(array))]
 
 
 def read_array(array: Any, path: str) -> list[Any]:
@@ -96,7 +100,9 @@ def _null_field(field: Any, path: str) -> list[str]:
     return [path] if pa.types.is_null(field.type) else null_fields(field.type, path)
 
 
-def _read_one(array: Any, path: str) -> Any:
+def _read_one(array: Any, path: str, most_bytes: int) -> Any:
+    if array.nbytes > most_bytes:
+        return UnreadableValue(too_large(most_bytes))
     try:
         return read_array(array, path)[0]
     except UnreadableValue as unreadable:
@@ -137,12 +143,8 @@ def _floats(array: Any, path: str) -> list[Any]:
     numbers = array.to_pylist()
     for number in numbers:
         if number is not None and not math.isfinite(number):
-            raise UnreadableValue(f"column '{path}': {_NOT_FINITE}", repr(number))
+            raise UnreadableValue(f"column '{path}': {NOT_FINITE}", repr(number))
     return numbers
-
-
-# The same words for JSON, which has no such numbers either.
-_NOT_FINITE = "NaN or an infinity, which JSON does not have"
 
 
 def _short_floats(array: Any, path: str) -> list[Any]:
@@ -174,7 +176,7 @@ def _decoded(value: bytes, path: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise UnreadableValue(f"column '{path}': bytes that are not UTF-8", value) from None
+        raise UnreadableValue(f"column '{path}': invalid UTF-8", value) from None
 
 
 def _times(array: Any, path: str) -> list[Any]:

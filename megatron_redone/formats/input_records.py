@@ -14,12 +14,31 @@ from megatron_redone.formats.atomic import partial_name, put_in_place
 Messages = list[dict[str, Any]]
 """The turns of a conversation: `role`, `content`, and what a template reads besides."""
 
+# The largest record where no key says another: a text of some million words.
+MOST_BYTES = 64 << 20
+
 # What is kept of an invalid record, for a person to look at: bytes or characters.
 EXCERPT = 500
 
 
 class InvalidRecordError(Exception):
     """A record that cannot be used; the text is the reason, without the record's own words: reasons are counted."""
+
+
+def check_size(record: bytes, most_bytes: int) -> bytes:
+    """A record that is not too large.
+
+    Raises:
+        InvalidRecordError: it is.
+    """
+    if len(record) > most_bytes:
+        raise InvalidRecordError(too_large(most_bytes))
+    return record
+
+
+def too_large(most_bytes: int) -> str:
+    """The reason of a record that is too large."""
+    return f"a record of more than {most_bytes / (1 << 20):g} MB"
 
 
 @dataclass(frozen=True)

@@ -1,117 +1,25 @@
 """JSON lines, plain or compressed with gzip or zstd, whole files or byte ranges of plain ones."""
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-import orjson
-
 from megatron_redone.errors import UserError
-from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError, RecordBatch
 from megatron_redone.formats.inputs import FileRange
 
 _BLOCK = 4 << 20  # bytes of text handled at once
-_BOM = b"\xef\xbb\xbf"
+_LINE_BLOCK = 1 << 16  # where only the end of a line is looked for
 
 
-def read_json_lines(piece: FileRange, key: str) -> Iterator[RecordBatch]:
-    """The records of a piece; see `reader.read_records`."""
-    line = 1
-    for lines, consumed in read_lines(piece):
-        texts, invalid = parse_lines(lines, key, piece.file.path, line)
-        yield RecordBatch(texts, invalid, len(lines), consumed)
-        line += len(lines)
-
-
-def parse_lines(lines: list[bytes], key: str, file: str, first_line: int) -> tuple[list[str], list[InvalidRecord]]:
-    """The texts of JSON lines, and the lines that have none.
+def read_lines(piece: FileRange, most_bytes: int) -> Iterator[tuple[list[bytes], int]]:
+    """Lists of whole lines, each with the stored bytes that reading it took.
 
     Args:
-        lines: Without their line ends.
-        key: The key of a record that holds its text.
-        file: The path of their file.
-        first_line: The number of the first line.
+        piece: Where to read.
+        most_bytes: Of a line; a longer one is cut one byte after them, so that no line needs more memory.
     """
-    try:
-        texts = [record[key] for record in map(orjson.loads, lines)]
-        # As a method of the class it accepts nothing but strings.
-        if all(map(str.strip, texts)):
-            return texts, []
-    except (ValueError, KeyError, TypeError, IndexError):
-        pass
-    return _parse_one_by_one(lines, key, file, first_line)
-
-
-def _parse_one_by_one(
-    lines: list[bytes], key: str, file: str, first_line: int
-) -> tuple[list[str], list[InvalidRecord]]:
-    texts, invalid = [], []
-    for number, line in enumerate(lines, first_line):
-        try:
-            texts.append(_text(line, key))
-        except InvalidRecordError as reason:
-            invalid.append(InvalidRecord.of(file, number, reason, line))
-    return texts, invalid
-
-
-def _text(line: bytes, key: str) -> str:
-    record = parse_object(line)
-    if key not in record:
-        raise InvalidRecordError(f"no key '{key}'")
-    text = record[key]
-    if not isinstance(text, str):
-        raise InvalidRecordError(f"'{key}' is a {json_type(text)}, not a string")
-    if not text.strip():
-        raise InvalidRecordError("empty text")
-    return text
-
-
-def parse_object(line: bytes) -> dict[str, Any]:
-    """A record from its JSON.
-
-    Raises:
-        InvalidRecordError: it is no JSON object.
-    """
-    if not line.strip():
-        raise InvalidRecordError("empty line")
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise InvalidRecordError(why_not_json(line)) from None
-    if not isinstance(record, dict):
-        raise InvalidRecordError(f"a JSON {json_type(record)}, not an object")
-    return record
-
-
-def to_json(value: Any) -> bytes:
-    """A value in JSON, numbers of any length included."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # an integer of more than 64 bits
-        return json.dumps(value, ensure_ascii=False).encode()
-
-
-def why_not_json(line: bytes) -> str:
-    """Why orjson does not read a line."""
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return "invalid UTF-8"
-    return "malformed JSON"
-
-
-def json_type(value: Any) -> str:
-    """The type of a parsed value in JSON's words."""
-    if value is None:
-        return "null"
-    return {bool: "boolean", str: "string", list: "array", dict: "object"}.get(type(value), "number")
-
-
-def read_lines(piece: FileRange) -> Iterator[tuple[list[bytes], int]]:
-    """Lists of whole lines, each with the stored bytes that reading it took."""
     with piece.file.open() as stored:
         stream = decompressed(piece.file.path, stored)
         position = _seek_to_first_line(stream, piece.start) if piece.start else 0
@@ -119,19 +27,25 @@ def read_lines(piece: FileRange) -> Iterator[tuple[list[bytes], int]]:
         rest = b""
         while block := _read(stream, position, piece):
             position += len(block)
-            if position == len(block) and block.startswith(_BOM):
-                block = block[len(_BOM) :]
-            lines = (rest + block).split(b"\n")
-            rest = lines.pop()
+            lines = _lines_of(rest, block, most_bytes)
+            rest = lines.pop()[: most_bytes + 1]
             reached = position if piece.file.is_splittable else stored.tell()
             if lines:
                 yield lines, reached - counted
                 counted = reached
         # The last line reaches over the end of the range, or has no line end.
-        rest += _rest_of_line(stream) if rest and piece.end is not None else b""
+        rest += _rest_of_line(stream, most_bytes)[0] if rest and piece.end is not None else b""
         left = max(0, piece.start + piece.size - counted)
         if rest or left:
             yield [rest] if rest else [], left
+
+
+def _lines_of(rest: bytes, block: bytes, most_bytes: int) -> list[bytes]:
+    """The lines of a block behind what came before it; the last one is not whole."""
+    if len(rest) <= most_bytes:
+        return (rest + block).split(b"\n")
+    _, end, others = block.partition(b"\n")  # too long already: what follows of it is passed over
+    return [rest, *others.split(b"\n")] if end else [rest]
 
 
 def decompressed(path: str, stored: BinaryIO) -> Any:
@@ -171,9 +85,17 @@ def reading_errors(path: str) -> Iterator[None]:
 def _seek_to_first_line(stream: BinaryIO, start: int) -> int:
     """Puts a plain file to the first line that begins at `start` or later; returns where that is."""
     stream.seek(start - 1)
-    return start - 1 + len(_rest_of_line(stream)) + 1
+    _, length = _rest_of_line(stream, 0)
+    return stream.seek(start - 1 + length)
 
 
-def _rest_of_line(stream: BinaryIO) -> bytes:
-    """Reads on to the next line end, which is taken but not returned."""
-    return stream.readline().removesuffix(b"\n")
+def _rest_of_line(stream: BinaryIO, most_bytes: int) -> tuple[bytes, int]:
+    """Reads on past the next line end: the beginning of what stands before it, and the length of all with it."""
+    kept, length = b"", 0
+    while block := stream.read(_LINE_BLOCK):
+        line, end, _ = block.partition(b"\n")
+        kept += line[: max(0, most_bytes + 1 - len(kept))]
+        length += len(line) + len(end)
+        if end:
+            break
+    return kept, length

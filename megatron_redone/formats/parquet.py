@@ -12,33 +12,39 @@ from megatron_redone.formats.inputs import FileRange, InputFile
 
 log = logging.getLogger(__name__)
 
+# Rows read at once, fewer where they are large.
 _ROWS = 8192
 _WHOLE_ROWS = 256
+_BYTES = 16 << 20
 _NULL_FIELDS_SHOWN = 5
 
 
-def read_rows(file: InputFile) -> Iterator[dict[str, Any] | UnreadableValue]:
+def read_rows(file: InputFile, most_bytes: int) -> Iterator[dict[str, Any] | UnreadableValue]:
     """The rows of a file in order, as `arrow_values` reads them, or why one cannot be read.
+
+    Args:
+        file: It.
+        most_bytes: Of a row as Arrow holds it; a larger one is not read.
 
     Raises:
         UserError: the file is damaged.
     """
     with _open(file) as table:
         _tell_null_fields(file.path, table.schema_arrow)
-        for batch in table.iter_batches(_WHOLE_ROWS):
-            yield from read_each(batch.to_struct_array(), "")
+        for batch in table.iter_batches(_rows_at_once(table, _WHOLE_ROWS)):
+            yield from read_each(batch.to_struct_array(), "", most_bytes)
 
 
-def read_column(piece: FileRange, key: str) -> Iterator[RecordBatch]:
+def read_column(piece: FileRange, key: str, most_bytes: int) -> Iterator[RecordBatch]:
     """The texts of a column; see `reader.read_records`. The place of a record is its row's number, from 1."""
     path = piece.file.path
     with _open(piece.file) as table:
         _check_column(path, table.schema_arrow, key)
         row = 0
-        for batch in table.iter_batches(_ROWS, columns=[key]):
-            values = read_each(batch.column(0), key)
+        for batch in table.iter_batches(_rows_at_once(table, _ROWS), columns=[key]):
+            values = read_each(batch.column(0), key, most_bytes)
             fraction = len(values) / table.metadata.num_rows
-            yield _to_batch(path, values, row + 1, round(piece.size * fraction))
+            yield _to_batch(path, key, values, row + 1, round(piece.size * fraction))
             row += len(values)
 
 
@@ -55,6 +61,13 @@ def _open(file: InputFile) -> Iterator[Any]:
         except (pa.ArrowException, OSError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{file.path}: not a readable Parquet file ({reason})") from None
+
+
+def _rows_at_once(table: Any, most: int) -> int:
+    """As many as take some megabytes, by the sizes that the file gives for its row groups."""
+    groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
+    largest = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    return max(1, min(most, _BYTES // max(largest, 1)))
 
 
 def _check_column(path: str, schema: Any, key: str) -> None:
@@ -76,7 +89,7 @@ def _tell_null_fields(path: str, schema: Any) -> None:
         )
 
 
-def _to_batch(file: str, values: list[Any], first_row: int, size: int) -> RecordBatch:
+def _to_batch(file: str, key: str, values: list[Any], first_row: int, size: int) -> RecordBatch:
     texts, invalid = [], []
     for row, text in enumerate(values, first_row):
         if isinstance(text, UnreadableValue):
@@ -84,5 +97,6 @@ def _to_batch(file: str, values: list[Any], first_row: int, size: int) -> Record
         elif text is not None and text.strip():
             texts.append(text)
         else:
-            invalid.append(InvalidRecord.of(file, row, "no text" if text is None else "empty text", text or ""))
+            reason = f"no key '{key}'" if text is None else "empty text"
+            invalid.append(InvalidRecord.of(file, row, reason, text or ""))
     return RecordBatch(texts, invalid, len(values), size)

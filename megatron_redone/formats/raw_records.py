@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from megatron_redone.formats.arrow_values import UnreadableValue
-from megatron_redone.formats.input_records import InvalidRecordError
+from megatron_redone.formats.input_records import EXCERPT, MOST_BYTES, InvalidRecordError, too_large
 from megatron_redone.formats.inputs import FileRange, InputFile
 from megatron_redone.formats.json_array import read_array
-from megatron_redone.formats.jsonl import decompressed, parse_object, read_lines, reading_errors, to_json
+from megatron_redone.formats.json_values import parse_object, to_json
+from megatron_redone.formats.jsonl import decompressed, read_lines, reading_errors
 from megatron_redone.formats.parquet import read_rows
 
 # Records handed on at once: enough work to be worth sending to another process.
@@ -54,19 +55,21 @@ class RawBatch:
     records: list[RawRecord]
 
 
-def read_raw(file: InputFile) -> Iterator[RawBatch]:
-    """The records of a file, in order.
+def read_raw(source: InputFile | FileRange, most_bytes: int = MOST_BYTES) -> Iterator[RawBatch]:
+    """The records of a file or of a piece of it, in order.
+
+    Args:
+        source: Where to read. Lines are counted from the beginning of the piece. What cannot be cut belongs to the
+            piece in which it begins.
+        most_bytes: Of a record; a larger one is invalid.
 
     Raises:
         UserError: the file is damaged.
     """
-    records = _rows(file) if file.is_parquet else itertools.starmap(RawRecord, _json_values(file))
+    piece = source if isinstance(source, FileRange) else FileRange(source)
+    records = _rows(piece.file, most_bytes) if piece.file.is_parquet else _json_records(piece, most_bytes)
     while chunk := list(itertools.islice(records, _RECORDS)):
-        yield RawBatch(file.path, chunk)
-
-
-def _json_values(file: InputFile) -> Iterator[tuple[int, bytes]]:
-    return _array(file) if begins_an_array(file) else _lines(file)
+        yield RawBatch(piece.file.path, chunk)
 
 
 def begins_an_array(file: InputFile) -> bool:
@@ -76,19 +79,31 @@ def begins_an_array(file: InputFile) -> bool:
     return start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
 
 
-def _array(file: InputFile) -> Iterator[tuple[int, bytes]]:
+def array_elements(file: InputFile, most_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """The elements of an array, with the lines on which they begin; see `read_array`."""
     with file.open() as stored, reading_errors(file.path):
-        yield from read_array(decompressed(file.path, stored), file.path)
+        yield from read_array(decompressed(file.path, stored), file.path, most_bytes)
 
 
-def _lines(file: InputFile) -> Iterator[tuple[int, bytes]]:
-    return enumerate(itertools.chain.from_iterable(lines for lines, _ in read_lines(FileRange(file))), 1)
+def _json_records(piece: FileRange, most_bytes: int) -> Iterator[RawRecord]:
+    if not begins_an_array(piece.file):
+        lines = itertools.chain.from_iterable(lines for lines, _ in read_lines(piece, most_bytes))
+        numbered = enumerate(lines, 1)
+    else:
+        numbered = array_elements(piece.file, most_bytes) if piece.start == 0 else ()
+    for place, json in numbered:
+        yield _checked(place, json, most_bytes)
 
 
-def _rows(file: InputFile) -> Iterator[RawRecord]:
-    for number, row in enumerate(read_rows(file), 1):
+def _rows(file: InputFile, most_bytes: int) -> Iterator[RawRecord]:
+    for number, row in enumerate(read_rows(file, most_bytes), 1):
         if isinstance(row, UnreadableValue):
-            excerpt = row.excerpt.encode(errors="replace") if isinstance(row.excerpt, str) else row.excerpt
-            yield RawRecord(number, excerpt, str(row))
+            yield RawRecord(number, row.excerpt, str(row))
         else:
-            yield RawRecord(number, to_json(row))
+            yield _checked(number, to_json(row), most_bytes)
+
+
+def _checked(place: int, json: bytes, most_bytes: int) -> RawRecord:
+    if len(json) > most_bytes:
+        return RawRecord(place, json[:EXCERPT], too_large(most_bytes))
+    return RawRecord(place, json)

@@ -134,7 +134,7 @@ class ShardWorker:
         with IndexedDatasetWriter(files.prefix, self._dtype) as writer, open(files.invalid, "w") as invalid:
             sink = BucketWriter(writer, self._buckets, self._config.seed, shard.number) if self._buckets else writer
             for number, piece in enumerate(shard.pieces):
-                for batch in read_records(piece, self._config.text_key):
+                for batch in read_records(piece, self._config.text_key, self._config.max_record_mb << 20):
                     try:
                         encoded = self._tokenizer.encode_batch(batch.texts, fast)
                     except FastPathDisagreement:

@@ -342,22 +342,23 @@ def test_what_is_held_out_stays_so_when_the_source_grows(tmp_path: Path) -> None
 def test_invalid_records_are_kept_with_their_reasons(tmp_path: Path) -> None:
     good = [json.dumps({"id": str(i), "text": sentence(random.Random(i), 20)}) for i in range(200)]
     bad = ["{", "[1]", '{"text": 3}', '{"title": ""}', ""]
-    half_emoji = '{"id": "half", "text": "an emoji cut in half \\ud83d is no reason to lose a post"}'
+    half_emoji = '{"id": "half", "text": "an emoji cut in half \\ud83d is no text"}'
     (tmp_path / "posts.jsonl").write_text("\n".join([*good[:90], *bad, half_emoji, *good[90:]]) + "\n")
     path = tmp_path / "posts.jsonl"
     path.write_bytes(path.read_bytes() + b'{"text": "\xff\xfe"}\n')
-    with pytest.raises(UserError, match=r"6 of 207 records are invalid, more than max_invalid=0\.01"):
+    with pytest.raises(UserError, match=r"7 of 207 records are invalid, more than max_invalid=0\.01"):
         curate.run(one_source(path, tmp_path / "out", "held_out.fraction=0"))
     keys = ["held_out.fraction=0", "deduplicate=none", "max_invalid=0.1"]
     curate.run(one_source(path, tmp_path / "out", *keys))
-    assert len(read_jsonl(tmp_path / "out/posts.jsonl")) == 201
+    assert len(read_jsonl(tmp_path / "out/posts.jsonl")) == 200
     reasons = sorted(record["reason"] for record in read_jsonl(tmp_path / "out/dropped/read/posts.jsonl"))
     assert reasons == sorted(
         [
             "malformed JSON",
             "a JSON array, not an object",
             "'text' is a number, not a string",
-            "no text",
+            "no key 'text'",
+            "half a surrogate pair, which is no character",
             "empty line",
             "invalid UTF-8",
         ]

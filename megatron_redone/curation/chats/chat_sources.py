@@ -129,7 +129,7 @@ def _prepare(
 ) -> None:
     """Writes the datasets of one source, or nothing of them."""
     with SourceWriter(run.data, plan, run.tokenizer.vocab_size, run.config.max_invalid) as writer:
-        for chats, encoded in pool.map(_work(run.data, plan)):
+        for chats, encoded in pool.map(_work(run.data, plan, run.config.max_record_mb << 20)):
             writer.add(encoded, chats.format)
             counters[0] += sum(len(record.json) for record in chats.batch.records)
             counters[1] += len(encoded.items)
@@ -137,11 +137,11 @@ def _prepare(
         writer.finish(_facts(run, plan, writer.tally))
 
 
-def _work(data: ChatData, plan: SourcePlan) -> Iterator[RawChats]:
+def _work(data: ChatData, plan: SourcePlan, most_bytes: int) -> Iterator[RawChats]:
     """The records of a source, each batch with the format of its file."""
     for file in plan.files:
         format: enum.Enum | None = None
-        for batch in read_raw(file):
+        for batch in read_raw(file, most_bytes):
             if format is None:
                 format = _format(data, plan, batch)
             yield RawChats(plan.number, format, batch)

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from megatron_redone.formats.input_records import InvalidRecordError
-from megatron_redone.formats.jsonl import json_type
+from megatron_redone.formats.json_values import json_type, parse_value, to_json
 
 ROLES = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
 
@@ -29,7 +27,7 @@ class Conversation:
 
     def text(self) -> str:
         """The whole of it as JSON, the same for the same content."""
-        return orjson.dumps([self.messages, self.tools], option=orjson.OPT_SORT_KEYS).decode()
+        return to_json([self.messages, self.tools], sort_keys=True).decode()
 
 
 def content_key(text: str) -> int:
@@ -68,7 +66,7 @@ def read_tools(value: Any) -> list[Any] | None:
         InvalidRecordError: something else.
     """
     if isinstance(value, str):
-        value = _parse(value, "'tools'") if value.strip() else None
+        value = parse_text(value, "'tools'") if value.strip() else None
     if not value:
         return None
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
@@ -126,9 +124,21 @@ def tool_call(value: Any) -> dict[str, Any]:
         raise InvalidRecordError("a tool call without a name")
     arguments = call.get("arguments", call.get("parameters", {}))
     if isinstance(arguments, str):
-        arguments = _parse(arguments, "the arguments of a tool call") if arguments.strip() else {}
+        arguments = parse_text(arguments, "the arguments of a tool call") if arguments.strip() else {}
     outer = {name: value[name] for name in ("id", "type") if value.get(name) is not None}
     return {"type": "function", **outer, "function": {"name": call["name"], "arguments": arguments}}
+
+
+def parse_text(text: str, what: str) -> Any:
+    """The value of JSON that stands in a text of a record.
+
+    Raises:
+        InvalidRecordError: it is none; `what` says of what.
+    """
+    try:
+        return parse_value(text.encode())
+    except InvalidRecordError as reason:
+        raise InvalidRecordError(f"{what}: {reason}") from None
 
 
 def _read_message(message: Any, roles: Mapping[str, str]) -> dict[str, Any]:
@@ -175,10 +185,3 @@ def _as_function(tool: dict[str, Any]) -> dict[str, Any]:
     if "name" not in tool:
         raise InvalidRecordError("a tool without a name")
     return {"type": "function", "function": tool}
-
-
-def _parse(text: str, what: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise InvalidRecordError(f"{what} are not valid JSON") from None

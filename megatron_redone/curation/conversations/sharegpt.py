@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import orjson
-
 from megatron_redone.curation.conversations.conversation import (
     Conversation,
     optional_text,
+    parse_text,
     read_messages,
     read_tools,
     required_text,
@@ -14,7 +13,7 @@ from megatron_redone.curation.conversations.conversation import (
     with_system,
 )
 from megatron_redone.formats.input_records import InvalidRecordError
-from megatron_redone.formats.jsonl import json_type
+from megatron_redone.formats.json_values import json_type
 
 # Names seen in published sets; `function_call`, `observation` are LLaMA-Factory's.
 ROLES = {
@@ -93,8 +92,5 @@ def _as_messages(turns: Any) -> Any:
 
 
 def _calls(value: Any) -> list[dict[str, Any]]:
-    try:
-        calls = orjson.loads(value) if isinstance(value, str) else value
-    except orjson.JSONDecodeError:
-        raise InvalidRecordError("a function call is not valid JSON") from None
+    calls = parse_text(value, "a function call") if isinstance(value, str) else value
     return [tool_call(call) for call in (calls if isinstance(calls, list) else [calls])]

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from megatron_redone.config.build_preferences import SourceConfig
 from megatron_redone.curation.pair_building.objects import JsonObject, read_objects
 from megatron_redone.errors import UserError
 from megatron_redone.formats.input_records import EXCERPT, InvalidRecord, InvalidRecordError
 from megatron_redone.formats.inputs import InputFile, expand_inputs
+from megatron_redone.formats.json_values import to_json
 
 Messages = list[dict[str, str]]
 
@@ -114,7 +113,7 @@ def read_source(source: SourceConfig) -> Records:
 
 def no_pair(record: Record, reason: str | InvalidRecordError) -> NoPair:
     """Notes that no pair is made of a record, or of two of its responses."""
-    excerpt = orjson.dumps(record.fields)[:EXCERPT].decode(errors="replace")
+    excerpt = to_json(record.fields)[:EXCERPT].decode(errors="replace")
     return NoPair(record.origin, str(reason), excerpt, is_invalid=isinstance(reason, InvalidRecordError))
 
 
@@ -218,4 +217,4 @@ def _kind(value: Any) -> str:
 def _excerpt(item: JsonObject | InvalidRecord) -> str:
     if isinstance(item, InvalidRecord):
         return item.excerpt
-    return orjson.dumps(item.fields)[:EXCERPT].decode(errors="replace")
+    return to_json(item.fields)[:EXCERPT].decode(errors="replace")

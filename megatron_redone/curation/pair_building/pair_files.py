@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from megatron_redone import __version__
 from megatron_redone.config.build_preferences import AnnotatedConfig, JudgedConfig, ObjectiveConfig, StructuralConfig
 from megatron_redone.config.schema import plain
@@ -17,6 +15,7 @@ from megatron_redone.curation.pair_building.result import Result
 from megatron_redone.formats.atomic import write_text
 from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
 from megatron_redone.formats.file_record import record_files
+from megatron_redone.formats.json_values import to_json
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +131,7 @@ def _counts(result: Result) -> dict[str, Any]:
 
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    write_text(path, "".join(orjson.dumps(line).decode() + "\n" for line in lines))
+    write_text(path, "".join(to_json(line).decode() + "\n" for line in lines))
 
 
 def _line(strategy: str, entry: Entry, pair: Pair) -> dict[str, Any]:

@@ -8,8 +8,13 @@ import pytest
 pytest.importorskip("datatrove")
 
 from megatron_redone.config.curate import SourceConfig
-from megatron_redone.curation.reading import _raw_records, plan_shards
-from megatron_redone.formats.inputs import expand_inputs
+from megatron_redone.curation.reading import plan_shards
+from megatron_redone.formats.inputs import FileRange, expand_inputs
+from megatron_redone.formats.raw_records import read_raw
+
+
+def lines_of(piece: FileRange) -> list[bytes]:
+    return [record.json for batch in read_raw(piece) for record in batch.records]
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 3, 5, 16, 50])
@@ -24,7 +29,7 @@ def test_every_line_is_read_once(tmp_path: Path, tasks: int) -> None:
     assert len(shards) == tasks
     sizes = [sum(piece.size for _, piece in shard.pieces) for shard in shards]
     assert max(sizes) - min(sizes) <= 1
-    read = [record.json for shard in shards for _, piece in shard.pieces for record in _raw_records(piece)]
+    read = [line for shard in shards for _, piece in shard.pieces for line in lines_of(piece)]
     assert read == lines
 
 
@@ -37,5 +42,5 @@ def test_what_cannot_be_cut_is_read_whole(tmp_path: Path) -> None:
     pieces = [piece for shard in shards for _, piece in shard.pieces]
     assert sum(piece.size for piece in pieces) == sum(path.stat().st_size for path in tmp_path.iterdir())
     assert [piece.size for piece in pieces if piece.file.path.endswith(".gz")] == [500]
-    array = [record.json for piece in pieces if piece.file.path.endswith(".json") for record in _raw_records(piece)]
+    array = [line for piece in pieces if piece.file.path.endswith(".json") for line in lines_of(piece)]
     assert array == [f'{{"text": "{i}"}}'.encode() for i in range(40)]

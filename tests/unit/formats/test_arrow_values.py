@@ -19,9 +19,9 @@ ARGUMENTS = [{"city": "Rye"}, None, {"a": 2, "b": [{"c": 1}, {}]}, {}]
 
 def read(values: Any, kind: Any = None) -> list[Any]:
     array = values if isinstance(values, pa.Array) else pa.array(values, kind)
-    found = read_each(array, "c")
+    found = read_each(array, "c", 1 << 20)
     # A part of an array is read as that part.
-    assert [str(v) for v in read_each(array.slice(1), "c")] == [str(v) for v in found[1:]]
+    assert [str(v) for v in read_each(array.slice(1), "c", 1 << 20)] == [str(v) for v in found[1:]]
     return found
 
 
@@ -48,7 +48,7 @@ def test_bytes_that_are_not_utf_8_are_one_values_fault(kind: str) -> None:
     found = read(stored)
     assert [found[0], found[1], found[3]] == ["ab", None, "é"]
     assert isinstance(found[2], UnreadableValue) and found[2].excerpt == b"\xff\xfe"
-    assert str(found[2]) == "column 'c': bytes that are not UTF-8"
+    assert str(found[2]) == "column 'c': invalid UTF-8"
 
 
 @pytest.mark.parametrize(
@@ -155,3 +155,10 @@ def test_extension_types_are_what_they_are_stored_as() -> None:
 def test_fields_that_can_hold_nothing_but_null_are_found() -> None:
     kind = pa.array([[{"a": None, "b": {"c": None, "d": 1}}]]).type
     assert null_fields(kind, "tools") == ["tools.a", "tools.b.c"] and not null_fields(pa.null(), "x")
+
+
+def test_values_that_are_too_large_are_not_read_the_others_are() -> None:
+    values = [{"a": ["x" * 10]}, {"a": ["x" * 500] * 2, "b": 1}, None, {"b": 2}]
+    found = read_each(pa.array(values), "", 800)
+    assert [found[0], found[2], found[3]] == [values[0], None, values[3]]
+    assert str(found[1]) == "a record of more than 0.000762939 MB"

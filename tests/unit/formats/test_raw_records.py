@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.input_records import InvalidRecordError
-from megatron_redone.formats.inputs import expand_inputs
+from megatron_redone.formats.input_records import EXCERPT, InvalidRecordError
+from megatron_redone.formats.inputs import cut_file, expand_inputs
 from megatron_redone.formats.raw_records import read_raw
 from tests.helpers.shared_data import FOLDER, needs_shared_data
 
@@ -47,8 +47,33 @@ def test_a_row_that_cannot_be_read_is_one_invalid_record(tmp_path: Path) -> None
     first, second, third = batch.records
     assert first.parse() == {"n": 1, "text": "a"} and third.parse() == {"n": 3, "text": "\u9762"}
     assert (second.place, second.json) == (2, b"\xff\xfe")
-    with pytest.raises(InvalidRecordError, match=r"^column 'text': bytes that are not UTF-8$"):
+    with pytest.raises(InvalidRecordError, match=r"^column 'text': invalid UTF-8$"):
         second.parse()
+
+
+def test_records_that_are_too_large_are_invalid_and_the_others_are_read(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    values = [{"text": "a"}, {"text": "b" * 5000}, {"text": "c"}]
+    lines = "".join(json.dumps(value) + "\n" for value in values).encode()
+    files = {"a.jsonl": lines, "b.json": json.dumps(values).encode(), "c.jsonl.gz": gzip.compress(lines)}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    pq.write_table(pa.Table.from_pylist(values), tmp_path / "d.parquet")
+    for file in expand_inputs([str(tmp_path)]):
+        [batch] = read_raw(file, 1000)
+        assert [batch.records[0].parse(), batch.records[2].parse()] == [values[0], values[2]], file.path
+        with pytest.raises(InvalidRecordError, match=r"^a record of more than 0\.000953674 MB$"):
+            batch.records[1].parse()
+        assert len(batch.records[1].json) <= EXCERPT and [len(batch.records), batch.records[2].place][0] == 3
+
+
+def test_a_piece_of_an_array_begins_with_the_file_or_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" + ",".join(["{}"] * 50) + "]")
+    (file,) = expand_inputs([str(tmp_path / "a.json")])
+    found = [list(read_raw(piece)) for piece in cut_file(file, [30, 60])]
+    assert len(found[0][0].records) == 50 and found[1:] == [[], []]
 
 
 def test_integers_of_any_length_arrive(tmp_path: Path) -> None:

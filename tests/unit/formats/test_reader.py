@@ -12,9 +12,11 @@ import zstandard
 from megatron_redone.errors import UserError
 from megatron_redone.formats import jsonl
 from megatron_redone.formats.input_records import InvalidRecord
-from megatron_redone.formats.inputs import FileRange, expand_inputs
+from megatron_redone.formats.inputs import FileRange, cut_file, expand_inputs
+from megatron_redone.formats.json_values import NOT_FINITE
 from megatron_redone.formats.reader import read_records
 
+BOM = b"\xef\xbb\xbf"
 TEXTS = [f"post {i} 你好\u2028 \r {'x' * (i % 50)}" for i in range(500)]
 LINES = b"".join(
     json.dumps({"id": i, "text": t}, ensure_ascii=i % 2 == 0).encode() + b"\n" for i, t in enumerate(TEXTS)
@@ -66,3 +68,51 @@ def test_damaged_files_stop_with_their_name(tmp_path: Path, name: str, content: 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"{name}: .*{message}"):
         read(whole(tmp_path / name))
+
+
+def test_every_bad_line_is_told_with_number_and_reason(tmp_path: Path) -> None:
+    bad = [
+        (b'{"text": "x"', "malformed JSON"),
+        (b'{"text": "a"} {"text": "b"}', "malformed JSON"),
+        (b'{"text": "\xff\xfe"}', "invalid UTF-8"),
+        (b'{"text": "\\ud800"}', "half a surrogate pair, which is no character"),
+        (b'{"body": "x"}', "no key 'text'"),
+        (b'{"text": ""}', "empty text"),
+        (b'{"text": " \\n\\t"}', "empty text"),
+        (b'{"text": null}', "no text"),
+        (b'{"text": "x", "n": NaN}', NOT_FINITE),
+        (b'{"text": "x", "n": ' + b"[" * 300 + b"]" * 300 + b"}", "nested deeper than 200 levels"),
+        (b'{"text": 5}', "'text' is a number, not a string"),
+        (b'{"text": ["x"]}', "'text' is a array, not a string"),
+        (b'["text"]', "a JSON array, not an object"),
+        (b'"text"', "a JSON string, not an object"),
+        (b"", "empty line"),
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(BOM + b"".join(b'{"text": "good"}\r\n' + line + b"\n" for line, _ in bad))
+    texts, invalid, _ = read(whole(path))
+    assert texts == ["good"] * len(bad)
+    assert [(r.place, r.reason) for r in invalid] == [(2 * i + 2, reason) for i, (_, reason) in enumerate(bad)]
+    assert invalid[2].excerpt == '{"text": "\ufffd\ufffd"}'
+
+
+@pytest.mark.parametrize("cuts", [[], [100], [20, 40, 60, 5000]])
+def test_an_array_gives_the_texts_of_its_elements(tmp_path: Path, cuts: list[int]) -> None:
+    elements = [json.dumps({"text": text}) for text in TEXTS]
+    elements[7:7] = ['{"text": 3}', '{"text": "a" "b"}', '{"text": "\\ud83d"}', "null"]
+    path = tmp_path / "a.json"
+    path.write_bytes(BOM + f"[{', '.join(elements)}\n]\n".encode())
+    (file,) = expand_inputs([str(path)])
+    texts, invalid, size = read(cut_file(file, cuts))
+    assert texts == TEXTS and size == file.size
+    assert [(r.place, r.reason) for r in invalid] == [
+        (1, "'text' is a number, not a string"),
+        (1, "malformed JSON"),
+        (1, "half a surrogate pair, which is no character"),
+        (1, "a JSON null, not an object"),
+    ]
+
+
+def test_a_byte_order_mark_stands_before_any_record(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([BOM + b'{"text": "a"}', b'{"text": "b"}', BOM + b'{"text": "c"}']))
+    assert read(whole(tmp_path / "a.jsonl"))[:2] == (["a", "b", "c"], [])

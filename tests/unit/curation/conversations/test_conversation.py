@@ -48,8 +48,8 @@ BAD: list[tuple[Any, str]] = [
     (asked([{"type": "image_url"}]), "a part of a message is not text"),
     (answered({"role": "assistant", "tool_calls": "f"}), "'tool_calls' are not an array"),
     (answered(calling({})), "a tool call without a name"),
-    (answered(calling({"name": "f", "arguments": "{"})), "the arguments of a tool call are not valid JSON"),
-    ({"messages": QUESTION, "tools": "f"}, "'tools' are not valid JSON"),
+    (answered(calling({"name": "f", "arguments": "{"})), "the arguments of a tool call: malformed JSON"),
+    ({"messages": QUESTION, "tools": "f"}, "'tools': malformed JSON"),
     ({"messages": QUESTION, "tools": [7]}, "'tools' are not a list of objects"),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 from megatron_redone.config.prepare_sft import ConversationFormat, ConversationSource, LossOn
 from megatron_redone.curation.conversations.records import learned_turns, read_conversations, recognise
 from megatron_redone.formats.input_records import InvalidRecordError
-from megatron_redone.formats.jsonl import parse_object
+from megatron_redone.formats.json_values import parse_object
 from tests.helpers.shared_data import FOLDER, needs_shared_data
 
 SOURCE = ConversationSource(input=["x.jsonl"], name="x")

@@ -56,7 +56,7 @@ def test_a_turn_that_is_not_to_be_trained_stays_so() -> None:
     [
         ({"conversations": [{"value": "x"}]}, "a message has no 'from'"),
         ({"conversations": [{"from": "cat", "value": "x"}]}, "unknown role 'cat'"),
-        ({"conversations": [{"from": "function_call", "value": "f(1)"}]}, "a function call is not valid JSON"),
+        ({"conversations": [{"from": "function_call", "value": "f(1)"}]}, "a function call: malformed JSON"),
         (
             {"conversations": [{"from": "system", "value": "x"}, {"from": "gpt", "value": "y"}], "system": "z"},
             "two system prompts",
