@@ -1,5 +1,6 @@
 """What the sources and the runs of prepare-sft and prepare-preferences have in common."""
 
+import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ _FILE_NAME = re.compile(r"[\w][\w-]*(\.[\w-]+)*")
 _TAKEN_ENDINGS = (".bin", ".idx", ".validation", ".loss_mask", ".loss_weights", ".manifest", ".invalid", ".rewards")
 
 
+class OnLostAnswer(enum.Enum):
+    """What becomes of a record when the chat template leaves out a part of an answer."""
+
+    keep = "keep"
+    invalid = "invalid"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChatSource:
     """Records of one origin; they become one dataset."""
@@ -42,6 +50,9 @@ class ChatSource:
         formerly="validation_share",
     )
     validation_count: int = key("number of them held out, instead of a fraction", 0, at_least=0)
+    ignored_marks: list[str] = key(
+        "keys of records or messages that look like marks of what is learned (train_id) and are none", list
+    )
 
     def __post_init__(self) -> None:
         if not self.input:
@@ -63,6 +74,10 @@ class PrepareChatsConfig:
         "a file with a Jinja chat template; null takes the tokenizer's own", None, reads=True
     )
     template_variables: dict[str, Any] = key("what the template can read besides (enable_thinking, date_string)", dict)
+    on_lost_answer: OnLostAnswer = key(
+        "a record of whose answer the template leaves out reasoning, text or a call: invalid, or keep the rest",
+        OnLostAnswer.invalid,
+    )
     refuse_special_tokens: bool = key("refuse records in whose own text special tokens are written", False)
     max_record_mb: int = key("megabytes of one record; a larger one is invalid", 64, at_least=1)
     max_invalid: float = key(

@@ -13,9 +13,15 @@ class PreferenceFormat(enum.Enum):
     auto = "auto"
     trl = "trl"
     nemo = "nemo"
+    nemo_rl = "nemo_rl"
     sharegpt = "sharegpt"
     alpaca = "alpaca"
     hh_rlhf = "hh_rlhf"
+    openai = "openai"
+    ms_swift = "ms_swift"
+    orca = "orca"
+    helpsteer3 = "helpsteer3"
+    ultrafeedback = "ultrafeedback"
 
 
 @dataclass(frozen=True, kw_only=True)

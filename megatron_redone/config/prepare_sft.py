@@ -28,6 +28,13 @@ class LossOn(enum.Enum):
     all = "all"
 
 
+class History(enum.Enum):
+    """What stands before an answer that is trained on."""
+
+    rendered = "rendered"
+    generated = "generated"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConversationSource(ChatSource):
     """Conversations of one origin; they become one dataset."""
@@ -53,3 +60,13 @@ class PrepareSFTConfig(PrepareChatsConfig):
     sources: list[ConversationSource] = key("the sources")
     loss_on: LossOn = key("tokens trained on: the assistant's, those after the last question, or all",
                           LossOn.assistant)  # fmt: skip
+    history: History = key(
+        "what stands before an answer: what the template makes of the whole conversation, or what stood there when "
+        "it was generated, in a row for each answer where the template rewrites it (Qwen3 drops earlier reasoning)",
+        History.rendered,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.history is History.generated and self.loss_on is LossOn.all:
+            raise UserError("history, loss_on: generated trains on answers alone; set loss_on=assistant, or rendered")

@@ -31,6 +31,8 @@ class ConversationCounts:
         records: Of the whole source, held-out and invalid ones included.
         invalid: Of the whole source.
         with_special_tokens: Valid records of the whole source in whose own text special tokens are written.
+        lost_parts: How many parts of the answers of the whole source the template left out, by kind: reasoning, text,
+            call.
     """
 
     conversations: int
@@ -40,6 +42,7 @@ class ConversationCounts:
     invalid: int = 0
     invalid_by_reason: dict[str, int] = field(default_factory=dict)
     with_special_tokens: int = 0
+    lost_parts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,9 @@ class PreferenceCounts:
         records: Of the whole source, held-out and invalid ones included.
         invalid: Of the whole source.
         with_special_tokens: Valid records of the whole source in whose own text special tokens are written.
+        lost_parts: How many parts of the answers of the whole source the template left out, by kind: reasoning, text,
+            call.
+        unused_responses: Of the whole source: where a record has more than two, those that are in no pair.
     """
 
     pairs: int
@@ -47,6 +50,8 @@ class PreferenceCounts:
     invalid: int = 0
     invalid_by_reason: dict[str, int] = field(default_factory=dict)
     with_special_tokens: int = 0
+    lost_parts: dict[str, int] = field(default_factory=dict)
+    unused_responses: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,8 @@ def run(config: PreparePreferencesConfig) -> None:
         open_writer=PreferenceWriter,
         add=_add,
         write_manifest=_write_manifest,
+        format_advice="set the source's format",
+        answer_advice="such a record is invalid; on_lost_answer=keep learns what is left of it",
     )
     prepare_sources(config, pairs)
 
@@ -63,6 +65,8 @@ def _write_manifest(prefix: str, split: str, facts: SourceFacts, written: Masked
         invalid=tally.invalid.total(),
         invalid_by_reason=dict(tally.invalid.most_common()),
         with_special_tokens=tally.with_special_tokens,
+        lost_parts=dict(tally.lost_parts),
+        unused_responses=tally.unused_responses,
     )
     manifest = PreferenceManifest(
         **facts.as_keywords(), split=split, dtype=written.dtype, counts=counts, files=written.files

@@ -30,6 +30,11 @@ def run(config: PrepareSFTConfig) -> None:
         open_writer=MaskedTokensWriter,
         add=_add,
         write_manifest=_write_manifest,
+        format_advice="set the source's format, or its prompt_key and completion_key",
+        answer_advice=(
+            "such a record is invalid; on_lost_answer=keep learns what is left of it, history=generated learns each "
+            "answer as it was generated, with its own reasoning where the template has a place for that"
+        ),
     )
     prepare_sources(config, conversations)
 
@@ -56,6 +61,7 @@ def _write_manifest(prefix: str, split: str, facts: SourceFacts, written: Masked
         invalid=tally.invalid.total(),
         invalid_by_reason=dict(tally.invalid.most_common()),
         with_special_tokens=tally.with_special_tokens,
+        lost_parts=dict(tally.lost_parts),
     )
     manifest = ConversationManifest(
         **facts.as_keywords(),

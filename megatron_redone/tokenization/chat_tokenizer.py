@@ -6,6 +6,7 @@ are those of its `return_assistant_tokens_mask`, but where a range ends with a c
 tokens (an emoji): transformers leaves all of these but the first unlearned.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ import tokenizers
 from tokenizers import processors
 
 from megatron_redone.errors import UserError
-from megatron_redone.tokenization.chat_template import ChatTemplate, Message, TemplateRefusal
+from megatron_redone.tokenization.chat_template import ChatTemplate, Message, Rendering, TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, declared_tokens, named_special_tokens
 from megatron_redone.tokenization.turn_spans import CannotBeMasked, Span, TurnSpans
 
@@ -30,11 +31,26 @@ class RenderedChat:
 
     Attributes:
         text: What the model reads.
-        learned: Character ranges of what is to be learned, in order.
+        learned: Character ranges of what is to be learned.
+        weights: What the loss of each range counts; None where all count in full.
     """
 
     text: str
     learned: list[Span]
+    weights: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class RenderedTurns:
+    """A conversation as text, and where some of its turns lie.
+
+    Attributes:
+        text: What the model reads.
+        turns: Character ranges of what the assistant writes in each turn, by the number of its message.
+    """
+
+    text: str
+    turns: dict[int, list[Span]]
 
 
 @dataclass(frozen=True)
@@ -89,25 +105,37 @@ class ChatTokenizer:
             turns: The messages to be learned, all of the assistant; None learns the whole text.
 
         Raises:
-            TemplateRefusal: the template does not render the conversation, or leaves out a part of it.
+            TemplateRefusal: the template does not render the conversation, or leaves out a message or the tools.
             CannotBeMasked: where the turns lie in the text cannot be told.
         """
+        rendered = self.render_turns(messages, tools, turns or [])
+        if turns is None:
+            return RenderedChat(rendered.text, [(0, len(rendered.text))])
+        return RenderedChat(rendered.text, [span for spans in rendered.turns.values() for span in spans])
+
+    def render_turns(self, messages: Sequence[Message], tools: list[Any] | None, turns: Sequence[int]) -> RenderedTurns:
+        """The text of a conversation, and where some of the assistant's turns lie in it; see `render`."""
         compiled = self._with_tools if tools else self._plain
         rendering = compiled.template.render(messages, tools)
         _check_complete(messages, tools, rendering.text)
-        if turns is None:
-            learned = [(0, len(rendering.text))]
-        elif compiled.template.marks_generation:
-            learned = _marked_turns(messages, rendering.generated, turns)
-        else:
-            learned = compiled.spans.find(messages, tools, rendering.text, turns)
-        return RenderedChat(rendering.text, learned)
+        if compiled.template.marks_generation and turns:
+            return RenderedTurns(rendering.text, _marked_turns(compiled.template, messages, tools, rendering, turns))
+        spans = compiled.spans.find(messages, tools, rendering.text, turns)
+        return RenderedTurns(rendering.text, {turn: [span] for turn, span in zip(turns, spans, strict=True)})
+
+    def text(self, messages: Sequence[Message], tools: list[Any] | None) -> str:
+        """What the template makes of messages, whether or not it leaves anything out.
+
+        Raises:
+            TemplateRefusal: it does not render them.
+        """
+        return (self._with_tools if tools else self._plain).template.render(messages, tools).text
 
     def encode(self, chats: Sequence[RenderedChat]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The ids, `uint32[T]`, and the loss mask, `uint8[T]`, of every conversation."""
+        """The ids, `uint32[T]`, of every conversation, and its loss mask, `uint8[T]`, or loss weights, `float32[T]`."""
         encodings = self._tokenizer.encode_batch([chat.text for chat in chats], add_special_tokens=False)
         return [
-            (np.array(encoding.ids, np.uint32), _token_mask(encoding.offsets, chat.learned))
+            (np.array(encoding.ids, np.uint32), _token_mask(encoding.offsets, chat))
             for encoding, chat in zip(encodings, chats, strict=True)
         ]
 
@@ -155,29 +183,42 @@ def _check_complete(messages: Sequence[Message], tools: list[Any] | None, text: 
         content = message.get("content")
         if message["role"] in _MUST_APPEAR and isinstance(content, str) and content.strip() not in text:
             raise TemplateRefusal(f"its text has no trace of a message of the {message['role']}")
-        if any(call["function"]["name"] not in text for call in message.get("tool_calls") or ()):
-            raise TemplateRefusal("its text has no trace of a tool call")
     if any(tool.get("function", tool).get("name", "") not in text for tool in tools or ()):
         raise TemplateRefusal("its text has no trace of the tools")
 
 
-def _marked_turns(messages: Sequence[Message], generated: list[Span], turns: Sequence[int]) -> list[Span]:
+def _marked_turns(
+    template: ChatTemplate,
+    messages: Sequence[Message],
+    tools: list[Any] | None,
+    rendering: Rendering,
+    turns: Sequence[int],
+) -> dict[int, list[Span]]:
     """The ranges that the template marks, those of some turns."""
     assistant = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
-    if list(turns) == assistant:
-        return generated
-    if len(generated) != len(assistant):
+    ranges = rendering.generated
+    if len(ranges) == len(assistant):
+        return {number: [span] for number, span in zip(assistant, ranges, strict=True) if number in turns}
+    # Several a turn, or none: those of a turn are what its end adds to those of the turns before.
+    counts = [0]
+    for number in assistant:
+        found = template.render(messages[: number + 1], tools).generated
+        counts.append(len(found) if found == ranges[: len(found)] else -1)
+    if counts != sorted(counts) or counts[-1] != len(ranges):
         raise CannotBeMasked(
-            f"the template marks {len(generated)} ranges as generated in a conversation with {len(assistant)} answers"
+            f"the template marks {len(ranges)} ranges as generated in a conversation with {len(assistant)} answers"
         )
-    return [span for number, span in zip(assistant, generated, strict=True) if number in turns]
+    of_turns = zip(assistant, itertools.pairwise(counts), strict=True)
+    return {number: ranges[first:stop] for number, (first, stop) in of_turns if number in turns}
 
 
-def _token_mask(offsets: Sequence[Span], learned: Sequence[Span]) -> np.ndarray:
-    """1 for every token that shares a character with a learned range."""
+def _token_mask(offsets: Sequence[Span], chat: RenderedChat) -> np.ndarray:
+    """What every token counts that shares a character with a learned range: 1, or the greatest weight of these."""
     starts, ends = np.array(offsets, np.int64).reshape(-1, 2).T
-    mask = np.zeros(len(starts), np.uint8)
-    for first, stop in learned:
+    weights = chat.weights or [1] * len(chat.learned)
+    mask = np.zeros(len(starts), np.uint8 if chat.weights is None else np.float32)
+    for (first, stop), weight in zip(chat.learned, weights, strict=True):
         if first < stop:
-            mask[np.searchsorted(ends, first, "right") : np.searchsorted(starts, stop, "left")] = 1
+            tokens = slice(np.searchsorted(ends, first, "right"), np.searchsorted(starts, stop, "left"))
+            mask[tokens] = np.maximum(mask[tokens], weight)
     return mask

@@ -123,6 +123,21 @@ def test_all_pairs_of_a_prompt_are_held_out_together(tmp_path: Path, tokenizer: 
         assert rewards is not None and rewards[:, 1].tolist() == numbers
 
 
+def test_nemo_rls_pairs_are_read_and_advice_names_keys_that_exist(tmp_path: Path, tokenizer: Path) -> None:
+    ranked = [
+        {"rank": n, "completion": [{"role": "assistant", "content": text}]} for n, text in enumerate(("yes", "no"))
+    ]
+    record = {"context": [{"role": "user", "content": "open?"}], "completions": ranked}
+    done = run(tmp_path / "out", tokenizer, [{"name": "x", "input": write_lines(tmp_path / "a.jsonl", [record])}])
+    assert done.returncode == 0, done.stderr
+    assert texts(tokenizer, tmp_path / "out/x") == [
+        [("<s>[INST] open?[/INST]", " yes</s>"), ("<s>[INST] open?[/INST]", " no</s>")]
+    ]
+    unknown = write_lines(tmp_path / "b.jsonl", [{"q": "open?", "good": "yes", "bad": "no"}])
+    done = run(tmp_path / "other", tokenizer, [{"name": "x", "input": unknown}])
+    assert done.returncode == 2 and done.stderr.rstrip().endswith("(keys: q, good, bad); set the source's format")
+
+
 @needs_shared_data
 def test_the_real_files_have_the_ids_of_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")

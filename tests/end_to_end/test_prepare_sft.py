@@ -110,6 +110,32 @@ def test_what_is_learned_and_other_settings_replace_a_dataset_only_when_told(tmp
         assert texts(tokenizer, tmp_path / "out/talk") == [(whole, learned)]
 
 
+def test_weights_and_lost_answers_as_a_user_sees_them(tmp_path: Path, tokenizer: Path) -> None:
+    half, thinking = chat("Is it open?", "Until nine."), chat("1+1?", "2")
+    half["messages"][1]["weight"], thinking["messages"][1]["reasoning_content"] = 0.5, "One and one make two."
+    write_lines(tmp_path / "a.jsonl", [half, thinking])
+    sources = [{"name": "talk", "input": str(tmp_path / "a.jsonl")}]
+    refused = run(tmp_path / "out", tokenizer, sources)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "leaves out a part of an answer: reasoning" in refused.stderr and "on_lost_answer=keep" in refused.stderr
+    done = run(tmp_path / "out", tokenizer, sources, "on_lost_answer=keep")
+    assert done.returncode == 0 and "leaves out parts of answers (reasoning 1)" in done.stderr
+    dataset = ConversationDataset.open(tmp_path / "out/talk")
+    assert [set(dataset.loss_weights(i).tolist()) for i in range(2)] == [{0.0, 0.5}, {0, 1}]
+    assert dataset.manifest["counts"]["lost_parts"] == {"reasoning": 1}
+    assert list(problems(IndexedDataset(tmp_path / "out/talk"))) == []
+
+
+def test_marks_that_are_not_known_stop_the_run_in_one_line(tmp_path: Path, tokenizer: Path) -> None:
+    records = [chat("hi", "hello") for _ in range(300)]
+    records[7]["messages"][1]["no_loss"] = True
+    write_lines(tmp_path / "a.jsonl", records)
+    done = run(tmp_path / "out", tokenizer, [{"name": "talk", "input": str(tmp_path / "a.jsonl")}])
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "not known: no_loss (1 records)" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out/talk.idx").exists()
+
+
 TURNS = chat("hi", "yes")["messages"]
 BAD = [
     ('{"messages": [', "malformed JSON"),

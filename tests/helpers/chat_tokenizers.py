@@ -20,6 +20,7 @@ SPECIAL: dict[str, tuple[dict[str, str], list[str]]] = {
     "qwen2_5": (_CHATML, ["<|im_start|>"]),
     "qwen3": (_CHATML, ["<|im_start|>"]),
     "smollm2": ({**_CHATML, "bos_token": "<|im_start|>"}, []),
+    "strips_thoughts": (_CHATML, ["<|im_start|>"]),
     "chatml_generation": (_CHATML, ["<|im_start|>"]),
     "llama3": (_LLAMA, ["<|start_header_id|>", "<|end_header_id|>"]),
     "llama3_1": (_LLAMA, ["<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>", "<|python_tag|>"]),

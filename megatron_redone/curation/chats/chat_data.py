@@ -63,6 +63,8 @@ class ChatData:
         open_writer: A writer for a prefix and a vocabulary size.
         add: Hands items to a writer.
         write_manifest: Writes the manifest of a dataset: prefix, split, facts, what was written, and the tally.
+        format_advice: Which keys tell the format where it is not known.
+        answer_advice: Which keys say what becomes of answers that lose a part.
     """
 
     stage: str
@@ -72,6 +74,8 @@ class ChatData:
     open_writer: Callable[[str, int], DatasetWriter]
     add: Callable[[Any, Sequence[EncodedItem]], None]
     write_manifest: Callable[[str, str, SourceFacts, MaskedTokensSummary, Tally], None]
+    format_advice: str
+    answer_advice: str
 
 
 @dataclass(frozen=True)

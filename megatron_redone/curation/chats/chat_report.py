@@ -39,19 +39,19 @@ def log_table(data: ChatData, plans: Sequence[SourcePlan]) -> None:
     for line in plain_table(header, [_row(data, entry) for entry in entries], words=(0, 1)):
         log.info("%s", line)
     for plan, entry in zip(plans, entries, strict=True):
-        _log_remarks(plan, entry)
+        _log_remarks(data, plan, entry)
 
 
 def _entry(data: ChatData, plan: SourcePlan) -> dict[str, Any]:
     manifests = {split: read_manifest(prefix) for split, prefix in plan.splits.items()}
     train = manifests["train"]
     assert train is not None, "a source without its manifest"
-    counts = ("records", "invalid", "invalid_by_reason", "with_special_tokens")
+    counts = ("records", "invalid", "invalid_by_reason", "with_special_tokens", "lost_parts", "unused_responses")
     return {
         "name": plan.source.name,
         "capability": plan.source.capability,
         "record_formats": train["record_formats"],
-        **{name: train["counts"][name] for name in counts},
+        **{name: train["counts"][name] for name in counts if name in train["counts"]},
         **{split: _counts(data, manifest) for split, manifest in manifests.items() if manifest is not None},
     }
 
@@ -74,7 +74,7 @@ def _row(data: ChatData, entry: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _log_remarks(plan: SourcePlan, entry: dict[str, Any]) -> None:
+def _log_remarks(data: ChatData, plan: SourcePlan, entry: dict[str, Any]) -> None:
     if entry["invalid"]:
         log.warning("%s: invalid records are listed in %s:", entry["name"], invalid_path(plan.prefix))
         for reason, number in list(entry["invalid_by_reason"].items())[:_REASONS_SHOWN]:
@@ -85,4 +85,15 @@ def _log_remarks(plan: SourcePlan, entry: dict[str, Any]) -> None:
             "refuse_special_tokens=true refuses such records",
             entry["name"],
             f"{entry['with_special_tokens']:,}",
+        )
+    if entry.get("lost_parts"):
+        lost = ", ".join(f"{kind} {number:,}" for kind, number in sorted(entry["lost_parts"].items()))
+        log.warning(
+            "%s: the chat template leaves out parts of answers (%s); %s", entry["name"], lost, data.answer_advice
+        )
+    if entry.get("unused_responses"):
+        log.warning(
+            "%s: %s responses are neither the best nor the worst of their record, and in no pair",
+            entry["name"],
+            f"{entry['unused_responses']:,}",
         )

@@ -97,6 +97,7 @@ class SourceWriter:
             self._items[split] += len(items)
 
     def _check_invalid(self) -> None:
+        self._check_marks()
         invalid, records = self.tally.invalid.total(), self.tally.records
         if invalid == records or not self._items.total() + self._held_out.kept:
             raise UserError(f"source {self._name}: not one of {records:,} records can be used{self._reasons()}")
@@ -115,11 +116,23 @@ class SourceWriter:
                     "change validation_fraction or validation_count"
                 )
 
+    def _check_marks(self) -> None:
+        """Refuses keys that may say what is learned, all at once and however few records have them."""
+        unknown = self.tally.unknown_marks
+        if unknown:
+            names = ", ".join(f"{name} ({number:,} records)" for name, number in sorted(unknown.items()))
+            raise UserError(
+                f"source {self._name}: keys that look like marks of what is learned, and are not known: {names}; all "
+                f"are in {self._invalid.path}; write weight (0 to 1) in their place, or name them in ignored_marks if "
+                "they are none"
+            )
+
     def _reasons(self) -> str:
-        """The most frequent reasons, and where all of them are."""
+        """The most frequent reasons, where all of them are, and what to do."""
         found = self.tally.invalid.most_common(3)
         reasons = "; ".join(f"{number:,} times: {reason}" for reason, number in found)
-        return f" ({reasons}); all are in {self._invalid.path}" if reasons else ""
+        advice = f"; {self._data.answer_advice}" if self.tally.lost_parts else ""
+        return f" ({reasons}); all are in {self._invalid.path}{advice}" if reasons else ""
 
 
 def remove_dataset(prefix: str) -> None:

@@ -160,7 +160,7 @@ def _format(data: ChatData, plan: SourcePlan, batch: RawBatch) -> enum.Enum | No
         keys = ", ".join(itertools.islice(first, 12))
         raise UserError(
             f"source {plan.source.name}: {batch.file}: its records have no format that is known (keys: {keys}); "
-            "set the source's format, or its prompt_key and completion_key"
+            f"{data.format_advice}"
         )
     return found
 

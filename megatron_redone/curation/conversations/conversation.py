@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from megatron_redone.curation.conversations.answer_parts import check_reasoning
+from megatron_redone.curation.conversations.turn_marks import take_marks
 from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.json_values import json_type, parse_value, to_json
 
@@ -18,7 +20,8 @@ class Conversation:
     """Messages in OpenAI's form.
 
     Attributes:
-        messages: Each with `role` and `content`; assistant's may have `tool_calls` and `weight`.
+        messages: Each with `role` and `content`; assistant's may have `tool_calls`, a reasoning, and marks: see
+            `turn_marks`.
         tools: JSON schemas of the functions that the assistant may call, or None.
     """
 
@@ -100,6 +103,12 @@ def optional_text(record: Mapping[str, Any], key: str) -> str:
     return text
 
 
+def system_beside(record: Mapping[str, Any]) -> str:
+    """The system prompt that stands beside the messages of a record; the key may hold something else too."""
+    system = record.get("system")
+    return system if isinstance(system, str) else ""
+
+
 def with_system(messages: list[dict[str, Any]], system: str) -> list[dict[str, Any]]:
     """Messages behind a record's system prompt, where it has one.
 
@@ -109,6 +118,8 @@ def with_system(messages: list[dict[str, Any]], system: str) -> list[dict[str, A
     if not system.strip():
         return messages
     if messages[0]["role"] == "system":
+        if messages[0]["content"].strip() == system.strip():
+            return messages
         raise InvalidRecordError("two system prompts")
     return [{"role": "system", "content": system}, *messages]
 
@@ -150,15 +161,18 @@ def _read_message(message: Any, roles: Mapping[str, str]) -> dict[str, Any]:
             f"unknown role {str(role)[:_EXCERPT]!r}" if "role" in message else "a message has no role"
         )
     read = {name: value for name, value in message.items() if value is not None}
+    marks = take_marks(read)
     read["role"] = roles[role]
     read["content"] = _text_content(message.get("content"))
-    if calls := read.pop("tool_calls", None):
+    check_reasoning(read)
+    old_call = read.pop("function_call", None)  # OpenAI's before there were tools
+    if calls := read.pop("tool_calls", None) or (old_call and [old_call]):
         if not isinstance(calls, list):
             raise InvalidRecordError("'tool_calls' are not an array")
         read["tool_calls"] = [tool_call(call) for call in calls]
     if not read["content"].strip() and read["role"] in ("user", "assistant") and "tool_calls" not in read:
         raise InvalidRecordError(f"an empty turn of the {read['role']}")
-    return read
+    return {**read, **marks}
 
 
 def _text_content(content: Any) -> str:

@@ -1,13 +1,17 @@
 """The work of one process of `redone prepare-sft`: records to token ids with loss masks."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
-from megatron_redone.config.prepare_sft import PrepareSFTConfig
+from megatron_redone.config.chat_source import OnLostAnswer
+from megatron_redone.config.prepare_sft import History, PrepareSFTConfig
 from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedItem, RawChats
 from megatron_redone.curation.conversations.conversation import Conversation, content_key
+from megatron_redone.curation.conversations.learned_rows import LearnedRows, learned_rows
 from megatron_redone.curation.conversations.records import learned_turns, read_conversations
+from megatron_redone.curation.conversations.turn_marks import UnknownMarks
 from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.raw_records import RawRecord
 from megatron_redone.tokenization.chat_template import TemplateRefusal
@@ -38,10 +42,15 @@ class ConversationEncoder:
         for record in work.batch.records:
             try:
                 conversations = self._read(work, record)
-                rendered += [self._render(conversation) for conversation in conversations]
+                rows = [self._render(conversation) for conversation in conversations]
+                for one in rows:
+                    result.lost_parts.update(one.lost)
+                check_answers(self._config.on_lost_answer, [one.lost for one in rows])
+                keys = [content_key(conversation.text()) for conversation in conversations]
+                rendered += [(key, chat) for key, one in zip(keys, rows, strict=True) for chat in one.chats]
                 result.with_special_tokens += any(self._special.search(c.text()) for c in conversations)
             except (InvalidRecordError, TemplateRefusal, CannotBeMasked) as error:
-                result.add_invalid(record, reason_of(error))
+                result.add_invalid(record, reason_of(error), unknown_marks(error))
         encoded = self._tokenizer.encode([chat for _, chat in rendered])
         for (key, _), (tokens, mask) in zip(rendered, encoded, strict=True):
             result.items.append(EncodedItem(tokens, mask, (len(tokens),), key))
@@ -55,12 +64,15 @@ class ConversationEncoder:
             check_no_special_tokens(self._special, conversations)
         return conversations
 
-    def _render(self, conversation: Conversation) -> tuple[int, RenderedChat]:
-        messages, tools = conversation.messages, conversation.tools
-        chat = self._tokenizer.render(messages, tools, learned_turns(messages, self._config.loss_on))
-        if not any(first < stop for first, stop in chat.learned):
+    def _render(self, conversation: Conversation) -> LearnedRows:
+        turns = learned_turns(conversation.messages, self._config.loss_on)
+        if turns == []:
             raise InvalidRecordError("nothing in it is to be learned")
-        return content_key(conversation.text()), chat
+        as_generated = self._config.history is History.generated
+        rows = learned_rows(self._tokenizer, conversation, turns, as_generated=as_generated)
+        if not any(first < stop for chat in rows.chats for first, stop in chat.learned):
+            raise InvalidRecordError("nothing in it is to be learned")
+        return rows
 
 
 def special_token_pattern(tokenizer: ChatTokenizer) -> re.Pattern[str]:
@@ -76,6 +88,26 @@ def check_no_special_tokens(special: re.Pattern[str], conversations: Iterable[Co
     """
     if any(special.search(conversation.text()) for conversation in conversations):
         raise InvalidRecordError("a special token is written in its text")
+
+
+def check_answers(on_lost: OnLostAnswer, lost: Iterable[Counter[str]]) -> None:
+    """Refuses a record whose answers are not all there.
+
+    Args:
+        on_lost: Whether to refuse it.
+        lost: What the answers of each of its conversations have lost.
+
+    Raises:
+        InvalidRecordError: naming the kinds of what is lost.
+    """
+    kinds = sorted({kind for parts in lost for kind in parts})
+    if kinds and on_lost is OnLostAnswer.invalid:
+        raise InvalidRecordError(f"the chat template leaves out a part of an answer: {', '.join(kinds)}")
+
+
+def unknown_marks(error: Exception) -> list[str]:
+    """The keys that an error is about, where it is about such."""
+    return error.names if isinstance(error, UnknownMarks) else []
 
 
 def reason_of(error: Exception) -> str:

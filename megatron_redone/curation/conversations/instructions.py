@@ -33,12 +33,19 @@ def alpaca_messages(record: dict[str, Any]) -> list[dict[str, Any]]:
     Raises:
         InvalidRecordError: there is no instruction, or a wrong type.
     """
-    roles = ("user", "assistant")
-    earlier = zip(itertools.cycle(roles), itertools.chain.from_iterable(_history(record.get("history"))))
     parts = (required_text(record, "instruction"), optional_text(record, "input"))
     question = {"role": "user", "content": "\n".join(part for part in parts if part)}
-    messages = read_messages([*({"role": role, "content": text} for role, text in earlier), question], ROLES)
-    return with_system(messages, optional_text(record, "system"))
+    return with_system(with_history([question], record.get("history")), optional_text(record, "system"))
+
+
+def with_history(messages: list[dict[str, Any]], history: Any) -> list[dict[str, Any]]:
+    """Messages behind a history of `[[question, answer], ...]`.
+
+    Raises:
+        InvalidRecordError: the history is something else.
+    """
+    earlier = zip(itertools.cycle(("user", "assistant")), itertools.chain.from_iterable(_history(history)))
+    return read_messages([*({"role": role, "content": text} for role, text in earlier), *messages], ROLES)
 
 
 def from_self_instruct(record: dict[str, Any]) -> list[Conversation]:

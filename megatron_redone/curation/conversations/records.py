@@ -7,6 +7,8 @@ from megatron_redone.curation.conversations.conversation import (
     Conversation,
     read_tools,
     required_messages,
+    system_beside,
+    with_system,
 )
 from megatron_redone.curation.conversations.instructions import (
     from_alpaca,
@@ -14,6 +16,15 @@ from megatron_redone.curation.conversations.instructions import (
     from_self_instruct,
 )
 from megatron_redone.curation.conversations.sharegpt import NEMO_ROLES, from_nemo, from_sharegpt
+from megatron_redone.curation.conversations.turn_marks import (
+    DETAIL,
+    WEIGHT,
+    check_known,
+    last_answers,
+    mark_all,
+    turn_weight,
+    without_ignored,
+)
 from megatron_redone.formats.input_records import InvalidRecordError
 
 
@@ -44,32 +55,46 @@ def read_conversations(
     Raises:
         InvalidRecordError: it is not of that format, or has no answer to learn from.
     """
-    conversations = _read(record, format, source)
-    for conversation in conversations:
-        if not any(message["role"] == "assistant" for message in conversation.messages):
-            raise InvalidRecordError("no turn of the assistant")
-    return [_with_default_system(conversation, source.system) for conversation in conversations]
+    record = without_ignored(record, source.ignored_marks)
+    return [_checked(conversation, record, source) for conversation in _read(record, format, source)]
 
 
 def learned_turns(messages: list[dict[str, Any]], loss_on: LossOn) -> list[int] | None:
-    """The messages to be learned, all of the assistant; None for everything.
+    """The messages to be learned, all of the assistant; None for the whole text.
 
-    `last_turn` are the assistant's messages since the last question that has an answer. Messages with
-    OpenAI's `weight: 0` are left out.
+    `last_turn` are the assistant's messages since the last question that has an answer. Messages whose marks say so
+    are left out.
+
+    Raises:
+        InvalidRecordError: a mark on a turn of somebody else cannot be obeyed.
     """
+    for message in messages:
+        _check_mark_can_be_obeyed(message, loss_on)
     if loss_on is LossOn.all:
         return None
-    turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
-    if loss_on is LossOn.last_turn:
-        questions = [n for n, message in enumerate(messages[: turns[-1]]) if message["role"] == "user"]
-        turns = [number for number in turns if number > max(questions, default=-1)]
-    return [number for number in turns if messages[number].get("weight") != 0]
+    first = last_answers(messages) if loss_on is LossOn.last_turn else 0
+    return [
+        number
+        for number, message in enumerate(messages)
+        if message["role"] == "assistant" and number >= first and turn_weight(message)
+    ]
+
+
+def _check_mark_can_be_obeyed(message: dict[str, Any], loss_on: LossOn) -> None:
+    if message["role"] == "assistant" or not {WEIGHT, DETAIL} & message.keys():
+        return
+    is_learned = turn_weight(message) > 0
+    if loss_on is LossOn.all and (turn_weight(message) != 1 or DETAIL in message):
+        raise InvalidRecordError(f"a turn of the {message['role']} is marked; loss_on=all learns all of it")
+    if loss_on is not LossOn.all and is_learned:
+        raise InvalidRecordError(f"a turn of the {message['role']} is marked to be learned; only the assistant's are")
 
 
 def _read(record: dict[str, Any], format: ConversationFormat, source: ConversationSource) -> list[Conversation]:
     match format:
         case ConversationFormat.messages:
-            return [Conversation(required_messages(record, "messages"), read_tools(record.get("tools")))]
+            messages = with_system(required_messages(record, "messages"), system_beside(record))
+            return [Conversation(messages, read_tools(record.get("tools")))]
         case ConversationFormat.sharegpt:
             return from_sharegpt(record)
         case ConversationFormat.alpaca:
@@ -81,6 +106,15 @@ def _read(record: dict[str, Any], format: ConversationFormat, source: Conversati
         case ConversationFormat.prompt_completion:
             return from_prompt_completion(record, source.prompt_key, source.completion_key)
     raise AssertionError(f"{format} stands for no format")
+
+
+def _checked(conversation: Conversation, record: dict[str, Any], source: ConversationSource) -> Conversation:
+    """A conversation with the marks of its record and a system prompt."""
+    if not any(message["role"] == "assistant" for message in conversation.messages):
+        raise InvalidRecordError("no turn of the assistant")
+    check_known(conversation.messages)
+    marked = Conversation(mark_all(record, conversation.messages), conversation.tools)
+    return _with_default_system(marked, source.system)
 
 
 def _with_default_system(conversation: Conversation, system: str | None) -> Conversation:

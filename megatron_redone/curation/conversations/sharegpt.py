@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from megatron_redone.curation.conversations.answer_parts import reasoning_of
 from megatron_redone.curation.conversations.conversation import (
     Conversation,
     optional_text,
@@ -12,6 +13,7 @@ from megatron_redone.curation.conversations.conversation import (
     tool_call,
     with_system,
 )
+from megatron_redone.curation.conversations.turn_marks import marks_of
 from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.json_values import json_type
 
@@ -81,9 +83,9 @@ def message_from(turn: Any) -> dict[str, Any]:
         raise InvalidRecordError(f"a message is a {json_type(turn)}, not an object")
     if "from" not in turn:
         raise InvalidRecordError("a message has no 'from'")
+    extra = {**marks_of(turn), **reasoning_of(turn)}
     if turn["from"] == "function_call":
-        return {"role": "function_call", "content": None, "tool_calls": _calls(turn.get("value"))}
-    extra = {name: turn[name] for name in ("weight",) if name in turn}
+        return {"role": "function_call", "content": None, "tool_calls": _calls(turn.get("value")), **extra}
     return {"role": turn["from"], "content": turn.get("value"), **extra}
 
 

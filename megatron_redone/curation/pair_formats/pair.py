@@ -8,8 +8,13 @@ from typing import Any
 from megatron_redone.curation.conversations.conversation import Conversation
 from megatron_redone.formats.input_records import InvalidRecordError, Messages
 
-# NeMo-Aligner's names, then those of the UltraFeedback sets.
-_REWARD_KEYS = (("chosen_reward", "rejected_reward"), ("score_chosen", "score_rejected"))
+# NeMo-Aligner's names, those of H4's binarized UltraFeedback, and Argilla's two.
+_REWARD_KEYS = (
+    ("chosen_reward", "rejected_reward"),
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen-rating", "rejected-rating"),
+)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class PreferencePair:
         rejected: The other.
         tools: JSON schemas of the functions that the assistant may call, or None.
         rewards: Of chosen and rejected, or None.
+        unused: Responses of the record that are neither.
     """
 
     prompt: Messages
@@ -29,6 +35,7 @@ class PreferencePair:
     rejected: Messages
     tools: list[Any] | None = None
     rewards: tuple[float, float] | None = None
+    unused: int = 0
 
     def conversations(self) -> tuple[Conversation, Conversation]:
         """Prompt and chosen response, and prompt and rejected response."""
@@ -40,7 +47,7 @@ def checked(pair: PreferencePair) -> PreferencePair:
     """The pair, if there is something to be learned from it.
 
     Raises:
-        InvalidRecordError: there is no prompt, the prompts differ, or the responses are the same or none.
+        InvalidRecordError: there is no prompt, the prompts differ, or there is no response.
     """
     if not any(message["role"] == "user" for message in pair.prompt):
         raise InvalidRecordError("the prompts of the two differ" if _asks(pair.chosen) else "no prompt")
@@ -49,8 +56,6 @@ def checked(pair: PreferencePair) -> PreferencePair:
             raise InvalidRecordError("a response that does not end with a turn of the assistant")
     if _asks(pair.chosen) or _asks(pair.rejected) or pair.chosen[0]["role"] != pair.rejected[0]["role"]:
         raise InvalidRecordError("the prompts of the two differ")
-    if _stripped(pair.chosen) == _stripped(pair.rejected):
-        raise InvalidRecordError("chosen and rejected are the same")
     return pair
 
 
@@ -89,7 +94,3 @@ def read_rewards(record: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def _asks(response: Messages) -> bool:
     return any(message["role"] not in ("assistant", "tool") for message in response)
-
-
-def _stripped(response: Messages) -> list[tuple[Any, ...]]:
-    return [(message["role"], message["content"].strip(), message.get("tool_calls")) for message in response]

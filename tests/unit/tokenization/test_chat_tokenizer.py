@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tokenizers
 
@@ -16,7 +17,8 @@ from megatron_redone.curation.conversations.records import learned_turns
 from megatron_redone.errors import UserError
 from megatron_redone.tokenization.chat_template import TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, find_chat_template
-from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer
+from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, RenderedChat
+from megatron_redone.tokenization.turn_spans import CannotBeMasked
 from tests.helpers import chat_tokenizers, golden_chats, small_tokenizer
 from tests.helpers.golden_chats import Chat, answers, question
 from tests.helpers.shared_data import FOLDER, TOKENIZER, needs_shared_data
@@ -227,7 +229,6 @@ def test_special_tokens_in_a_text_become_their_ids_as_in_transformers(small: Pat
     ("template", "chat", "tools", "reason"),
     [
         ("mistral", "dialogue", False, "no trace of a message of the system"),
-        ("smollm2", "tools", False, "no trace of a tool call"),
         ("llama3", "question", True, "no trace of the tools"),
     ],
 )
@@ -248,6 +249,37 @@ def test_marked_ranges_of_some_turns(small: Path) -> None:
     chat = [*question("first?", "one"), *question("second?", "two 🎈")]
     rendered = ours.render(chat, None, [3])
     assert [rendered.text[first:stop] for first, stop in rendered.learned] == ["two 🎈<|im_end|>"]
+
+
+def test_several_marked_ranges_a_turn_belong_to_it(small: Path) -> None:
+    template = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% if m.reasoning_content %}{% generation %}"
+        "{{ m.reasoning_content }}{% endgeneration %}|{% endif %}{% generation %}{{ m.content }}<|im_end|>"
+        "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    ours = ChatTokenizer(str(small), ChatTemplateFile(template, template, "test"), {}, NOON)
+    chat = [*question("first?", "one"), *question("second?", "two")]
+    chat[1]["reasoning_content"] = "so"
+    rendered = ours.render_turns(chat, None, [1, 3])
+    found = {turn: [rendered.text[a:b] for a, b in spans] for turn, spans in rendered.turns.items()}
+    assert found == {1: ["so", "one<|im_end|>"], 3: ["two<|im_end|>"]}
+    last_only = template.replace("{% if m.reasoning_content %}", "{% if loop.last %}")
+    ours = ChatTokenizer(str(small), ChatTemplateFile(last_only, last_only, "test"), {}, NOON)
+    with pytest.raises(CannotBeMasked, match="marks 3 ranges as generated in a conversation with 2 answers"):
+        ours.render_turns(chat, None, [1, 3])
+
+
+def test_a_token_counts_as_the_greatest_of_its_ranges(small: Path) -> None:
+    text = "The ferry leaves at nine, 周末 🎈 it's windy on deck."
+    weights = [(1 + number % 7) / 8 for number in range(len(text))]
+    ours = ChatTokenizer(str(small), ChatTemplateFile("{{ messages[0].content }}", "", "test"), {}, NOON)
+    chat = RenderedChat(text, [(number, number + 1) for number in range(len(text))], weights)
+    ((ids, found),) = ours.encode([chat])
+    expected = tokenizers.Tokenizer.from_file(str(small / "tokenizer.json")).encode(text)
+    assert found.dtype == np.float32 and ids.tolist() == expected.ids and len(ids) < len(text)
+    assert found.tolist() == [max(weights[first:stop]) for first, stop in expected.offsets]
+    ((_, mask),) = ours.encode([RenderedChat("ab", [(0, 1)])])
+    assert mask.dtype == np.uint8
 
 
 def test_the_whole_last_character_is_learned_though_it_is_several_tokens(small: Path) -> None:

@@ -45,6 +45,14 @@ TEMPLATES = {
         TURNS,
         [f"<|im_start|>assistant\n{LONG}<|im_end|>", "<|im_start|>assistant\ntwo<|im_end|>"],
     ),
+    "what stands before an answer is rendered otherwise in the whole": (
+        "{{ messages | length }}" + TURNS + PROMPT,
+        [f"{LONG}<|im_end|>", "two<|im_end|>"],
+    ),
+    "the same without a generation prompt: a turn begins behind the last token before it": (
+        "{{ messages | length }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}",
+        [f"{LONG}<|im_end|>", "two<|im_end|>"],
+    ),
     "earlier answers are shortened": (
         TURNS.replace("m.content", "(m.content if loop.last else m.content[:20])") + PROMPT,
         [f"{LONG[:20]}<|im_end|>", "two<|im_end|>"],
@@ -60,9 +68,25 @@ def test_templates_of_other_kinds(small: Path, name: str) -> None:
 
 def test_templates_that_cannot_be_masked_say_so(small: Path) -> None:
     chat = [*question("first?", "one"), *question("second?", "two")]
-    counted = "{{ messages | length }}" + TURNS + PROMPT
+    hashed = "{{ messages[-1].content | length }}" + TURNS + PROMPT
     with pytest.raises(CannotBeMasked, match="what stands before an answer otherwise"):
-        render_with(small, counted, chat)
+        render_with(small, hashed, [*chat[:3], {"role": "assistant", "content": LONG}])
     unfinished = TURNS.replace("{{ m.content }}", "{{ m.content if loop.last or m.role == 'user' else loop.length }}")
+    assert render_with(small, unfinished + PROMPT, chat) == ["4<|im_end|>", "two<|im_end|>"]
     with pytest.raises(CannotBeMasked, match="an answer otherwise once more messages follow"):
-        render_with(small, unfinished + PROMPT, chat)
+        render_with(small, unfinished.replace("<|im_end|>", "") + PROMPT, chat)
+
+
+CALLING = (
+    "{{ messages | length }}{% for m in messages %}{% if m.role == 'assistant' and not m.tool_calls and not "
+    "loop.last %}{{ raise_exception('only calls') }}{% endif %}<|im_start|>{{ m.role }}\n"
+    "{{ m.tool_calls[0].function.name if m.tool_calls else m.content }}<|im_end|>\n{% endfor %}" + PROMPT
+)
+
+
+def test_calls_are_found_where_a_text_cannot_stand_in_their_place(small: Path) -> None:
+    """As in Mistral's template, which counts calls as no turns, and writes the tools where the last question is."""
+    call = {"type": "function", "function": {"name": "tide", "arguments": {}}}
+    chat = question("When?", "Six.")
+    chat[1:1] = [{"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "06:10"}]
+    assert render_with(small, CALLING, chat) == ["tide<|im_end|>", "Six.<|im_end|>"]

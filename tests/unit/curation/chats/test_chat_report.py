@@ -21,6 +21,8 @@ DATA = ChatData(
     open_writer=lambda *_: None,  # type: ignore[arg-type, return-value]
     add=lambda *_: None,
     write_manifest=lambda *_: None,
+    format_advice="set format",
+    answer_advice="set on_lost_answer",
 )
 
 
@@ -32,7 +34,7 @@ class Manifest:
     record_formats: dict[str, int]
 
 
-def plan(folder: Path, name: str, held_out: int, invalid: dict[str, int], special: int = 0) -> SourcePlan:
+def plan(folder: Path, name: str, held_out: int, invalid: dict[str, int], special: int = 0, **more: Any) -> SourcePlan:
     source = ConversationSource(input=["x"], name=name, validation_count=held_out, capability="chat")
     found = SourcePlan(0, source, [], str(folder / name), "work")
     for split, prefix in found.splits.items():
@@ -40,6 +42,7 @@ def plan(folder: Path, name: str, held_out: int, invalid: dict[str, int], specia
         counts = {
             **{"conversations": count, "tokens": 10 * count, "trained_tokens": 3 * count, "records": 9999},
             **{"invalid": sum(invalid.values()), "invalid_by_reason": invalid, "with_special_tokens": special},
+            **more,
         }
         write_manifest(prefix, Manifest(counts, {"messages": count}), CONVERSATIONS)
     return found
@@ -67,3 +70,13 @@ def test_the_table_sums_both_splits_and_names_the_most_frequent_reasons(
     assert f"{tmp_path / 'a'}.invalid.jsonl" in remarks[0] and "5 records" in remarks[-1]
     assert [line.split("  ")[-1] for line in remarks[1:4]] == ["no messages", "malformed JSON", "empty line"]
     assert len(remarks) == 5, "of the source without anything to remark there is none"
+
+
+def test_lost_parts_and_unused_responses_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lost = {"text": 3, "reasoning": 1200}
+    with caplog.at_level(logging.INFO):
+        log_table(DATA, [plan(tmp_path, "a", 0, {}, lost_parts=lost, unused_responses=2), plan(tmp_path, "b", 0, {})])
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        "a: the chat template leaves out parts of answers (reasoning 1,200, text 3); set on_lost_answer",
+        "a: 2 responses are neither the best nor the worst of their record, and in no pair",
+    ]

@@ -44,6 +44,8 @@ class Written:
             open_writer=MaskedTokensWriter,
             add=self._add,
             write_manifest=self._write,
+            format_advice="set format",
+            answer_advice="set on_lost_answer",
         )
         source = ConversationSource(input=["x.jsonl"], name="a", **held_out)
         self.plan = SourcePlan(0, source, [], str(tmp_path / "a"), "work")
@@ -118,3 +120,19 @@ def test_a_dataset_is_removed_with_all_its_files_and_no_others(tmp_path: Path) -
     Written(tmp_path, validation_count=3).run(batch(0, 10))
     remove_dataset(str(tmp_path / "a.validation"))
     assert names(tmp_path) == {"a.bin", "a.idx", "a.loss_mask.bin", "a.loss_mask.idx"}
+
+
+def test_marks_that_are_not_known_end_it_with_all_their_names_however_few_they_are(tmp_path: Path) -> None:
+    work, found = Written(tmp_path), batch(0, 500)
+    found.add_invalid(RawRecord(501, b"{}"), "unknown marks", ["train_id", "no_loss"])
+    found.add_invalid(RawRecord(502, b"{}"), "unknown marks", ["no_loss"])
+    with pytest.raises(UserError, match=r"no_loss \(2 records\), train_id \(1 records\); .*a\.invalid.*ignored_marks"):
+        work.run(found)
+    assert not work.manifests and (tmp_path / "a.invalid.jsonl").exists()
+
+
+def test_lost_parts_of_answers_come_with_what_to_do(tmp_path: Path) -> None:
+    work, found = Written(tmp_path), batch(0, 5, invalid=20)
+    found.lost_parts["reasoning"] = 20
+    with pytest.raises(UserError, match=r"20 of 25 records are invalid.*set on_lost_answer"):
+        work.run(found)

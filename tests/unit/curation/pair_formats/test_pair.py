@@ -31,19 +31,14 @@ def test_a_dialogue_that_goes_on_where_the_other_ends_is_no_pair() -> None:
         checked(PreferencePair(*split_common_prompt([WHY, YES, WHY, NO], [WHY, YES])))
 
 
-def test_responses_that_differ_in_white_space_alone_are_the_same() -> None:
-    with pytest.raises(InvalidRecordError, match="chosen and rejected are the same"):
-        checked(PreferencePair([WHY], [YES], [turn("assistant", "\nYes. ")]))
-    call = {"type": "function", "function": {"name": "f", "arguments": {}}}
-    checked(PreferencePair([WHY], [YES], [{**YES, "tool_calls": [call]}]))
-
-
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
         ({"chosen_reward": 1, "rejected_reward": 1.0}, "a tie"),
         ({"chosen_reward": 1, "rejected_reward": 2}, "the rejected response has the higher reward"),
         ({"score_chosen": 1, "score_rejected": 2}, "the rejected response has the higher reward"),
+        ({"chosen_score": 1, "rejected_score": 2}, "the rejected response has the higher reward"),
+        ({"chosen-rating": 1, "rejected-rating": 1}, "a tie"),
         ({"chosen_reward": 1}, "a reward is missing or not a finite number"),
         ({"chosen_reward": float("nan"), "rejected_reward": 0}, "a reward is missing or not a finite"),
         ({"chosen_reward": "5", "rejected_reward": 0}, "a reward is missing or not a finite number"),

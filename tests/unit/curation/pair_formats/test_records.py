@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from megatron_redone.config.prepare_preferences import PreferenceFormat, PreferenceSource
+from megatron_redone.curation.conversations.turn_marks import UnknownMarks
 from megatron_redone.curation.pair_formats.pair import PreferencePair
 from megatron_redone.curation.pair_formats.records import read_pair, recognise
 from megatron_redone.formats.input_records import InvalidRecordError
@@ -78,6 +79,40 @@ GOOD: dict[str, tuple[PreferenceFormat, dict[str, Any], list[dict[str, Any]]]] =
         {"instruction": "Why", "input": "now?", "chosen": "Yes.", "rejected": "No."},
         [turn("user", "Why\nnow?")],
     ),
+    "nemo-rl": (
+        PreferenceFormat.nemo_rl,
+        {
+            "context": DIALOGUE,
+            "completions": [{"rank": 1, "completion": [NO]}, {"rank": 0, "completion": [YES]}],
+        },
+        DIALOGUE,
+    ),
+    "openai": (
+        PreferenceFormat.openai,
+        {"input": {"messages": DIALOGUE}, "preferred_output": [YES], "non_preferred_output": [NO]},
+        DIALOGUE,
+    ),
+    "ms-swift": (PreferenceFormat.ms_swift, {"messages": [*DIALOGUE, YES], "rejected_response": "No."}, DIALOGUE),
+    "ms-swift's messages": (
+        PreferenceFormat.ms_swift,
+        {"messages": [*DIALOGUE, YES], "rejected_messages": [*DIALOGUE, NO]},
+        DIALOGUE,
+    ),
+    "ms-swift's query": (
+        PreferenceFormat.ms_swift,
+        {"query": "Why?", "response": "Yes.", "rejected_response": "No."},
+        [WHY],
+    ),
+    "orca": (
+        PreferenceFormat.orca,
+        {"system": "Be brief.", "question": "Why?", "chosen": "Yes.", "rejected": "No."},
+        [SYSTEM, WHY],
+    ),
+    "helpsteer3": (
+        PreferenceFormat.helpsteer3,
+        {"domain": "general", "context": DIALOGUE, "response1": "Yes.", "response2": "No.", "overall_preference": -2},
+        DIALOGUE,
+    ),
     "hh-rlhf": (PreferenceFormat.hh_rlhf, {"chosen": f"{HH}Yes.", "rejected": f"{HH}No."}, DIALOGUE[1:]),
 }
 
@@ -87,6 +122,23 @@ def test_every_format_is_recognised_and_read(name: str) -> None:
     format, record, prompt = GOOD[name]
     assert recognise(record, SOURCE) is format
     assert read_pair(record, format, SOURCE) == PreferencePair(prompt, [YES], [NO])
+
+
+def test_ultrafeedback_before_it_was_binarized() -> None:
+    completions = [{"response": text, "overall_score": n} for n, text in enumerate(("No.", "So.", "Yes."))]
+    record = {"source": "x", "instruction": "Why?", "models": ["a"], "completions": completions}
+    assert recognise(record, SOURCE) is PreferenceFormat.ultrafeedback
+    pair = read_pair(record, PreferenceFormat.ultrafeedback, SOURCE)
+    assert pair == PreferencePair([WHY], [YES], [NO], None, (2.0, 0.0), unused=1)
+
+
+def test_marks_of_records_and_turns_are_read_in_pairs_too() -> None:
+    pair = read_pair(trl([{**YES, "train": False}], "No.", weight=0.5), PreferenceFormat.trl, SOURCE)
+    assert [pair.chosen[0]["weight"], pair.rejected[0]["weight"]] == [0, 0.5]
+    with pytest.raises(UnknownMarks, match="no_loss"):
+        read_pair(trl([{**YES, "no_loss": True}], "No."), PreferenceFormat.trl, SOURCE)
+    ignoring = PreferenceSource(input=["x"], name="x", ignored_marks=["no_loss"])
+    assert read_pair(trl([{**YES, "no_loss": True}], "No."), PreferenceFormat.trl, ignoring).chosen == [YES]
 
 
 def test_rewards_and_the_sources_system_prompt() -> None:
@@ -114,7 +166,6 @@ def trl(chosen: Any, rejected: Any, prompt: Any = "Why?", **more: Any) -> dict[s
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("trl", trl("Yes.", " Yes. "), "chosen and rejected are the same"),
     ("trl", {"chosen": [WHY, YES], "rejected": [WHY, YES]}, "chosen and rejected are the same"),
     ("trl", {"chosen": [WHY, YES], "rejected": [HOW, NO]}, "the prompts of the two differ"),
     ("trl", {"chosen": [WHY, SO, HOW, YES], "rejected": [WHY, SO, WHY, NO]}, "the prompts of the two differ"),
