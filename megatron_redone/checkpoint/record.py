@@ -2,13 +2,14 @@
 
 run/config.yaml      the resolved configuration of the run
 run/state.json       where the run stood
-run/hf/              config.json, tokenizer and chat template of the model, as they came
+run/hf/              config.json and tokenizer of the model, as they came, and the chat template of its data
 """
 
 import dataclasses
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,13 @@ class TrainState:
         )
 
 
-def write_record(checkpoint: Path, config_yaml: str, state: TrainState, hf_files: dict[str, Path]) -> None:
+def write_record(
+    checkpoint: Path,
+    config_yaml: str,
+    state: TrainState,
+    hf_files: Mapping[str, Path],
+    hf_texts: Mapping[str, str] | None = None,
+) -> None:
     """Writes the three parts.
 
     Args:
@@ -57,12 +64,17 @@ def write_record(checkpoint: Path, config_yaml: str, state: TrainState, hf_files
         config_yaml: The resolved configuration.
         state: Where the run stands.
         hf_files: Name in `run/hf/` and where to copy it from.
+        hf_texts: Name in `run/hf/` and the content.
     """
-    (checkpoint / "run" / "hf").mkdir(parents=True)
+    folder = hf_folder(checkpoint)
+    for name in ("config.json", *hf_files, *(hf_texts or {})):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
     write_text(checkpoint / "run" / "config.yaml", config_yaml)
     write_json(checkpoint / "run" / "state.json", dataclasses.asdict(state))
     for name, source in hf_files.items():
-        shutil.copyfile(source, checkpoint / "run" / "hf" / name)
+        shutil.copyfile(source, folder / name)
+    for name, text in (hf_texts or {}).items():
+        write_text(folder / name, text)
 
 
 def read_state(checkpoint: Path) -> TrainState:

@@ -23,4 +23,7 @@ class PreferenceDataConfig(TrainingDataConfig):
         "compute the prompt of a pair once for both responses (torch backend; arXiv 2410.20305)", False
     )
     too_long: TooLongPair = key("a pair longer than a row is left out, or stops the run", TooLongPair.drop)
+    chat_template_of: str | None = key(
+        "the source whose chat template the model leaves with, where they differ; model keeps its own", None
+    )
     validation_pairs: int = key("pairs read of each validation dataset, always its first ones", 256, at_least=1)

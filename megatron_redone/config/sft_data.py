@@ -22,4 +22,7 @@ class SftDataConfig(TrainingDataConfig):
     seq_length: int = key("tokens of a row, which holds several whole conversations", at_least=1)
     too_long: TooLong = key("a conversation longer than a row loses its end, is left out, or stops the run",
                             TooLong.truncate)  # fmt: skip
+    chat_template_of: str | None = key(
+        "the source whose chat template the model leaves with, where they differ; model keeps its own", None
+    )
     validation_rows: int = key("rows read of each validation dataset, always its first ones", 128, at_least=1)

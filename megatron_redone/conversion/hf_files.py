@@ -12,6 +12,7 @@ import torch
 from megatron_redone.architectures import Architecture
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.conversion.config_spellings import read_otherwise, spell_config
+from megatron_redone.conversion.end_tokens import with_end_tokens
 from megatron_redone.conversion.tokenizer_spellings import spell_tokenizer
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json
@@ -53,15 +54,10 @@ def write_hf_files(
 
 def _write_generation_config(folder: Path, end_tokens: Sequence[str]) -> None:
     """Adds end tokens to those that are there; where the model came without the file, config.json has them."""
-    file, config = folder / _GENERATION, _read(folder / "config.json")
-    exists = file.is_file()
-    kept = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if name in config}
-    content = _read(file) if exists else kept
-    before = _ids(content.get("eos_token_id"))
-    ends = list(dict.fromkeys([*before, *_token_ids(folder, end_tokens)]))
-    if ends != before:
-        content["eos_token_id"] = ends
-    if not exists or ends != before:
+    file = folder / _GENERATION
+    before = _read(file) if file.is_file() else None
+    content = with_end_tokens(before, _read(folder / "config.json"), _token_ids(folder, end_tokens))
+    if content != before:
         write_json(file, content)
 
 
@@ -74,12 +70,6 @@ def _token_ids(folder: Path, tokens: Sequence[str]) -> list[int]:
     if absent:
         raise UserError(f"end_tokens: {absent[0]!r} is not in the model's vocabulary")
     return [number for number in ids.values() if number is not None]
-
-
-def _ids(value: int | list[int] | None) -> list[int]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from megatron_redone.formats.loss_weights import FILE as WEIGHTS
 from megatron_redone.formats.manifest import (
     CONVERSATIONS,
     WEIGHTED_CONVERSATIONS,
+    ChatTemplateRecord,
     TokenizerRecord,
     write_manifest,
 )
@@ -57,6 +58,7 @@ class ConversationManifest:
         reports: Likewise, what was written for people to read: the list of invalid records.
         record_formats: How many records each format had.
         chat_template_sha256: Of the template's text.
+        chat_template: The template itself, with all that it read.
         rendered_at: The time that the template was told, ISO 8601: some templates write the date.
         loss_on: What the mask covers.
         work: Hash of everything that decides the dataset's bytes.
@@ -74,6 +76,7 @@ class ConversationManifest:
     reports: dict[str, FileRecord] = field(default_factory=dict)
     record_formats: dict[str, int] = field(default_factory=dict)
     chat_template_sha256: str = ""
+    chat_template: ChatTemplateRecord | None = None
     rendered_at: str = ""
     loss_on: str = "assistant"
     inputs: list[InputFile] = field(default_factory=list)

@@ -34,6 +34,23 @@ class TokenizerRecord:
     eod_id: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChatTemplateRecord:
+    """The chat template of a dataset, enough to render its records again.
+
+    Attributes:
+        text: In Jinja.
+        with_tools: The text for records with tools, where it is another.
+        variables: What the template read besides: `template_variables` of the configuration.
+        special_tokens: `bos_token` and the like of the tokenizer, which a template reads under these names.
+    """
+
+    text: str
+    with_tools: str | None = None
+    variables: dict[str, Any] = field(default_factory=dict)
+    special_tokens: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Counts:
     """What became of the records."""

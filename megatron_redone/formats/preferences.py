@@ -20,7 +20,13 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file
 from megatron_redone.formats.file_record import FileRecord, record_file
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.manifest import PREFERENCES, TokenizerRecord, file_records, write_manifest
+from megatron_redone.formats.manifest import (
+    PREFERENCES,
+    ChatTemplateRecord,
+    TokenizerRecord,
+    file_records,
+    write_manifest,
+)
 from megatron_redone.formats.masked_tokens import MaskedTokens, MaskedTokensSummary, MaskedTokensWriter
 
 STAGE = "prepare-preferences"
@@ -68,6 +74,7 @@ class PreferenceManifest:
     reports: dict[str, FileRecord] = field(default_factory=dict)
     record_formats: dict[str, int] = field(default_factory=dict)
     chat_template_sha256: str = ""
+    chat_template: ChatTemplateRecord | None = None
     rendered_at: str = ""
     inputs: list[InputFile] = field(default_factory=list)
     work: str = ""

@@ -45,6 +45,7 @@ def _open_data(config: DpoConfig, batch_slice: BatchSlice, vocabulary: Vocabular
         train_steps=config.training.steps(config.data.seq_length, blend.samples_per_epoch),
         packed=True,
         lengths_vary=True,
+        chat_template_of=config.data.chat_template_of,
         description=[f"{name}: {stream.describe()}" for name, stream in zip(blend.names, streams, strict=True)],
     )
 

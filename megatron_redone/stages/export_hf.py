@@ -1,5 +1,6 @@
 """`redone export-hf`: a checkpoint of any layout to a Hugging Face directory, in one process."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -10,6 +11,9 @@ from megatron_redone.config.export_hf import ExportHFConfig
 from megatron_redone.config.weights_dtype import WeightsDtype
 from megatron_redone.conversion.exporting import export_checkpoint
 from megatron_redone.errors import UserError
+from megatron_redone.tokenization.chat_template_file import own_templates
+
+log = logging.getLogger(__name__)
 
 
 def run(config: ExportHFConfig) -> None:
@@ -22,6 +26,7 @@ def run(config: ExportHFConfig) -> None:
     hf_files = Path(config.hf_config) if config.hf_config is not None else hf_folder(checkpoint)
     if not (hf_files / "config.json").is_file():
         raise UserError(f"hf_config: {hf_files} has no config.json; name the model's Hugging Face directory")
+    _tell_other_template(checkpoint, hf_files)
     export_checkpoint(
         checkpoint,
         hf_files,
@@ -31,3 +36,14 @@ def run(config: ExportHFConfig) -> None:
         end_tokens=config.end_tokens,
         overwrite=config.overwrite,
     )
+
+
+def _tell_other_template(checkpoint: Path, hf_files: Path) -> None:
+    """A folder that the user names has a template of its own, which need not be that of the data."""
+    carried = own_templates(hf_folder(checkpoint))
+    if carried and carried != own_templates(hf_files):
+        log.warning(
+            "hf_config: its chat template is another than the one that the run's data was prepared with; the export "
+            "leaves with that of %s",
+            hf_files,
+        )

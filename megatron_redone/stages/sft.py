@@ -39,6 +39,7 @@ def _open_data(config: SftConfig, batch_slice: BatchSlice, vocabulary: Vocabular
         train_steps=config.training.steps(config.data.seq_length, blend.samples_per_epoch),
         packed=True,
         lengths_vary=config.parallel.context_parallel_size > 1,  # segments are padded for it
+        chat_template_of=config.data.chat_template_of,
         description=[f"{name}: {rows.describe()}" for name, rows in zip(blend.names, blend.streams, strict=True)],
     )
 

@@ -131,6 +131,11 @@ class ChatTokenizer:
         """
         return (self._with_tools if tools else self._plain).template.render(messages, tools).text
 
+    def end_of_turn(self) -> int | None:
+        """The id of the token that ends the assistant's turns; None where none does, or the template does not tell."""
+        ending = self._plain.spans.ending
+        return self._tokenizer.token_to_id(ending.strip()) if ending else None
+
     def encode(self, chats: Sequence[RenderedChat]) -> list[tuple[np.ndarray, np.ndarray]]:
         """The ids, `uint32[T]`, of every conversation, and its loss mask, `uint8[T]`, or loss weights, `float32[T]`."""
         encodings = self._tokenizer.encode_batch([chat.text for chat in chats], add_special_tokens=False)

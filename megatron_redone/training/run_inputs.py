@@ -20,6 +20,7 @@ from megatron_redone.distributed import ParallelContext
 from megatron_redone.errors import UserError
 from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
 from megatron_redone.training.best import check_best_metric
+from megatron_redone.training.carried_template import is_template, template_of_data, template_texts
 from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
 from megatron_redone.training.model_vocabulary import find_tokenizer, model_vocabulary
 from megatron_redone.training.schedule import LearningRate
@@ -42,6 +43,7 @@ class RunData:
         packed: Whether a row holds texts that cannot see each other.
         lengths_vary: Whether Transformer Engine gets micro-batches of different lengths.
         description: Lines that describe the data to a person.
+        chat_template_of: The source whose chat template the model is to leave with; None where all have the same.
     """
 
     reader: BatchReader
@@ -52,6 +54,7 @@ class RunData:
     packed: bool
     lengths_vary: bool
     description: Sequence[str]
+    chat_template_of: str | None = None
 
 
 OpenData = Callable[[ConfigT, BatchSlice, Vocabulary], RunData]
@@ -68,6 +71,7 @@ class Inputs:
 
     architecture: Architecture
     hf_files: dict[str, Path]
+    hf_texts: dict[str, str]
     batch_slice: BatchSlice
     data: RunData
     schedule: LearningRate
@@ -97,10 +101,12 @@ def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[C
     check_micro_batches(batch_slice.micro_batch_count, config.parallel)
     folder = CheckpointFolder(checkpoints_path(config))
     data = open_data(config, batch_slice, vocabulary)
+    hf_files, hf_texts = _hf_files(config, data.chat_template_of, config_json, tokenizer)
     check_best_metric(config.checkpoint, [source.name for source in data.validation])
     return Inputs(
         architecture=architecture,
-        hf_files=collect_hf_files(config_json, tokenizer),
+        hf_files=hf_files,
+        hf_texts=hf_texts,
         batch_slice=batch_slice,
         data=data,
         schedule=LearningRate(config.optimizer, data.train_steps),
@@ -108,6 +114,18 @@ def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[C
         checkpoint=_checkpoint_to_resume(config, folder),
         initial=initial,
     )
+
+
+def _hf_files(
+    config: TrainingStageConfig, chosen: str | None, config_json: Path, tokenizer: Path | None
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """The model's files that checkpoints carry, and the texts of those that the data decides."""
+    files = collect_hf_files(config_json, tokenizer)
+    template = template_of_data([*config.data.blend, *config.data.validation], chosen, tokenizer)
+    if template is None:
+        return files, {}
+    texts = template_texts(template, files, tokenizer)
+    return {name: path for name, path in files.items() if name not in texts and not is_template(name)}, texts
 
 
 def checkpoints_path(config: TrainingStageConfig) -> Path:

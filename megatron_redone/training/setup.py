@@ -231,7 +231,7 @@ def _callbacks(
         folder=inputs.folder,
         model_chunks=setup.model.chunks,
         optimizer=setup.optimizer,
-        write_record=lambda path, state: write_record(path, to_yaml(config), state, inputs.hf_files),
+        write_record=lambda path, state: write_record(path, to_yaml(config), state, inputs.hf_files, inputs.hf_texts),
         context=context,
         throughput=throughput,
     )

@@ -11,7 +11,7 @@ from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedIte
 from megatron_redone.formats.done_check import Finished
 from megatron_redone.formats.file_record import FileRecord
 from megatron_redone.formats.inputs import InputFile
-from megatron_redone.formats.manifest import TokenizerRecord, finished_dataset, manifest_path
+from megatron_redone.formats.manifest import ChatTemplateRecord, TokenizerRecord, finished_dataset, manifest_path
 from megatron_redone.formats.masked_tokens import MaskedTokensSummary
 
 # The record of a file that is not there.
@@ -39,6 +39,7 @@ class SourceFacts:
     tokenizer: TokenizerRecord
     record_formats: dict[str, int]
     chat_template_sha256: str
+    chat_template: ChatTemplateRecord
     rendered_at: str
     inputs: list[InputFile]
     work: str

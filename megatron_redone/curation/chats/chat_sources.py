@@ -34,6 +34,7 @@ from megatron_redone.processes.live_progress import corpus_progress
 from megatron_redone.processes.ordered_pool import OrderedPool
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, find_chat_template, named_special_tokens
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer, tokenizer_file
+from megatron_redone.tokenization.template_variables import template_record
 from megatron_redone.tokenization.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -172,6 +173,7 @@ def _facts(run: _Run, plan: SourcePlan, tally: Tally) -> SourceFacts:
         tokenizer=run.tokenizer,
         record_formats=dict(tally.formats),
         chat_template_sha256=hashlib.sha256(run.template.text.encode()).hexdigest(),
+        chat_template=template_record(run.template, plain(run.config)["template_variables"], run.special_tokens),
         rendered_at=run.now.isoformat(),
         inputs=plan.files,
         work=plan.work,
