@@ -39,11 +39,11 @@ class SourceFacts:
     tokenizer: TokenizerRecord
     record_formats: dict[str, int]
     chat_template_sha256: str
-    chat_template: ChatTemplateRecord
     rendered_at: str
     inputs: list[InputFile]
     work: str
     config: dict[str, Any]
+    chat_template: ChatTemplateRecord | None = None
     reports: dict[str, FileRecord] = dataclasses.field(default_factory=dict)
     version: str = __version__
 
