@@ -33,6 +33,10 @@ _MOST_DIGITS = 300  # so that each is a float too
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
+class UnreadableJson(InvalidRecordError):
+    """JSON that breaks the rule of this module, rather than no JSON at all."""
+
+
 def parse_object(text: bytes) -> dict[str, Any]:
     """A record from its JSON.
 
@@ -57,9 +61,9 @@ def parse_value(text: bytes) -> Any:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise InvalidRecordError(_why_not_read(text)) from None
+        raise _why_not_read(text) from None
     if has_too_many_levels(text, value):
-        raise InvalidRecordError(_TOO_DEEP)
+        raise UnreadableJson(_TOO_DEEP)
     return _parse_exactly(text) if _LONG_NUMBER.search(text) else value
 
 
@@ -102,17 +106,18 @@ def _inner(value: Any) -> Any:
     return value if isinstance(value, list) else ()
 
 
-def _why_not_read(text: bytes) -> str:
+def _why_not_read(text: bytes) -> InvalidRecordError:
     """Why orjson does not read a text."""
     try:
         value = _parse_exactly(text)
     except InvalidRecordError as reason:
-        return str(reason)
+        return reason
     if has_too_many_levels(text, value):
-        return _TOO_DEEP
+        return UnreadableJson(_TOO_DEEP)
     # Python's own reader takes halves of pairs, which orjson does not.
-    is_half = _HALF_A_PAIR.search(json.dumps(value, ensure_ascii=False))
-    return "half a surrogate pair, which is no character" if is_half else "malformed JSON"
+    if _HALF_A_PAIR.search(json.dumps(value, ensure_ascii=False)):
+        return UnreadableJson("half a surrogate pair, which is no character")
+    return InvalidRecordError("malformed JSON")
 
 
 def _parse_exactly(text: bytes) -> Any:
@@ -124,25 +129,25 @@ def _parse_exactly(text: bytes) -> Any:
     try:
         return json.loads(text.decode(), parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer)
     except UnicodeDecodeError:
-        raise InvalidRecordError("invalid UTF-8") from None
+        raise UnreadableJson("invalid UTF-8") from None
     except RecursionError:
-        raise InvalidRecordError(_TOO_DEEP) from None
+        raise UnreadableJson(_TOO_DEEP) from None
     except ValueError:
         raise InvalidRecordError("malformed JSON") from None
 
 
 def _refuse_constant(_: str) -> None:
-    raise InvalidRecordError(NOT_FINITE)
+    raise UnreadableJson(NOT_FINITE)
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise InvalidRecordError("a number too large for a float of 64 bits")
+        raise UnreadableJson("a number too large for a float of 64 bits")
     return number
 
 
 def _integer(text: str) -> int:
     if len(text) > _MOST_DIGITS:
-        raise InvalidRecordError(f"an integer of more than {_MOST_DIGITS} digits")
+        raise UnreadableJson(f"an integer of more than {_MOST_DIGITS} digits")
     return int(text)

@@ -1,7 +1,8 @@
 """A chat template: from messages to the text that a model reads, as transformers renders it.
 
 The environment is that of `transformers.utils.chat_template_utils` (5.23): sandboxed, with the same
-filters, globals and extensions, so that the same template gives the same text.
+filters, globals and extensions, so that the same template gives the same text. A sandbox keeps a template from files
+and from the network, but not from running for ever: time, memory and the length of the text have limits here.
 """
 
 import json
@@ -19,6 +20,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from megatron_redone.errors import UserError
+from megatron_redone.processes.limits import OverLimit, limited
 
 Message = Mapping[str, Any]
 
@@ -26,9 +28,25 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 _REASON_LENGTH = 160
 
+# Far above what templates take for the longest conversations: milliseconds, and little more than the texts themselves.
+_SECONDS = 10.0
+_MORE_BYTES = 1 << 30
+# A text may have so many characters, or so many times those of what it is made from (JSON's \uXXXX are six for one).
+_MOST_CHARACTERS = 1 << 20
+_MOST_GROWTH = 16
+# Numbers and repetitions beyond which one operation, which cannot be interrupted, is refused.
+_MOST_BITS = 1 << 12
+_MOST_ITEMS = 1 << 24
+# Conversations of a process over a limit after which it is the template that is at fault.
+_MOST_OVER_LIMIT = 3
+
 
 class TemplateRefusal(Exception):
     """The template does not render a conversation; its text says why."""
+
+
+class TemplateOverLimit(TemplateRefusal):
+    """The template takes too much time or memory, or writes too much."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +82,11 @@ class ChatTemplate:
             UserError: it is not a template.
         """
         self.marks_generation = bool(_GENERATION.search(text))
+        self._origin = origin
+        self._over_limit = 0
         self._variables = dict(variables)
         environment, self._tracker = _environment(now)
-        try:
-            self._template = environment.from_string(text)
-        except jinja2.TemplateSyntaxError as error:
-            raise UserError(f"{origin}: not a Jinja chat template (line {error.lineno}: {error.message})") from None
+        self._template = _compiled(environment, text, origin)
 
     def render(
         self, messages: Sequence[Message], tools: list[Any] | None = None, add_generation_prompt: bool = False
@@ -82,23 +99,49 @@ class ChatTemplate:
             add_generation_prompt: End with what stands before an assistant's answer.
 
         Raises:
-            TemplateRefusal: the template raises an error on these messages.
+            TemplateRefusal: the template raises an error on these messages, or takes too much for them.
+            UserError: it took too much for several conversations.
         """
-        blocks: list[str] = []
-        self._tracker.begin()
+        known = {
+            **self._variables,
+            "messages": [_as_transformers_does(message) for message in messages],
+            "tools": tools,
+            "documents": None,
+            "add_generation_prompt": add_generation_prompt,
+        }
         try:
-            for block in self._template.generate(
-                **self._variables,
-                messages=[_as_transformers_does(message) for message in messages],
-                tools=tools,
-                documents=None,
-                add_generation_prompt=add_generation_prompt,
-            ):
-                blocks.append(block)
-                self._tracker.position += len(block)
+            with limited(_SECONDS, _MORE_BYTES):
+                text = self._render(known)
+            text.encode()  # no tokenizer takes what this does not
+        except OverLimit as limit:
+            raise self._refusal(str(limit)) from None
+        except UnicodeEncodeError:
+            raise TemplateRefusal("it writes half a surrogate pair, which is no character") from None
+        except RecursionError:
+            raise TemplateRefusal("it calls itself without end") from None
         except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
             raise TemplateRefusal(_first_line(error)) from None
-        return Rendering("".join(blocks), self._tracker.ranges)
+        return Rendering(text, self._tracker.ranges)
+
+    def _render(self, known: Mapping[str, Any]) -> str:
+        blocks: list[str] = []
+        most = _MOST_CHARACTERS
+        self._tracker.begin()
+        for block in self._template.generate(**known):
+            blocks.append(block)
+            self._tracker.position += len(block)
+            if self._tracker.position > most:
+                most = max(most, _MOST_GROWTH * len(json.dumps(known, ensure_ascii=False, default=lambda _: None)))
+                if self._tracker.position > most:
+                    raise OverLimit(f"it writes more than {most:,} characters")
+        return "".join(blocks)
+
+    def _refusal(self, limit: str) -> TemplateOverLimit:
+        """Counts; one conversation may be at fault, several are not."""
+        self._over_limit += 1
+        if self._over_limit >= _MOST_OVER_LIMIT:
+            raise UserError(f"{self._origin}: the chat template cannot be used: {limit} for a conversation, repeatedly")
+        return TemplateOverLimit(limit)
 
 
 class _GenerationTracker(jinja2.ext.Extension):
@@ -155,8 +198,52 @@ def _check_name(name: Any) -> None:
         raise jinja2.TemplateError(f"a namespace cannot hold {name!r}")
 
 
-def _environment(now: datetime) -> tuple[ImmutableSandboxedEnvironment, _GenerationTracker]:
-    environment = ImmutableSandboxedEnvironment(
+class _Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, without operations that take for ever in one step."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Computes `left * right` or `left ** right`.
+
+        Raises:
+            TemplateError: the result is too large.
+        """
+        if operator == "**":
+            _check_power(left, right)
+        else:
+            _check_product(left, right)
+        return super().call_binop(context, operator, left, right)
+
+
+def _check_power(left: Any, right: Any) -> None:
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > _MOST_BITS:
+        raise jinja2.TemplateError("a power that is too large")
+
+
+def _check_product(left: Any, right: Any) -> None:
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, (str, list, tuple)) and isinstance(other, int) and len(one) * other > _MOST_ITEMS:
+            raise jinja2.TemplateError("a repetition that is too long")
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MOST_BITS:
+        raise jinja2.TemplateError("a product that is too large")
+
+
+def _compiled(environment: jinja2.Environment, text: str, origin: str) -> jinja2.Template:
+    """Compiling computes what is constant in a template: it has the limits of rendering."""
+    try:
+        with limited(_SECONDS, _MORE_BYTES):
+            return environment.from_string(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"{origin}: not a Jinja chat template (line {error.lineno}: {error.message})") from None
+    except (SyntaxError, RecursionError, jinja2.TemplateError, ValueError, TypeError) as error:
+        raise UserError(f"{origin}: the chat template cannot be compiled: {_first_line(error)}") from None
+    except OverLimit as limit:
+        raise UserError(f"{origin}: the chat template cannot be compiled: {limit}") from None
+
+
+def _environment(now: datetime) -> tuple[jinja2.Environment, _GenerationTracker]:
+    environment = _Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTracker, jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = _to_json

@@ -15,7 +15,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from megatron_redone.tokenization.chat_template import ChatTemplate, Message, TemplateRefusal
+from megatron_redone.errors import UserError
+from megatron_redone.tokenization.chat_template import ChatTemplate, Message, TemplateOverLimit, TemplateRefusal
 
 Span = tuple[int, int]
 
@@ -128,6 +129,8 @@ class TurnSpans:
         question = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
         try:
             _, mark, tail = self._template.render(question).text.partition(_MARK)
+        except TemplateOverLimit as limit:
+            raise UserError(f"the chat template cannot be used: {limit} for one question and its answer") from None
         except TemplateRefusal:
             return None
         return tail if mark else None

@@ -6,7 +6,6 @@ redirect is followed, so that the key goes to no other host.
 """
 
 import asyncio
-import json
 import logging
 import os
 from contextlib import suppress
@@ -14,6 +13,8 @@ from typing import Any
 
 from megatron_redone.config.build_preferences import EndpointConfig
 from megatron_redone.errors import UserError
+from megatron_redone.formats.input_records import InvalidRecordError
+from megatron_redone.formats.json_values import UnreadableJson, parse_value
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +74,10 @@ class JudgeClient:
         if not response.extensions[_WHOLE]:
             return self._nothing(f"the reply is larger than {_LARGEST_REPLY >> 20} MB")
         try:
-            content = json.loads(response.content)["choices"][0]["message"]["content"]
-        except RecursionError:
-            return self._nothing("the reply is nested too deeply")
-        except (ValueError, KeyError, IndexError, TypeError):
+            content = parse_value(response.content)["choices"][0]["message"]["content"]
+        except UnreadableJson as reason:
+            return self._nothing(f"the reply is not read: {reason}")
+        except (InvalidRecordError, KeyError, IndexError, TypeError):
             words = self._without_key(response.text)[:_EXCERPT]
             raise UserError(f"{self._url}: the reply is not of the chat completions protocol: {words}") from None
         if content is not None and not isinstance(content, str):

@@ -18,7 +18,10 @@ from megatron_redone.errors import UserError
 
 log = logging.getLogger(__name__)
 
-_SCORES = re.compile(r"scores?\W*?:[^\d\n-]*(-?\d+(?:\.\d+)?)[^\d\n-]+(-?\d+(?:\.\d+)?)", re.IGNORECASE)
+# The last words of an answer, and few between the name and the numbers: a longer search would take for ever in one that
+# is nothing but "score:".
+_LAST_CHARACTERS = 20_000
+_SCORES = re.compile(r"scores?\W*?:[^\d\n-]{0,200}(-?\d+(?:\.\d+)?)[^\d\n-]+(-?\d+(?:\.\d+)?)", re.IGNORECASE)
 _OUT_OF_TEN = re.compile(r"/\s*10\b")
 
 
@@ -39,7 +42,7 @@ def judge_from_endpoint(config: EndpointConfig, cache: AnswerCache) -> Judge:
 
 def read_scores(answer: str) -> Scores | NoAnswer:
     """The two numbers behind the last `Scores:` of an answer."""
-    found = _SCORES.findall(_OUT_OF_TEN.sub("", answer))
+    found = _SCORES.findall(_OUT_OF_TEN.sub("", answer[-_LAST_CHARACTERS:]))
     if not found or not all(math.isfinite(float(number)) for number in found[-1]):
         return NoAnswer("the judge's answer has no two scores")
     return float(found[-1][0]), float(found[-1][1])

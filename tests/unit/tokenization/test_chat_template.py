@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from megatron_redone.errors import UserError
-from megatron_redone.tokenization.chat_template import ChatTemplate, TemplateRefusal
+from megatron_redone.tokenization import chat_template
+from megatron_redone.tokenization.chat_template import ChatTemplate, TemplateOverLimit, TemplateRefusal
 from tests.helpers import small_tokenizer
 
 CHAT: list[dict[str, Any]] = [
@@ -78,3 +79,54 @@ def test_time_is_the_one_that_was_given_and_bad_syntax_is_named() -> None:
     assert template("{{ strftime_now('%d %b %Y') }}").render([]).text == "10 Jul 2025"
     with pytest.raises(UserError, match=r"test: not a Jinja chat template \(line 2"):
         template("x\n{% for %}")
+
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}BODY{% endfor %}{% endfor %}"
+TOO_MUCH = {
+    "a loop": (ENDLESS.replace("BODY", ""), r"more than 0\.2 s of a processor"),
+    "a text without end": (ENDLESS.replace("BODY", "x" * 50), "writes more than 1,048,576 characters"),
+    "a macro of itself": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "calls itself without end"),
+    "two macros": ("{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}", "0.2 s"),
+    "repetition": ("{{ 'a' * 2000000000 }}", "a repetition that is too long"),
+    "repetition of a list": ("{{ [messages] * 2000000000 }}", "a repetition that is too long"),
+    "width": ("{{ '%2000000000d' % messages|length }}", "MB of memory"),
+    "width of format": ("{{ '{:>2000000000}'.format(messages|length) }}", "MB of memory"),
+    "center": ("{{ messages[0].content.center(2000000000) }}", "MB of memory"),
+    "indent": ("{{ messages | tojson(indent=2000000000) }}", "MB of memory"),
+    "power": ("{% set n = messages|length + 9 %}{{ (n ** n) ** (n ** n) }}", "a power that is too large"),
+    "squares": ("{% set ns = namespace(s=3) %}{% for i in range(60) %}{% set ns.s = ns.s * ns.s %}{% endfor %}",
+                "a product that is too large"),
+    "doubling": ("{% set ns = namespace(s='xx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+                 "MB of memory|0.2 s"),
+    "half a surrogate pair": ("{{ '\\ud83d' }}", "half a surrogate pair"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_what_takes_too_much_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "_SECONDS", 0.2)
+    text, reason = TOO_MUCH[name]
+    with pytest.raises(TemplateRefusal, match=reason):
+        template(text).render(CHAT)
+
+
+@pytest.mark.parametrize("text", ["{% for a in b %}" * 30 + "{% endfor %}" * 30, "{{" + "(" * 3000])
+def test_what_cannot_be_compiled_is_told(text: str) -> None:
+    with pytest.raises(UserError, match=r"^test: [^\n]*$"):
+        template(text)
+
+
+def test_a_long_conversation_may_give_a_long_text_and_small_sums_are_sums() -> None:
+    long = [{"role": "user", "content": "\u9762" * 2_000_000}]
+    assert len(template("{{ messages | tojson(ensure_ascii=true) }}").render(long).text) > 12_000_000
+    assert template("{{ 2 ** 10 * 3 }}{{ '-' * 5 }}{{ 7 % 4 }}").render([]).text == "3072-----3"
+
+
+def test_a_template_that_takes_too_much_again_and_again_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_template, "_SECONDS", 0.05)
+    ours = template(ENDLESS.replace("BODY", ""))
+    for _ in range(2):
+        with pytest.raises(TemplateOverLimit):
+            ours.render(CHAT)
+    with pytest.raises(UserError, match=r"^test: the chat template cannot be used: it takes more than 0\.05 s"):
+        ours.render(CHAT)

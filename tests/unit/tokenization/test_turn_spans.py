@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from megatron_redone.errors import UserError
+from megatron_redone.tokenization import chat_template
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer
 from megatron_redone.tokenization.turn_spans import CannotBeMasked
@@ -90,3 +92,12 @@ def test_calls_are_found_where_a_text_cannot_stand_in_their_place(small: Path) -
     chat = question("When?", "Six.")
     chat[1:1] = [{"role": "assistant", "content": "", "tool_calls": [call]}, {"role": "tool", "content": "06:10"}]
     assert render_with(small, CALLING, chat) == ["tide<|im_end|>", "Six.<|im_end|>"]
+
+
+def test_a_template_that_never_ends_is_told_before_anything_is_read(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_template, "_SECONDS", 0.1)
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(UserError, match=r"cannot be used: it takes more than 0\.1 s of a processor for one question"):
+        render_with(small, endless, [])

@@ -1,6 +1,7 @@
 """What a server may do to a client: drip, send elsewhere, answer with anything, and repeat the key."""
 
 import asyncio
+import gzip
 import logging
 import socket
 import threading
@@ -97,11 +98,19 @@ def test_an_answer_of_another_type_is_none(content: Any, reason: str, caplog: py
 
 @pytest.mark.parametrize(
     ("reply", "reason"),
-    [(b"[" * 100_000 + b"]" * 100_000, "nested too deeply"), (b'"' + b"x" * (5 << 20) + b'"', "larger than 4 MB")],
-    ids=["nested", "huge"],
+    [
+        (b"[" * 100_000 + b"]" * 100_000, "nested deeper than 200 levels"),
+        (b'"' + b"x" * (5 << 20) + b'"', "larger than 4 MB"),
+        (b'{"choices": [{"message": {"content": "Scores: \\ud83d 7 4"}}]}', "half a surrogate pair"),
+        (b'{"n": ' + b"9" * 5000 + b"}", "an integer of more than 300 digits"),
+        (b'{"n": "\xff"}', "invalid UTF-8"),
+        (gzip.compress(b"[" * (8 << 20)), "larger than 4 MB"),
+    ],
+    ids=["nested", "huge", "half a pair", "a long number", "no UTF-8", "packed"],
 )
 def test_a_reply_that_is_too_much_is_no_answer(reply: bytes, reason: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), chat_server(lambda *_: (200, {}, reply)) as server:
+    packed = {"Content-Encoding": "gzip"} if reply.startswith(b"\x1f\x8b") else {}
+    with caplog.at_level(logging.WARNING), chat_server(lambda *_: (200, packed, reply)) as server:
         assert ask(server.base_url) == ""
         assert len(server.requests) == 1
     [told] = caplog.messages

@@ -156,6 +156,9 @@ def test_responses_that_hold_a_placeholder_are_shown_as_they_are(tmp_path: Path)
         ("score: 10 - 1", None),
         ("Scores: seven four", None),
         ("I would say 7 4", None),
+        ("Scores: 1" + "0" * 5000 + " 4", None),
+        ("score:" * 500_000, None),
+        ("score:" * 500_000 + " 7 4", (7, 4)),
         ("", None),
     ],
 )
