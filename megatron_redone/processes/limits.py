@@ -65,8 +65,7 @@ def _memory(more_bytes: int) -> Iterator[None]:
     try:
         import resource
 
-        with open(_STATM, "rb") as file:
-            in_use = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        in_use = _address_space()
     except (ImportError, OSError):
         yield
         return
@@ -81,3 +80,12 @@ def _memory(more_bytes: int) -> Iterator[None]:
     finally:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _address_space() -> int:
+    """Bytes of it; read without a buffer, as this is done for every rendering of a template."""
+    file = os.open(_STATM, os.O_RDONLY)
+    try:
+        return int(os.read(file, 64).split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    finally:
+        os.close(file)
