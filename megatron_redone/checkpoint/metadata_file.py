@@ -1,16 +1,28 @@
-"""Reads what a distributed checkpoint says it holds, without running code that may stand there.
+"""Writes what a distributed checkpoint says it holds, and reads it without running code that may stand there.
 
 torch pickles it, and a pickle can call anything. Here the classes of torch's own metadata are taken, and nothing else.
 """
 
+import math
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.filesystem import _StorageInfo
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    Metadata,
+    MetadataIndex,
+    TensorProperties,
+    TensorStorageMetadata,
+)
 
+from megatron_redone.checkpoint.chunk_writer import Record
 from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import atomic_file
 
 _FILE = ".metadata"
 # Modules of which every class may stand there, and what else may.
@@ -41,6 +53,44 @@ def read_metadata(checkpoint: Path) -> Metadata:
     if not isinstance(content, Metadata):
         raise UserError(f"{checkpoint}: not a distributed checkpoint ({_FILE} holds a {type(content).__name__})")
     return content
+
+
+def write_metadata(checkpoint: Path, records: Iterable[Record]) -> None:
+    """Writes what the files of a checkpoint hold, as torch and megatron-core read it.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    described: dict[str, Any] = {}
+    storage = {}
+    for record in records:
+        number = _describe(described, record)
+        index = MetadataIndex(record.key, record.offsets, number)
+        storage[index] = _StorageInfo(record.file, record.start, record.length)
+    for key, entry in described.items():
+        _check_whole(key, entry)
+    with atomic_file(checkpoint / _FILE, "wb") as stream:
+        pickle.dump(Metadata(state_dict_metadata=described, storage_data=storage), stream)
+
+
+def _describe(described: dict[str, Any], record: Record) -> int | None:
+    """Adds a record to what its tensor consists of, and says the how-manieth it is."""
+    if record.offsets is None:
+        described[record.key] = BytesStorageMetadata()
+        return None
+    if record.key not in described:
+        properties = TensorProperties(dtype=getattr(torch, record.dtype))
+        described[record.key] = TensorStorageMetadata(properties, torch.Size(record.full_shape), [])
+    chunks = described[record.key].chunks
+    chunks.append(ChunkStorageMetadata(torch.Size(record.offsets), torch.Size(record.sizes)))
+    return len(chunks) - 1
+
+
+def _check_whole(key: str, entry: Any) -> None:
+    """The ranks' parts must make up the tensor: nothing is missing, and nothing written twice."""
+    if isinstance(entry, TensorStorageMetadata):
+        held = sum(math.prod(chunk.sizes) for chunk in entry.chunks)
+        assert held == math.prod(entry.size), f"{key}: the ranks hold {held:,} of {math.prod(entry.size):,} elements"
 
 
 class _MetadataUnpickler(pickle.Unpickler):

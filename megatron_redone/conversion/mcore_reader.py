@@ -1,22 +1,17 @@
-"""Reads full weights from a megatron-core distributed checkpoint of any layout, some rows at a time.
-
-torch's own reader loads the whole chunk that a rank has written and then copies from it; a chunk may be
-an embedding of gigabytes. A chunk is a zip archive with the numbers uncompressed in it, so that any rows
-of it can be read from where they lie in the file.
-"""
+"""Reads full weights from a megatron-core distributed checkpoint of any layout, some rows at a time."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
-from torch.distributed.checkpoint.utils import _create_file_view
 
 from megatron_redone.architectures.weights import FullWeight
+from megatron_redone.checkpoint.chunk_reader import ChunkReader, Slices
 from megatron_redone.checkpoint.metadata_file import read_metadata
+from megatron_redone.checkpoint.rectangles import Rectangle, overlap
 from megatron_redone.errors import UserError
 from megatron_redone.model_folders.dtypes import WEIGHT_DTYPES
 
@@ -26,18 +21,18 @@ _NO_WEIGHT = ("optimizer.", "rng_state", "chained_")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A chunk as some rank wrote it: rows and columns of one full weight, and where its numbers lie.
+    """A chunk as some rank wrote it: a rectangle of one full weight.
 
     Attributes:
-        first_row: In the full weight.
-        first_column: In the full weight; 0 for a vector.
-        shape: Rows and columns of the chunk; a vector has one column.
+        offsets: Of its first element in the full weight.
+        sizes: Of the rectangle.
+        stacked: Whether it lies in a tensor of all layers, with a dimension more.
         index: How the checkpoint calls it.
     """
 
-    first_row: int
-    first_column: int
-    shape: tuple[int, int]
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+    stacked: bool
     index: MetadataIndex
 
 
@@ -61,6 +56,7 @@ class CheckpointWeights:
         """
         self.folder = folder
         self._metadata = read_metadata(folder)
+        self._reader = ChunkReader(folder, self._metadata.storage_data or {}, {})
         self._weights = dict(self._find())
 
     def keys(self) -> list[str]:
@@ -106,35 +102,27 @@ class CheckpointWeights:
             UserError: a file of the checkpoint is missing or truncated.
         """
         stored = self._weights[key]
-        matrix = torch.empty(last - first, *(stored.shape[1:] or (1,)), dtype=stored.dtype)
+        rows = torch.empty(last - first, *stored.shape[1:], dtype=stored.dtype)
+        wanted = Rectangle(
+            key=key,
+            full_shape=stored.shape,
+            offsets=(first, *(0 for _ in stored.shape[1:])),
+            sizes=(last - first, *stored.shape[1:]),
+        )
         filled = 0
         for chunk in stored.chunks:
-            begin, end = max(first, chunk.first_row), min(last, chunk.first_row + chunk.shape[0])
-            if begin < end:
-                columns = slice(chunk.first_column, chunk.first_column + chunk.shape[1])
-                part = matrix[begin - first : end - first, columns]
-                self._read_chunk(chunk, begin - chunk.first_row, part)
-                filled += part.numel()
-        assert filled == matrix.numel(), f"{key}: chunks do not cover rows {first} to {last}"
-        return matrix.view(last - first, *stored.shape[1:])
+            meeting = overlap(wanted, chunk.offsets, chunk.sizes)
+            if meeting is not None:
+                self._read_chunk(chunk, meeting[1], rows[meeting[0]])
+                filled += rows[meeting[0]].numel()
+        assert filled == rows.numel(), f"{key}: chunks do not cover rows {first} to {last}"
+        return rows
 
-    def _read_chunk(self, chunk: Chunk, first: int, target: torch.Tensor) -> None:
-        """Fills a matrix with the rows of a chunk from `first` on."""
-        storage = self._metadata.storage_data[chunk.index]  # type: ignore[index]
-        file = self.folder / storage.relative_path
-        rows = target if target.is_contiguous() else torch.empty_like(target, memory_format=torch.contiguous_format)
-        try:
-            with open(file, "rb", buffering=0) as stream:
-                start = _start_of_numbers(stream, storage, chunk, target.dtype)
-                stream.seek(start + first * chunk.shape[1] * target.itemsize)
-                taken = stream.readinto(rows.view(torch.uint8).numpy().data)
-        except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{file}: missing, truncated or damaged ({reason})") from None
-        if taken != rows.nbytes:
-            raise UserError(f"{file}: truncated")
-        if rows is not target:
-            target.copy_(rows)
+    def _read_chunk(self, chunk: Chunk, part: Slices, target: torch.Tensor) -> None:
+        if chunk.stacked:
+            self._reader.read(chunk.index, (1, *chunk.sizes), (slice(0, 1), *part), target[None])
+        else:
+            self._reader.read(chunk.index, chunk.sizes, part, target)
 
     def _find(self) -> Iterator[tuple[str, Stored]]:
         for name, entry in self._metadata.state_dict_metadata.items():
@@ -143,44 +131,20 @@ class CheckpointWeights:
             if name.startswith("decoder.layers.") and not _LAYER.fullmatch(name):
                 yield from _stacked_layers(name, entry)
             else:
-                yield name, _stored(tuple(entry.size), entry, list(_chunks(name, entry)))
+                yield name, Stored(tuple(entry.size), entry.properties.dtype, tuple(_chunks(name, entry)))
 
 
 def _stacked_layers(name: str, entry: TensorStorageMetadata) -> Iterator[tuple[str, Stored]]:
     """megatron-core puts equal layers on top of each other: the first dimension counts them."""
-    layers: list[list[tuple[tuple[int, ...], tuple[int, ...], MetadataIndex]]] = [[] for _ in range(entry.size[0])]
-    for offsets, sizes, index in _chunks(name, entry):
-        assert sizes[0] == 1, f"{name}: a chunk of several layers"
-        layers[offsets[0]].append((offsets[1:], sizes[1:], index))
+    layers: list[list[Chunk]] = [[] for _ in range(entry.size[0])]
+    for chunk in _chunks(name, entry):
+        assert chunk.sizes[0] == 1, f"{name}: a chunk of several layers"
+        layers[chunk.offsets[0]].append(Chunk(chunk.offsets[1:], chunk.sizes[1:], True, chunk.index))
     for number, chunks in enumerate(layers):
         key = name.replace("decoder.layers.", f"decoder.layers.{number}.")
-        yield key, _stored(tuple(entry.size[1:]), entry, chunks)
+        yield key, Stored(tuple(entry.size[1:]), entry.properties.dtype, tuple(chunks))
 
 
-def _chunks(
-    name: str, entry: TensorStorageMetadata
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], MetadataIndex]]:
+def _chunks(name: str, entry: TensorStorageMetadata) -> Iterator[Chunk]:
     for number, chunk in enumerate(entry.chunks):
-        yield tuple(chunk.offsets), tuple(chunk.sizes), MetadataIndex(name, chunk.offsets, number)
-
-
-def _stored(
-    shape: tuple[int, ...],
-    entry: TensorStorageMetadata,
-    chunks: list[tuple[tuple[int, ...], tuple[int, ...], MetadataIndex]],
-) -> Stored:
-    held = tuple(
-        Chunk(offsets[0], (*offsets, 0)[1], (sizes[0], (*sizes, 1)[1]), index) for offsets, sizes, index in chunks
-    )
-    return Stored(shape, entry.properties.dtype, held)
-
-
-def _start_of_numbers(stream: Any, storage: Any, chunk: Chunk, dtype: torch.dtype) -> int:
-    """Where in the file the numbers of a chunk begin."""
-    if getattr(storage, "transform_descriptors", None):
-        raise RuntimeError("stored through a transformation such as compression")
-    archive: Any = torch._C.PyTorchFileReader(_create_file_view(stream, storage.offset, storage.length))  # type: ignore
-    start = archive.get_record_offset("data/0")
-    if start + chunk.shape[0] * chunk.shape[1] * dtype.itemsize > storage.length:
-        raise RuntimeError("fewer numbers than the chunk should have")
-    return storage.offset + start
+        yield Chunk(tuple(chunk.offsets), tuple(chunk.sizes), False, MetadataIndex(name, chunk.offsets, number))

@@ -20,17 +20,10 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from megatron_redone.architectures.families import MODULES_WITH_EXTRA_STATE
+from megatron_redone.checkpoint.storage_check import write_common
 from megatron_redone.conversion.row_blocks import row_blocks
 from megatron_redone.conversion.streaming import EarlyWriteBack, read_ahead
-from megatron_redone.formats.atomic import write_json
 
-# How megatron-core knows which strategy reads a checkpoint (dist_checkpointing/core.py).
-_FORMAT = {
-    "sharded_backend": "torch_dist",
-    "sharded_backend_version": 1,
-    "common_backend": "torch",
-    "common_backend_version": 1,
-}
 _FILE_SIZE = 4 * 2**30
 
 
@@ -89,8 +82,7 @@ def write_checkpoint(folder: Path, weights: list[StackedWeight], layers: int, re
     except CheckpointException as error:
         raise next(iter(error.failures.values()))[0] from None
     # What Megatron-LM asks of any checkpoint. There is no iteration and no argument to restore.
-    torch.save({"checkpoint_version": 3.0, "iteration": 0}, folder / "common.pt")
-    write_json(folder / "metadata.json", _FORMAT)
+    write_common(folder, {"checkpoint_version": 3.0, "iteration": 0})
 
 
 class _Planner(DefaultSavePlanner):

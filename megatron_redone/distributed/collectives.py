@@ -109,7 +109,16 @@ def largest(value: int) -> int:
 
 def broadcast_from_main(value: T) -> T:
     """What rank 0 passed, on every rank. Any object that pickles."""
-    return _broadcast(value, 0, dist.group.WORLD)
+    return _broadcast(value, 0, dist.group.WORLD) if _others_exist() else value
+
+
+def gather_to_main(value: T) -> list[T] | None:
+    """What each rank passed, on rank 0; None on the others. Any object that pickles."""
+    if not _others_exist():
+        return [value]
+    found: list[Any] | None = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    dist.gather_object(value, found)
+    return found
 
 
 def broadcast_from_last(value: T, group: dist.ProcessGroup) -> T:

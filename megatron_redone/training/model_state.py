@@ -1,67 +1,70 @@
-"""Weights and optimizer as sharded state, for checkpoints that load on any layout."""
+"""Weights and optimizer as what this rank writes into a checkpoint, and the way back; it loads on any layout."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
+from megatron.core.dist_checkpointing.mapping import is_main_replica
 from megatron.core.fp8_utils import is_float8tensor, post_all_gather_processing
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.optimizer import MegatronOptimizer
-from torch.nn import Module
 
+from megatron_redone.checkpoint.storage import RankState, StoredState
+from megatron_redone.checkpoint.values import Values, renamed, share, whole
 from megatron_redone.models.set_weight import set_weight
-
-_NORM_STATE = "layernorm._extra_state"
-
-
-def _metadata() -> dict[str, Any]:
-    """What megatron-core is told of the form. Made anew for each call, as megatron-core writes process groups into it.
-
-    The optimizer's state is gathered into the shape of the weights, the only form that loads on another
-    tensor or pipeline layout. Over gloo that takes main memory instead of the device's.
-    """
-    return {
-        "distrib_optim_sharding_type": "fully_reshardable",
-        "distrib_optim_fully_reshardable_mem_efficient": True,
-        "chained_optim_avoid_prefix": True,
-    }
+from megatron_redone.training.optimizer_state import (
+    iterate_held,
+    load_settings,
+    main_prefix,
+    optimizer_settings,
+    parts_of,
+    set_state,
+    wanted_values,
+)
+from megatron_redone.training.tensor_places import ChunkPlaces, Place, find_places, places_by_parameter
 
 
-def weights_state(chunks: Sequence[GPTModel]) -> dict[str, Any]:
-    """The weights of this rank's model chunks, one entry a chunk; their keys count layers over the whole model.
-
-    Without the state that Transformer Engine's norms claim to have, which is empty: no other backend writes it.
-    """
-    states = [chunk.sharded_state_dict(metadata=_metadata()) for chunk in chunks]
-    for state in states:
-        for key in [key for key in state if key.endswith(_NORM_STATE)]:
-            del state[key]
-    return {f"model{number}": state for number, state in enumerate(states)}
+def weights_state(chunks: Sequence[GPTModel]) -> RankState:
+    """The weights that this rank writes: its share of what the data-parallel ranks hold alike."""
+    found = [find_places(chunk) for chunk in chunks]
+    return RankState(values=list(_shared(_weights(found))), objects=_objects(found))
 
 
-def full_state(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, is_loading: bool) -> dict[str, Any]:
-    """Weights and optimizer.
+def full_state(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer) -> RankState:
+    """Weights and optimizer, as far as this rank writes them. Nothing is copied, except FP8 weights one by one.
 
     Args:
         chunks: This rank's model chunks, unwrapped.
         optimizer: Built over them.
-        is_loading: Whether the state is to be filled from a checkpoint.
     """
-    if not is_loading:
-        gather_weights(optimizer)
-    weights = weights_state(chunks)
-    state = optimizer.sharded_state_dict(weights, is_loading=is_loading, metadata=_metadata())
-    return {**weights, "optimizer": _without_classes(state)}
+    gather_weights(optimizer)
+    found = [find_places(chunk) for chunk in chunks]
+    held = [entry for entry in iterate_held(optimizer, places_by_parameter(found)) if entry.place.is_first]
+    own = [entry.values(name) for entry in held if entry.is_distributed for name in entry.tensors]
+    alike = [(entry.place, entry.values(name)) for entry in held if not entry.is_distributed for name in entry.tensors]
+    return RankState(
+        values=[*_shared([*_weights(found), *alike]), *own],
+        objects=_objects(found),
+        common={"optimizer": optimizer_settings(optimizer)},
+    )
 
 
-def _without_classes(state: Any) -> Any:
-    """Leaves out Python classes, which a checkpoint cannot be trusted to name.
+def _weights(chunks: Sequence[ChunkPlaces]) -> list[tuple[Place, Values]]:
+    """The weights of model chunks, without those that another tensor- or pipeline-parallel rank writes."""
+    entries = [(chunk.places[name], tensor) for chunk in chunks for name, tensor in chunk.tensors.items()]
+    return [(place, whole(place.parts, tensor)) for place, tensor in entries if place.is_first]
 
-    Under optimizer_offload_fraction every parameter group holds those of its optimizers.
-    """
-    if isinstance(state, dict):
-        return {key: _without_classes(value) for key, value in state.items() if not isinstance(value, type)}
-    return [_without_classes(value) for value in state] if isinstance(state, list) else state
+
+def _shared(entries: Sequence[tuple[Place, Values]]) -> Iterator[Values]:
+    """Of what several data-parallel ranks hold alike, this rank's share."""
+    for replica, replicas in dict.fromkeys((place.replica, place.replicas) for place, _ in entries):
+        alike = [values for place, values in entries if (place.replica, place.replicas) == (replica, replicas)]
+        yield from share(alike, replica, replicas)
+
+
+def _objects(chunks: Sequence[ChunkPlaces]) -> dict[str, object]:
+    entries = [entry for chunk in chunks for entry in chunk.objects.values()]
+    return {entry.unique_key: entry.data for entry in entries if is_main_replica(entry.replica_id)}
 
 
 def gather_weights(optimizer: MegatronOptimizer) -> None:
@@ -69,7 +72,7 @@ def gather_weights(optimizer: MegatronOptimizer) -> None:
 
     Called by all ranks of the data-parallel group.
     """
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+    for part in parts_of(optimizer):
         for chunk in getattr(part, "model_chunks", []):
             if chunk.ddp_config.overlap_param_gather:
                 chunk.start_param_sync(force_sync=True)
@@ -77,35 +80,63 @@ def gather_weights(optimizer: MegatronOptimizer) -> None:
                 post_all_gather_processing([weight for weight in chunk.parameters() if is_float8tensor(weight)])
 
 
-def load_weights(chunks: Sequence[GPTModel], loaded: dict[str, Any]) -> None:
-    """Puts loaded weights into the model chunks."""
-    for number, chunk in enumerate(chunks):
-        state = loaded[f"model{number}"]
-        _drop_emulated_scales(chunk, state)
-        _answer_norms(chunk, state)
-        chunk.load_state_dict(state)
-        for name, parameter in chunk.named_parameters():
-            if hasattr(parameter, "get_high_precision_init_val"):
-                set_weight(parameter, state[name])  # of FP8 parameters load_state_dict sets the rounded values alone
+def load_weights(chunks: Sequence[GPTModel], checkpoint: Path) -> None:
+    """Takes the weights of a checkpoint and nothing else. Waits for no other rank.
+
+    Raises:
+        UserError: the checkpoint is damaged, or of another model.
+    """
+    with StoredState(checkpoint) as stored:
+        for chunk in chunks:
+            places = find_places(chunk)
+            _fill_weights(places, stored, from_main=False)
+            _load_objects(chunk, places, stored)
 
 
-def _answer_norms(chunk: GPTModel, state: dict[str, Any]) -> None:
-    """Gives modules back the empty state that `weights_state` leaves out, for which a strict load would ask."""
-    for name, module in chunk.named_modules():
-        if f"{name}._extra_state".endswith(_NORM_STATE) and type(module).set_extra_state is not Module.set_extra_state:
-            state[f"{name}._extra_state"] = None
+def load_full(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, checkpoint: Path) -> None:
+    """Takes weights and the optimizer's state from a checkpoint of any layout. Waits for no other rank.
+
+    Raises:
+        UserError: the checkpoint is damaged, or of another model.
+    """
+    with StoredState(checkpoint) as stored:
+        found = [find_places(chunk) for chunk in chunks]
+        for chunk, places in zip(chunks, found, strict=True):
+            _fill_weights(places, stored, from_main=True)
+            _load_objects(chunk, places, stored)
+        load_settings(optimizer, stored.common["optimizer"])
+        held = list(iterate_held(optimizer, places_by_parameter(found)))
+        stored.fill(wanted_values(held, stored))
+        set_state(optimizer, held)
 
 
-def _drop_emulated_scales(chunk: GPTModel, state: dict[str, Any]) -> None:
-    """Leaves out delayed scales of emulated FP8 for a layer that is not; Transformer Engine's would fail on them."""
-    for key, value in state.items():
-        module, _, name = key.rpartition(".")
-        is_ours = name == "_extra_state" and isinstance(value, torch.Tensor) and value.dtype is torch.float32
-        if is_ours and not hasattr(chunk.get_submodule(module), "scaling"):
-            state[key] = None
+def _fill_weights(chunk: ChunkPlaces, stored: StoredState, from_main: bool) -> None:
+    wanted, rounded = [], []
+    for name, tensor in chunk.tensors.items():
+        place, target = chunk.places[name], tensor
+        if is_float8tensor(tensor):
+            target = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+            rounded.append((tensor, target))
+        # An fp32 run that goes on from a bf16 one has main weights to take, which are not rounded.
+        is_finer = from_main and target.dtype is torch.float32 and stored.dtype(place.parts[0].key) != target.dtype
+        wanted.append(renamed(whole(place.parts, target), main_prefix(place, stored) if is_finer else ""))
+    stored.fill(wanted)
+    for tensor, target in rounded:
+        set_weight(tensor, target)  # type: ignore[arg-type]
 
 
-def load_full(chunks: Sequence[GPTModel], optimizer: MegatronOptimizer, loaded: dict[str, Any]) -> None:
-    """Puts loaded weights and optimizer state back."""
-    load_weights(chunks, loaded)
-    optimizer.load_state_dict(loaded["optimizer"])
+def _load_objects(chunk: GPTModel, places: ChunkPlaces, stored: StoredState) -> None:
+    """Sets what modules keep besides weights. A module that a checkpoint knows nothing of begins anew."""
+    keys = {name: entry.unique_key for name, entry in places.objects.items() if entry.unique_key in stored}
+    set_objects(chunk, {name: stored.read_object(key) for name, key in keys.items()})
+
+
+def set_objects(chunk: GPTModel, objects: dict[str, object]) -> None:
+    """Hands modules what they keep besides weights, by its names in the module."""
+    for name, value in objects.items():
+        # Delayed scales of emulated FP8, for a layer that has none: Transformer Engine's would fail on them.
+        is_ours = isinstance(value, torch.Tensor) and value.dtype is torch.float32
+        if is_ours and not hasattr(chunk.get_submodule(name.rpartition(".")[0]), "scaling"):
+            objects[name] = None
+    unknown = chunk.load_state_dict(objects, strict=False).unexpected_keys
+    assert not unknown, unknown

@@ -10,7 +10,6 @@ from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.errors import UserError
 from megatron_redone.training.fused_adam import use_fused_adam
-from megatron_redone.training.optimizer_state import keep_state_in_place
 
 
 def build_optimizer(chunks: Sequence[DistributedDataParallel], config: OptimizerConfig) -> MegatronOptimizer:
@@ -49,7 +48,6 @@ def build_optimizer(chunks: Sequence[DistributedDataParallel], config: Optimizer
     for group in optimizer.param_groups:
         # megatron-core leaves it to its own scheduler to keep weight decay from norms and biases.
         group["weight_decay"] = config.weight_decay * group["wd_mult"]
-    keep_state_in_place(optimizer)
     return optimizer
 
 

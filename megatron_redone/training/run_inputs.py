@@ -160,12 +160,6 @@ def check_resumable(config: TrainingStageConfig, inputs: Inputs, checkpoint: Pat
     before = read_architecture(hf_folder(checkpoint) / "config.json")
     _refuse_other_architecture(before, inputs.architecture, checkpoint)
     _log_changed_keys(config, checkpoint)
-    shared = config.parallel.use_distributed_optimizer
-    if flat_values(read_config(checkpoint)).get("parallel.use_distributed_optimizer", shared) != shared:
-        raise UserError(
-            f"parallel.use_distributed_optimizer: is {shared}, but the optimizer state of {checkpoint} was saved with "
-            "the other; set it back, or begin a new run with init_from"
-        )
     old, new = read_state(checkpoint).data, inputs.data.identity
     changed = [name for name in new if old.get(name) != new[name]]
     if not changed:

@@ -3,21 +3,20 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.optimizer import MegatronOptimizer
 
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import TrainState, read_state
-from megatron_redone.checkpoint.storage import load_sharded, save_sharded
+from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.checkpoint import CheckpointConfig
 from megatron_redone.distributed.collectives import broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.errors import UserError
 from megatron_redone.metrics.throughput import Throughput
 from megatron_redone.training.loop import FinishedStep
-from megatron_redone.training.model_state import full_state, load_full, load_weights, weights_state
+from megatron_redone.training.model_state import full_state, load_full, load_weights
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class Saver:
                 self.folder.begin(state.step)
         partial = self.folder.partial(state.step)
         try:
-            save_sharded(full_state(self._model_chunks, self._optimizer, is_loading=False), partial)
+            save_sharded(full_state(self._model_chunks, self._optimizer), partial)
         except UserError:
             if self._context.is_main:
                 self.folder.abandon(state.step)
@@ -97,19 +96,13 @@ class Saver:
 
 def resume(checkpoint: Path, chunks: Sequence[GPTModel], optimizer: MegatronOptimizer) -> TrainState:
     """Restores weights and optimizer, on whatever layout, and says where the run stood."""
-    state = read_state(checkpoint)
-    load_full(chunks, optimizer, _load(full_state(chunks, optimizer, is_loading=True), checkpoint))
+    with errors_stop_all_ranks():
+        state = read_state(checkpoint)
+        load_full(chunks, optimizer, checkpoint)
     return state
 
 
 def initialize(checkpoint: Path, chunks: Sequence[GPTModel]) -> None:
     """Takes the weights of a run's checkpoint and nothing else; before an optimizer is built."""
-    load_weights(chunks, _load(weights_state(chunks), checkpoint))
-
-
-def _load(state: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
-    try:
-        return load_sharded(state, checkpoint)
-    except UserError:  # raised on all ranks alike
-        with errors_stop_all_ranks():
-            raise
+    with errors_stop_all_ranks():
+        load_weights(chunks, checkpoint)

@@ -188,7 +188,6 @@ def test_a_checkpoint_of_another_architecture_or_of_other_data_is_refused(
         ([f"data.blend=[{{path: {tmp_path}/other}}]"], "data changed since"),
         (["data.seed=5"], "data changed since: seed 1234 -> 5"),
         (["checkpoint.resume=false"], "holds checkpoints"),
-        (["parallel.use_distributed_optimizer=false"], "was saved with the other"),
     ]
     for more, message in cases:
         output = from_step_5(unbroken, tmp_path / "run")
@@ -204,7 +203,7 @@ def test_a_damaged_checkpoint_is_told(unbroken: Path, inputs: tuple[Path, list[s
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     answers = run_on_ranks(2, pretrain, [*inputs[1], f"output_dir={output}"], timeout=60)
     assert [code for code, _ in answers] == [2, 2]
-    assert "the checkpoint could not be read" in answers[0][1] and "Traceback" not in answers[0][1]
+    assert ".distcp: missing, truncated or damaged" in answers[0][1] and "Traceback" not in answers[0][1]
 
 
 def test_a_second_run_in_the_same_place_is_refused(inputs: tuple[Path, list[str]], tmp_path: Path) -> None:

@@ -40,8 +40,9 @@ from megatron_redone.models.gpt import make_chunk  # noqa: E402
 from megatron_redone.models.tensor_overlap import start_tensor_overlap  # noqa: E402
 from megatron_redone.models.transformer_config import transformer_config  # noqa: E402
 from megatron_redone.models.wrapping import wrap_data_parallel  # noqa: E402
-from megatron_redone.training.model_state import load_weights, weights_state  # noqa: E402
+from megatron_redone.training.model_state import set_objects  # noqa: E402
 from megatron_redone.training.optimizer import build_optimizer  # noqa: E402
+from megatron_redone.training.tensor_places import find_places  # noqa: E402
 
 SHAPE = {
     **{"model_type": "qwen2", "hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4},
@@ -104,15 +105,12 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
 
 def _saved(chunks: list[Any]) -> list[str]:
     """What a checkpoint holds of the model; and it can be loaded back."""
-    saved = weights_state(chunks)
-    load_weights(
-        chunks,
-        {
-            name: {key: value for key, value in chunk.state_dict().items() if key in saved[name]}
-            for name, chunk in zip(saved, chunks, strict=True)
-        },
-    )
-    return sorted(key for state in saved.values() for key in state)
+    saved = []
+    for chunk in chunks:
+        places = find_places(chunk)
+        set_objects(chunk, {name: entry.data for name, entry in places.objects.items()})
+        saved += [*places.tensors, *places.objects]
+    return sorted(saved)
 
 
 def _model(keys: dict[str, Any]) -> ModelConfig:

@@ -8,7 +8,6 @@ import torch
 
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.errors import UserError
-from megatron_redone.training.model_state import _without_classes
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.train_step import _clip
 
@@ -41,10 +40,3 @@ def test_gradients_of_another_type_are_clipped() -> None:
     _clip(SimpleNamespace(config=SimpleNamespace(clip_grad=1.0), param_groups=groups), 10.0)  # type: ignore[arg-type]
     assert apart.decoupled_grad.tolist() == pytest.approx([0.4, 0.4], rel=1e-5)  # type: ignore[attr-defined]
     assert own.grad.tolist() == pytest.approx([0.2, 0.2], rel=1e-5) and none.grad is None
-
-
-def test_a_checkpoint_names_no_classes() -> None:
-    """What megatron-core's optimizer puts into every group could not be read back."""
-    group = {"lr": 1.0, "cpu_optimizer_cls": torch.optim.AdamW, "betas": (0.9, 0.95)}
-    kept = _without_classes({"optimizer": {"param_groups": [group]}, "dtype": torch.float32})
-    assert kept == {"optimizer": {"param_groups": [{"lr": 1.0, "betas": (0.9, 0.95)}]}, "dtype": torch.float32}

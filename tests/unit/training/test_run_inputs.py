@@ -63,13 +63,12 @@ def test_the_same_run_goes_on_and_changed_keys_are_told(
     assert "changed since the checkpoint: training.train_steps 5 -> 9" in caplog.text
 
 
-def test_another_model_or_optimizer_layout_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+def test_another_model_is_refused_and_another_layout_taken(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"of another architecture \(num_hidden_layers 4 -> 3\)"):
         check_resumable(config(), inputs(tmp_path / "now", SAME, num_hidden_layers=3), checkpoint)
     check_resumable(config(), inputs(tmp_path / "now", SAME, max_position_embeddings=512), checkpoint)
     plain = config(parallel=ParallelConfig(use_distributed_optimizer=False))
-    with pytest.raises(UserError, match="use_distributed_optimizer: is False, but the optimizer state of"):
-        check_resumable(plain, inputs(tmp_path / "now", SAME), checkpoint)
+    check_resumable(plain, inputs(tmp_path / "now", SAME), checkpoint)
 
 
 def test_other_data_is_refused_unless_accepted(
