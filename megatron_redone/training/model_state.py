@@ -12,12 +12,12 @@ from megatron.core.optimizer import MegatronOptimizer
 from megatron_redone.checkpoint.storage import RankState, StoredState
 from megatron_redone.checkpoint.values import Values, renamed, share, whole
 from megatron_redone.models.set_weight import set_weight
+from megatron_redone.training.main_weights import optimizer_parts
 from megatron_redone.training.optimizer_state import (
     iterate_held,
     load_settings,
     main_prefix,
     optimizer_settings,
-    parts_of,
     set_state,
     wanted_values,
 )
@@ -72,7 +72,7 @@ def gather_weights(optimizer: MegatronOptimizer) -> None:
 
     Called by all ranks of the data-parallel group.
     """
-    for part in parts_of(optimizer):
+    for part in optimizer_parts(optimizer):
         for chunk in getattr(part, "model_chunks", []):
             if chunk.ddp_config.overlap_param_gather:
                 chunk.start_param_sync(force_sync=True)

@@ -18,6 +18,7 @@ from megatron.core.optimizer.optimizer import Float16OptimizerWithFloat16Params
 from megatron_redone.checkpoint.storage import StoredState
 from megatron_redone.checkpoint.values import Values, a_range, renamed
 from megatron_redone.errors import UserError
+from megatron_redone.training.main_weights import optimizer_parts
 from megatron_redone.training.tensor_places import Place
 
 Places = Mapping[torch.Tensor, Place]
@@ -53,13 +54,8 @@ class Held:
 
 def iterate_held(optimizer: MegatronOptimizer, places: Places) -> Iterator[Held]:
     """The state of every parameter of which this rank holds a part."""
-    for part in parts_of(optimizer):
+    for part in optimizer_parts(optimizer):
         yield from _held_ranges(part, places) if isinstance(part, DistributedOptimizer) else _held_whole(part, places)
-
-
-def parts_of(optimizer: MegatronOptimizer) -> list[Any]:
-    """The optimizers that megatron-core has chained: one, and another for experts."""
-    return getattr(optimizer, "chained_optimizers", [optimizer])
 
 
 def _held_ranges(part: DistributedOptimizer, places: Places) -> Iterator[Held]:
@@ -85,7 +81,7 @@ def _held_whole(part: Any, places: Places) -> Iterator[Held]:
 
 def optimizer_settings(optimizer: MegatronOptimizer) -> dict[Any, Any]:
     """What is common to all ranks: the parameter groups with learning rate and step, in megatron-core's arrangement."""
-    parts = parts_of(optimizer)
+    parts = optimizer_parts(optimizer)
     if len(parts) > 1:
         optimizer._synchronize_steps()  # type: ignore[attr-defined]
     found = [_without_classes(_settings(part)) for part in parts]
@@ -116,7 +112,7 @@ def load_settings(optimizer: MegatronOptimizer, stored: Mapping[Any, Any]) -> No
     Raises:
         UserError: the checkpoint's parameter groups are not those of this optimizer.
     """
-    parts = parts_of(optimizer)
+    parts = optimizer_parts(optimizer)
     for number, part in enumerate(parts):
         own = stored if len(parts) == 1 else stored.get(number, {})
         groups = own.get("optimizer", own).get("param_groups")
@@ -155,7 +151,7 @@ def main_prefix(place: Place, stored: StoredState) -> str:
 
 def set_state(optimizer: MegatronOptimizer, held: Iterable[Held]) -> None:
     """Hands the state back to optimizers that gave copies of it, or that hold more copies themselves."""
-    parts = [part for part in parts_of(optimizer) if isinstance(part, DistributedOptimizer)]
+    parts = [part for part in optimizer_parts(optimizer) if isinstance(part, DistributedOptimizer)]
     aware = [part for part in parts if part.config.use_precision_aware_optimizer_no_fp8_or_ds_fp8]
     for entry in held if aware else ():
         part = next(part for part in aware if entry.weight in part.model_param_gbuf_map)
