@@ -79,6 +79,8 @@ def lost_parts(message: Mapping[str, Any], written: str, render: Callable[[Mappi
         written: The rendered text of this turn that is learned.
         render: The text of the conversation with another message in its place; it may raise a TemplateRefusal.
     """
+    if _is_plain(message) and message["content"].strip() in written:
+        return []
     parts = _content_as_one(message, written)
     lost = []
     # The longest first: a short one may be a piece of it.
@@ -100,6 +102,11 @@ def lost_from_context(message: Mapping[str, Any], text: str) -> list[str]:
     """
     parts = (part for part in answer_parts(message) if part.kind != REASONING)
     return [part.kind for part in parts if _find(part, text) is None]
+
+
+def _is_plain(message: Mapping[str, Any]) -> bool:
+    """Whether a turn has nothing but its content."""
+    return message.keys() <= {"role", "content"}
 
 
 def _content_as_one(message: Mapping[str, Any], written: str) -> list[AnswerPart]:

@@ -4,6 +4,7 @@ All of them become two: `weight`, what the loss of a turn's tokens counts, from 
 parts of its content are learned. A turn with several marks counts their product.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -46,6 +47,7 @@ class UnknownMarks(InvalidRecordError):
         super().__init__(f"unknown marks of what is learned: {', '.join(self.names)}")
 
 
+@functools.lru_cache(maxsize=1024)
 def looks_like_mark(name: str) -> bool:
     """Whether one of the words in a key begins as marks of what is learned do."""
     return any(_MARK_WORD.match(word.lower()) for word in _WORDS.findall(name))
@@ -95,6 +97,8 @@ def check_known(messages: Iterable[Mapping[str, Any]]) -> None:
 def without_ignored(record: Mapping[str, Any], ignored: Iterable[str]) -> dict[str, Any]:
     """A record without some keys, its own and those of its turns; what tools and calls hold stays."""
     names = frozenset(ignored)
+    if not names:
+        return dict(record)
     return {name: _in_turns(value, names) for name, value in record.items() if name not in names}
 
 
