@@ -5,6 +5,7 @@ filters, globals and extensions, so that the same template gives the same text. 
 and from the network, but not from running for ever: time, memory and the length of the text have limits here.
 """
 
+import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,12 @@ class ChatTemplate:
         self._variables = dict(variables)
         environment, self._tracker = _environment(now)
         self._template = _compiled(environment, text, origin)
+
+    def with_variables(self, variables: Mapping[str, Any]) -> "ChatTemplate":
+        """The same with further variables, which go before those that it has."""
+        other = copy.copy(self)
+        other._variables = {**self._variables, **variables}
+        return other
 
     def render(
         self, messages: Sequence[Message], tools: list[Any] | None = None, add_generation_prompt: bool = False

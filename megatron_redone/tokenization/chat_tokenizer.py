@@ -6,6 +6,7 @@ are those of its `return_assistant_tokens_mask`, but where a range ends with a c
 tokens (an emoji): transformers leaves all of these but the first unlearned.
 """
 
+import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class ChatTokenizer:
         added = list(self._tokenizer.get_added_tokens_decoder().values())
         names = [token.content for token in added]
         _check_declared(file, names)
+        self._added = names
         self.special_tokens = [token.content for token in added if token.special]
         variables = {**named_special_tokens(file.parent), **variables}
 
@@ -95,6 +97,17 @@ class ChatTokenizer:
         self._with_tools = self._plain if source.with_tools == source.text else compile(source.with_tools)
         ending = self._plain.spans.ending
         self.turns_end = True if self._plain.template.marks_generation or ending is None else bool(ending)
+
+    def with_variables(self, variables: Mapping[str, Any]) -> "ChatTokenizer":
+        """The same, whose template can read further variables, which go before those that it has."""
+        if not variables:
+            return self
+        other = copy.copy(self)
+        other._plain, other._with_tools = (
+            _Compiled(template, TurnSpans(template, self._added))
+            for template in (one.template.with_variables(variables) for one in (self._plain, self._with_tools))
+        )
+        return other
 
     def render(self, messages: Sequence[Message], tools: list[Any] | None, turns: Sequence[int] | None) -> RenderedChat:
         """The text of a conversation, and what in it is to be learned.

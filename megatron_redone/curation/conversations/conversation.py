@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from megatron_redone.curation.conversations.answer_parts import check_reasoning
@@ -11,6 +11,8 @@ from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.json_values import json_type, parse_value, to_json
 
 ROLES = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
+
+_VARIABLES, _THINKING = "chat_template_kwargs", "enable_thinking"
 
 _EXCERPT = 30  # characters of a role quoted in a reason
 
@@ -23,10 +25,12 @@ class Conversation:
         messages: Each with `role` and `content`; assistant's may have `tool_calls`, a reasoning, and marks: see
             `turn_marks`.
         tools: JSON schemas of the functions that the assistant may call, or None.
+        variables: What the template can read besides, of this conversation alone.
     """
 
     messages: list[dict[str, Any]]
     tools: list[Any] | None = None
+    variables: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
         """The whole of it as JSON, the same for the same content."""
@@ -75,6 +79,23 @@ def read_tools(value: Any) -> list[Any] | None:
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in value):
         raise InvalidRecordError("'tools' are not a list of objects")
     return [tool if "function" in tool else _as_function(tool) for tool in value]
+
+
+def read_variables(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record hands to its template: TRL's `chat_template_kwargs`, and verl's `enable_thinking`.
+
+    Raises:
+        InvalidRecordError: something else.
+    """
+    variables = record.get(_VARIABLES)
+    if isinstance(variables, str):
+        variables = parse_text(variables, f"'{_VARIABLES}'") if variables.strip() else None
+    if not isinstance(variables or {}, dict) or {"messages", "tools"} & (variables or {}).keys():
+        raise InvalidRecordError(f"'{_VARIABLES}' is not an object of variables")
+    thinking = record.get(_THINKING)
+    if thinking is not None and not isinstance(thinking, bool):
+        raise InvalidRecordError(f"'{_THINKING}' is not true or false")
+    return {**({} if thinking is None else {_THINKING: thinking}), **(variables or {})}
 
 
 def required_text(record: Mapping[str, Any], key: str) -> str:

@@ -52,6 +52,7 @@ def learned_rows(
         TemplateRefusal: the template does not render the conversation, or leaves out a message or the tools.
         CannotBeMasked: where the turns lie in the text cannot be told.
     """
+    tokenizer = tokenizer.with_variables(conversation.variables)
     messages, tools = [without_marks(message) for message in conversation.messages], conversation.tools
     if turns is None:
         return _whole_text(tokenizer, conversation, messages)

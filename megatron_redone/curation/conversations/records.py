@@ -6,6 +6,7 @@ from megatron_redone.config.prepare_sft import ConversationFormat, ConversationS
 from megatron_redone.curation.conversations.conversation import (
     Conversation,
     read_tools,
+    read_variables,
     required_messages,
     system_beside,
     with_system,
@@ -109,18 +110,14 @@ def _read(record: dict[str, Any], format: ConversationFormat, source: Conversati
 
 
 def _checked(conversation: Conversation, record: dict[str, Any], source: ConversationSource) -> Conversation:
-    """A conversation with the marks of its record and a system prompt."""
+    """A conversation with the marks and variables of its record, and a system prompt."""
     if not any(message["role"] == "assistant" for message in conversation.messages):
         raise InvalidRecordError("no turn of the assistant")
     check_known(conversation.messages)
-    marked = Conversation(mark_all(record, conversation.messages), conversation.tools)
-    return _with_default_system(marked, source.system)
-
-
-def _with_default_system(conversation: Conversation, system: str | None) -> Conversation:
-    if system is None or conversation.messages[0]["role"] == "system":
-        return conversation
-    return Conversation([{"role": "system", "content": system}, *conversation.messages], conversation.tools)
+    messages = mark_all(record, conversation.messages)
+    if messages[0]["role"] != "system":
+        messages = with_system(messages, source.system or "")
+    return Conversation(messages, conversation.tools, read_variables(record))
 
 
 def _is_nemo(record: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from megatron_redone.curation.conversations.conversation import Conversation
@@ -28,6 +28,7 @@ class PreferencePair:
         tools: JSON schemas of the functions that the assistant may call, or None.
         rewards: Of chosen and rejected, or None.
         unused: Responses of the record that are neither.
+        variables: What the template can read besides, of this pair alone.
     """
 
     prompt: Messages
@@ -36,11 +37,12 @@ class PreferencePair:
     tools: list[Any] | None = None
     rewards: tuple[float, float] | None = None
     unused: int = 0
+    variables: dict[str, Any] = field(default_factory=dict)
 
     def conversations(self) -> tuple[Conversation, Conversation]:
         """Prompt and chosen response, and prompt and rejected response."""
         chosen, rejected = ([*self.prompt, *response] for response in (self.chosen, self.rejected))
-        return Conversation(chosen, self.tools), Conversation(rejected, self.tools)
+        return Conversation(chosen, self.tools, self.variables), Conversation(rejected, self.tools, self.variables)
 
 
 def checked(pair: PreferencePair) -> PreferencePair:

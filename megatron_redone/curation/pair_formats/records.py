@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from megatron_redone.config.prepare_preferences import PreferenceFormat, PreferenceSource
-from megatron_redone.curation.conversations.conversation import with_system
+from megatron_redone.curation.conversations.conversation import read_variables, with_system
 from megatron_redone.curation.conversations.turn_marks import check_known, mark_all, without_ignored
 from megatron_redone.curation.pair_formats.chosen_rejected import (
     from_alpaca_pair,
@@ -71,6 +71,7 @@ def read_pair(record: dict[str, Any], format: PreferenceFormat, source: Preferen
             prompt=with_system(pair.prompt, "" if has_system else source.system or ""),
             chosen=mark_all(record, pair.chosen),
             rejected=mark_all(record, pair.rejected),
+            variables=read_variables(record),
         )
     )
 

@@ -10,6 +10,7 @@ from megatron_redone.curation.conversations.conversation import (
     content_key,
     read_messages,
     read_tools,
+    read_variables,
     required_messages,
 )
 from megatron_redone.formats.input_records import InvalidRecordError
@@ -82,3 +83,13 @@ def test_a_null_in_a_schema_is_part_of_it() -> None:
     schema = {"type": "object", "properties": {"x": {"type": ["number", "null"], "default": None}}}
     tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
     assert read_tools([tool]) == [tool] == read_tools([tool["function"]])
+
+
+def test_variables_of_a_record() -> None:
+    thinking = {"enable_thinking": False}
+    assert read_variables({"messages": QUESTION}) == {} and read_variables(thinking) == thinking
+    for value in (thinking, '{"enable_thinking": false}'):
+        assert read_variables({"chat_template_kwargs": value, "enable_thinking": True}) == thinking
+    for record in ({"enable_thinking": "no"}, {"chat_template_kwargs": [1]}, {"chat_template_kwargs": {"tools": []}}):
+        with pytest.raises(InvalidRecordError, match="is not"):
+            read_variables(record)

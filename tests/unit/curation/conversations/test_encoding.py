@@ -167,3 +167,11 @@ def test_rows_of_one_conversation_are_held_out_together(folder: Path) -> None:
     batch = encode(folder, [chat], rewriting, ConversationFormat.messages, history=History.generated)
     assert len(batch.items) == 2 and len({item.key for item in batch.items}) == 1 and not batch.lost_parts
     assert learned(folder, batch) == ["<think>Hm.</think>So.<|im_end|>", "RIGHT: yes, until nine.<|im_end|>"]
+
+
+def test_a_records_variables_reach_the_template(folder: Path) -> None:
+    template = "{{ '[' + mood + ']' if mood is defined else '' }}" + CHATML
+    records = [{**record("Why?", "So."), "chat_template_kwargs": {"mood": "calm"}}, record("Why?", "So.")]
+    library = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    texts = [library.decode(item.tokens, skip_special_tokens=False) for item in encode(folder, records, template).items]
+    assert [text.startswith("[calm]") for text in texts] == [True, False]

@@ -120,3 +120,18 @@ def test_parts_of_a_content_are_learned_with_the_end_of_the_turn(tokenizers: dic
     chat[1]["content"] = "<think>so</think>right"
     with pytest.raises(CannotBeMasked, match="the content that train_detail counts in"):
         rows_of(tokenizers["strips_thoughts"], chat)
+
+
+def test_a_conversation_has_variables_of_its_own(tokenizers: dict[str, ChatTokenizer], small: Path) -> None:
+    """As transformers renders it with them; the next conversation is rendered without."""
+    transformers = pytest.importorskip("transformers")
+    file = str(small / "tokenizer.json")
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=file, eos_token="<|im_end|>")
+    template = (chat_tokenizers.TEMPLATES / "llama3_1.jinja").read_text(encoding="utf-8")
+    chat = question("tide?", "six")
+    for variables in ({"date_string": "10 Jul 2025"}, {}):
+        rows = learned_rows(tokenizers["llama3_1"], Conversation(chat, None, variables), [1])
+        expected = theirs.apply_chat_template(
+            chat, chat_template=template, tokenize=False, bos_token="<|begin_of_text|>", **variables
+        )
+        assert rows.chats[0].text == expected and learned(rows) == [["six<|eot_id|>"]]

@@ -141,6 +141,11 @@ def test_marks_of_records_and_turns_are_read_in_pairs_too() -> None:
     assert read_pair(trl([{**YES, "no_loss": True}], "No."), PreferenceFormat.trl, ignoring).chosen == [YES]
 
 
+def test_variables_of_a_record_are_those_of_both_sides() -> None:
+    pair = read_pair(trl("Yes.", "No.", enable_thinking=False), PreferenceFormat.trl, SOURCE)
+    assert all(side.variables == {"enable_thinking": False} for side in pair.conversations())
+
+
 def test_rewards_and_the_sources_system_prompt() -> None:
     source = PreferenceSource(input=["x"], name="x", system="Be brief.")
     record = {"prompt": "Why?", "chosen": "Yes.", "rejected": "No.", "chosen_reward": 4, "rejected_reward": -0.5}
