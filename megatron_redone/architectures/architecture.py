@@ -49,6 +49,13 @@ class Architecture:
     rotary: RotaryConfig
 
     @property
+    def known_positions(self) -> int:
+        """Positions that the model was made for; yarn may be told in config.json without raising the length there."""
+        trained = self.rotary.scaling.get("original_max_position_embeddings")
+        scaled = 0 if trained is None else int(trained * self.rotary.scaling["factor"])
+        return max(self.max_position_embeddings, scaled)
+
+    @property
     def attention_size(self) -> int:
         """Width of all query heads together."""
         return self.num_attention_heads * self.head_dim

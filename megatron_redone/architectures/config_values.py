@@ -88,6 +88,10 @@ def _are_labels(value: Any) -> bool:
     return value is None or (isinstance(value, dict) and all(str(key).isdecimal() for key in value))
 
 
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 def _are_names(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(entry, str) for entry in value))
 
@@ -105,6 +109,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_window_layers": (is_whole, "a whole number"),
     "eos_token_id": (_are_ids, "a whole number, a list of them or null"),
     "attention_dropout": (_is_fraction, "a fraction"),
+    "auto_map": (_is_object, "an object"),
     "id2label": (_are_labels, "an object with numbers for keys"),
     "architectures": (_are_names, "a list of names"),
 }

@@ -59,6 +59,8 @@ def parse_architecture(content: Mapping[str, Any]) -> Architecture:
     key_value_heads = _key_value_heads(given, family, heads)
     head_dim = _head_dim(given, family, hidden, heads)
     max_length = count(given, "max_position_embeddings")
+    vocab_size = count(given, "vocab_size")
+    _check_padding(given, vocab_size)
     return Architecture(
         model_type=str(model_type),
         hidden_size=hidden,
@@ -67,7 +69,7 @@ def parse_architecture(content: Mapping[str, Any]) -> Architecture:
         num_key_value_heads=key_value_heads,
         head_dim=head_dim,
         intermediate_size=count(given, "intermediate_size"),
-        vocab_size=count(given, "vocab_size"),
+        vocab_size=vocab_size,
         max_position_embeddings=max_length,
         rms_norm_eps=fraction(given, "rms_norm_eps"),
         initializer_range=fraction(given, "initializer_range"),
@@ -99,6 +101,13 @@ def _check_names(given: Mapping[str, Any], family: Family) -> None:
             raise UserError(f"{name} is {shown(given[name])}, one of {', '.join(_DTYPES)} was expected")
     if None not in (given.get("dtype"), given.get("torch_dtype")) and given["dtype"] != given["torch_dtype"]:
         raise UserError(f"dtype is {given['dtype']}, torch_dtype {given['torch_dtype']}; leave one out")
+
+
+def _check_padding(given: Mapping[str, Any], vocab_size: int) -> None:
+    """torch refuses an embedding with a padding row that it does not have; -1 means the last."""
+    padding = given.get("pad_token_id")
+    if padding is not None and not -vocab_size <= padding < vocab_size:
+        raise UserError(f"pad_token_id is {shown(padding)}, but vocab_size {vocab_size}; leave pad_token_id out")
 
 
 def _refuse_unsupported(given: Mapping[str, Any], family: Family) -> None:

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any
 
 from megatron_redone.architectures.config_values import is_whole, shown
+from megatron_redone.architectures.unsupported_model import UnsupportedModelError
 from megatron_redone.errors import UserError
 
 _FULL, _SLIDING = "full_attention", "sliding_attention"
@@ -31,6 +32,7 @@ def read_sliding_window(given: Mapping[str, Any], windows: Windows) -> int | Non
 
     Raises:
         UserError: two keys contradict each other, or one of them is not read by the family's code.
+        UnsupportedModelError: a key makes another family of it.
     """
     window = given.get("sliding_window")
     if window is not None and (not is_whole(window) or window < 1):
@@ -51,6 +53,11 @@ def _kinds(given: Mapping[str, Any], windows: Windows, window: int | None) -> li
             named = f"sliding_window is {window}" if window is not None else "use_sliding_window is true"
             raise UserError(f"{named}, but layers of model_type '{given['model_type']}' have no window; leave it out")
         return [_FULL] * layers
+    if "layer_types" in given:
+        raise UnsupportedModelError(
+            f"layer_types is there, by which transformers 5 takes model_type '{given['model_type']}' for another "
+            "family; leave it out if all layers are the same"
+        )
     if switch is not None and switch != (window is not None):
         raise UserError(
             f"use_sliding_window is {str(switch).lower()}, but sliding_window is {shown(window)}, which alone counts "

@@ -90,6 +90,7 @@ def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[C
     config_json = _config_json(config, initial)
     architecture = read_architecture(config_json)
     check_parallel_sizes(architecture, config.parallel, config.data.seq_length)
+    _warn_of_unknown_positions(architecture, config.data.seq_length)
     tokenizer = find_tokenizer(config.tokenizer, config_json)
     vocabulary = model_vocabulary(architecture, tokenizer)
     batch_slice = BatchSlice(
@@ -126,6 +127,16 @@ def _hf_files(
         return files, {}
     texts = template_texts(template, files, tokenizer)
     return {name: path for name, path in files.items() if name not in texts and not is_template(name)}, texts
+
+
+def _warn_of_unknown_positions(architecture: Architecture, seq_length: int) -> None:
+    """Rotary positions have no end, so nothing else would tell."""
+    known = architecture.known_positions
+    if seq_length > known:
+        log.warning(
+            "data.seq_length: %d exceeds the model's max_position_embeddings %d: it may never have seen such positions",
+            *(seq_length, known),
+        )
 
 
 def checkpoints_path(config: TrainingStageConfig) -> Path:

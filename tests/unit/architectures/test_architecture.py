@@ -21,3 +21,11 @@ def test_what_is_known_of_a_model_does_not_change_and_compares_by_value() -> Non
     assert one == same and one != hf_models.architecture("qwen2_yarn", num_hidden_layers=5)
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.hidden_size = 65  # type: ignore[misc]
+
+
+def test_yarn_knows_more_positions_than_the_file_may_say() -> None:
+    """Qwen2.5's instructions add yarn to config.json and leave max_position_embeddings at the length trained."""
+    yarn = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 256}
+    assert hf_models.architecture("qwen2_tied").known_positions == 256
+    assert hf_models.architecture("qwen2_tied", rope_parameters=yarn).known_positions == 1024
+    assert hf_models.architecture("qwen2_yarn").known_positions == 256

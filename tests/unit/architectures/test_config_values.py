@@ -57,4 +57,4 @@ def test_no_value_is_read_that_transformers_refuses_or_reads_otherwise(key: str,
         rope = {name: theirs.rope_parameters[name] for name in theirs.rope_parameters if name in rotary(ours)}
         assert rotary(ours) == rope and theirs.rope_parameters.get("partial_rotary_factor", 1) == 1
         assert ours.sliding_window == window(theirs), f"{key}={value!r}"
-    assert taken or key in ("dtype", "torch_dtype", "hidden_act", "hidden_size")
+    assert taken or key in ("layer_types", "dtype", "torch_dtype", "hidden_act", "hidden_size")

@@ -15,6 +15,8 @@ PARAMETERS = {
     "llama3": {**LLAMA3, "original_max_position_embeddings": 512},
     "yarn": YARN,
     "yarn by length": {key: YARN[key] for key in YARN if key != "original_max_position_embeddings"},
+    "yarn of a short text": {**YARN, "original_max_position_embeddings": 1},
+    "yarn of a long text": {**YARN, "original_max_position_embeddings": 10**6, "truncate": False},
     "yarn beta": {**YARN, "beta_fast": 16, "beta_slow": 2},
     "yarn not truncated": {**YARN, "truncate": False},
     "yarn attention_factor": {**YARN, "attention_factor": 1.25},

@@ -17,7 +17,7 @@ from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.config.pretrain import PretrainConfig
 from megatron_redone.config.training import TrainingConfig
 from megatron_redone.errors import UserError
-from megatron_redone.training.run_inputs import check_resumable, checkpoints_path
+from megatron_redone.training.run_inputs import check_resumable, checkpoints_path, read_inputs
 from tests.helpers import hf_models
 
 
@@ -84,3 +84,24 @@ def test_other_data_is_refused_unless_accepted(
 def test_checkpoints_lie_in_the_run_or_where_they_are_told_to() -> None:
     assert checkpoints_path(config()) == Path("run/checkpoints")
     assert checkpoints_path(config(checkpoint=CheckpointConfig(save_dir="other"))) == Path("other")
+
+
+@pytest.mark.parametrize(("seq_length", "told"), [(256, False), (257, True)])
+def test_rows_longer_than_the_model_knows_are_told(
+    seq_length: int, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hf_models.hf_config("qwen3").save_pretrained(tmp_path / "hf")
+
+    def stop(*_: Any) -> Any:
+        raise UserError("here the data would be opened")
+
+    long = config(
+        model=ModelConfig(hf_config=str(tmp_path / "hf")),
+        data=DataConfig(blend=[BlendSource(path="a")], seq_length=seq_length),
+        output_dir=str(tmp_path / "run"),
+    )
+    context: Any = SimpleNamespace(data_size=1, data_rank=0)
+    with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="here the data"):
+        read_inputs(long, context, stop)
+    warned = "data.seq_length: 257 exceeds the model's max_position_embeddings 256" in caplog.text
+    assert warned == told
