@@ -185,8 +185,8 @@ def _nest_a_key(folder: Path, rng: Random) -> str:
     content = read_json(folder / "config.json")
     name = rng.choice(sorted(content) or ["x"])
     place = rng.choice(("rope_parameters", "rope_scaling", "text_config", "generation_config"))
-    inner = content.get(place) if isinstance(content.get(place), dict) else {}
-    _set(folder, **{place: {**inner, name: content.get(name)}})
+    inner = content.get(place)
+    _set(folder, **{place: {**(inner if isinstance(inner, dict) else {}), name: content.get(name)}})
     return f"{name} within {place}; {_without(folder, name)}"
 
 
