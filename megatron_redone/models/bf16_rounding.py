@@ -28,8 +28,10 @@ def dither_(values: torch.Tensor, bits: torch.Tensor) -> None:
         bits: int16 of the same shape, uniform; changed too.
     """
     magnitude = values.abs()
-    bits.bitwise_or_(1).mul_(magnitude.gt(0).logical_and_(magnitude.lt(_INFINITY)))
-    values.view(torch.int32).add_(bits)
+    moves = magnitude.view(torch.int32).clamp(max=1)  # 0 for zeros; comparing would take five times as long
+    if not _all_finite(magnitude):
+        moves.mul_(magnitude.isfinite())
+    values.view(torch.int32).add_(moves.mul_(bits.bitwise_or_(1)))
 
 
 def round_stochastically(values: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
@@ -44,4 +46,10 @@ def round_stochastically(values: torch.Tensor, bits: torch.Tensor) -> torch.Tens
     """
     raised = values.view(torch.int32) + bits  # from -32,768 to 32,767
     rounded = raised.add_(1 << 15).bitwise_right_shift_(16).to(torch.int16).view(torch.bfloat16)
+    if _all_finite(values.abs()):
+        return rounded
     return torch.where(values.isfinite(), rounded, values.to(torch.bfloat16))
+
+
+def _all_finite(magnitude: torch.Tensor) -> bool:
+    return not magnitude.numel() or bool(magnitude.amax() < _INFINITY)  # the largest of some is NaN if one of them is

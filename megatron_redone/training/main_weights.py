@@ -133,18 +133,32 @@ def with_random_bits(
     Returns:
         How many elements there were, without padding.
     """
-    count = 0
+
+    def draw(block: _Block) -> int:
+        bits = random_bits(block.key, block.rectangle, block.weight.main.device).reshape(-1)
+        change(block.weight, slice(block.start, block.start + bits.numel()), bits)
+        return bits.numel()
+
+    blocks = _blocks(weights, purpose)
+    if torch.get_num_threads() == 1:  # handing every block to another thread would cost more than a small one takes
+        return sum(map(draw, blocks))
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        for weight in weights:
-            key, device = key_of(purpose, weight.shard.name), weight.main.device
-            last = weight.first + weight.main.numel()
-            blocks = list(rectangles(weight.shard, weight.first, last, _AT_ONCE[device.type]))
+        return sum(threads.map(draw, blocks))
 
-            def draw(block: tuple[int, Rectangle], weight: MainWeight = weight, key: int = key) -> int:
-                start, rectangle = block
-                bits = random_bits(key, rectangle, weight.main.device).reshape(-1)
-                change(weight, slice(start, start + bits.numel()), bits)
-                return bits.numel()
 
-            count += sum(threads.map(draw, blocks))
-    return count
+@dataclass(frozen=True)
+class _Block:
+    """What a thread does at once: a rectangle of a weight, from the element `start` of what is held of it."""
+
+    weight: MainWeight
+    key: int
+    start: int
+    rectangle: Rectangle
+
+
+def _blocks(weights: Iterable[MainWeight], purpose: str) -> Iterator[_Block]:
+    for weight in weights:
+        key, at_once = key_of(purpose, weight.shard.name), _AT_ONCE[weight.main.device.type]
+        last = weight.first + weight.main.numel()
+        for start, rectangle in rectangles(weight.shard, weight.first, last, at_once):
+            yield _Block(weight, key, start, rectangle)

@@ -42,7 +42,7 @@ from megatron_redone.training.agreed_batches import agreed
 from megatron_redone.training.best import BestSaver
 from megatron_redone.training.dithering import dither_main_weights
 from megatron_redone.training.loop import Callback, Training, train
-from megatron_redone.training.main_weights import are_dithered, check_main_weights
+from megatron_redone.training.main_weights import are_dithered
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.reporting import Reporter
 from megatron_redone.training.run_inputs import (
@@ -167,7 +167,6 @@ def _set_up(
 
 
 def _check_model(config: TrainingStageConfig, inputs: Inputs, model: Model) -> None:
-    check_main_weights(config.optimizer, config.model)
     check_fp8_rows(config.model, config.parallel, config.training.micro_batch_size, config.data.seq_length)
     if inputs.data.lengths_vary:
         refuse_tensor_overlap(model.config)

@@ -1,22 +1,31 @@
 """Main weights and rounded copies are the same, bit for bit, on every layout. The oracle is one process."""
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from megatron.core.distributed import DistributedDataParallel
 
+from megatron_redone.checkpoint.storage import load_sharded, save_sharded
 from megatron_redone.config.model import Precision
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.models.build import Model
 from megatron_redone.models.shards import Shard
 from megatron_redone.models.wrapping import wrap_data_parallel
+from megatron_redone.objectives.language_modelling import LanguageModelling
 from megatron_redone.training.dithering import dither_main_weights
 from megatron_redone.training.main_weights import main_weights, optimizer_parts
-from megatron_redone.training.optimizer import build_optimizer
+from megatron_redone.training.model_state import full_state, load_full
+from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.stochastic_copies import round_copies_stochastically
+from megatron_redone.training.train_step import train_step
+from tests.helpers import hf_models
+from tests.helpers.pretrain_runs import VOCAB, figures, pretrain, write_inputs
 from tests.helpers.ranks import run_on_ranks
-from tests.helpers.runs import Run, start
+from tests.helpers.runs import Run, micro_batches, random_rows, start
 
 LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
     "tp2": (2, {"tensor_model_parallel_size": 2}),
@@ -60,7 +69,7 @@ class Held:
 
 def held(run: Run, parallel: dict[str, Any]) -> list[Held]:
     """What this rank holds after dithering, and its copies after a step of nothing but rounding."""
-    model, optimizer = _start(run, parallel)
+    model, optimizer, _ = _start(run, parallel)
     dither_main_weights(model, optimizer, seed=7)
     weights = [weight for part in optimizer_parts(optimizer) for weight in main_weights(part, model)]
     assert all(torch.equal(weight.main.bfloat16(), weight.copy) for weight in weights)
@@ -73,10 +82,11 @@ def held(run: Run, parallel: dict[str, Any]) -> list[Held]:
     return [Held(w.shard, w.first, w.main, copy, w.copy) for w, copy in zip(weights, before, strict=True)]
 
 
-def _start(run: Run, parallel: dict[str, Any]) -> tuple[Model, Any]:
+def _start(run: Run, parallel: dict[str, Any]) -> tuple[Model, Any, list[DistributedDataParallel]]:
     changed = Run(model=run.model, parallel=parallel, compute={"precision": Precision.bf16}, changes=run.changes)
     model = start(changed)
-    return model, build_optimizer(wrap_data_parallel(model), OptimizerConfig())
+    wrapped = wrap_data_parallel(model)
+    return model, build_optimizer(wrapped, OptimizerConfig()), wrapped
 
 
 def _memory(weights: list[Any]) -> set[int]:
@@ -118,3 +128,87 @@ def test_nearly_all_is_moved_and_some_of_it_rounded_away(run_and_whole: tuple[Ru
         assert moved.all(), name
         changed = (one.rounded != one.copy)[one.copy != 0].double().mean()
         assert abs(changed - 0.25) < 2 / one.main.numel() ** 0.5, name
+
+
+def save(run: Run, parallel: dict[str, Any], folder: Path) -> None:
+    """A checkpoint of dithered weights on a layout, after a step that changes the rest of the optimizer's state."""
+    model, optimizer, wrapped = _start(run, parallel)
+    dither_main_weights(model, optimizer, seed=7)
+    set_learning_rate(optimizer, 0.0)
+    batch = random_rows(4, 16, 500, seed=0)
+    train_step(wrapped, optimizer, LanguageModelling(model.row_placer), micro_batches(batch, model.context, rows=1))
+    save_sharded(full_state(model.chunks, optimizer, is_loading=False), folder)
+
+
+def load(run: Run, parallel: dict[str, Any], folder: Path) -> list[Held]:
+    """What a rank of another layout holds of it."""
+    model, optimizer, _ = _start(run, parallel)
+    load_full(model.chunks, optimizer, load_sharded(full_state(model.chunks, optimizer, is_loading=True), folder))
+    weights = [weight for part in optimizer_parts(optimizer) for weight in main_weights(part, model)]
+    return [Held(w.shard, w.first, w.main, w.copy, w.copy) for w in weights]
+
+
+@pytest.mark.parametrize(("saved", "loaded"), [("tp2_pp2", "dp2"), ("dp4", "pp2_uneven"), ("dp2_plain", "tp2_plain")])
+def test_main_weights_survive_another_layout(
+    run_and_whole: tuple[Run, dict[str, Held]], saved: str, loaded: str, tmp_path: Path
+) -> None:
+    run, whole = run_and_whole
+    world_size, parallel = LAYOUTS[saved]
+    (tmp_path / "saved").mkdir()
+    run_on_ranks(world_size, save, run, parallel, tmp_path / "saved")
+    world_size, parallel = LAYOUTS[loaded]
+    for rank in run_on_ranks(world_size, load, run, parallel, tmp_path / "saved"):
+        for mine in rank:
+            one = whole[mine.shard.name]
+            assert torch.equal(mine.main, mine.part_of(_full(one, one.main))), mine.shard.name
+            assert torch.equal(mine.copy, mine.part_of(_full(one, one.copy))), mine.shard.name
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of a run that goes on from the bf16 weights of a Hugging Face directory."""
+    folder = tmp_path_factory.mktemp("inputs")
+    hf_models.hf_model("qwen2_tied", vocab_size=VOCAB).bfloat16().save_pretrained(folder / "hf")
+    given = [f"init_from={folder}/hf", "model.hf_config=null", "model.precision=bf16", "optimizer.lr=1e-5"]
+    return [*write_inputs(folder), *given, "checkpoint.save_every=5"]
+
+
+def trained(world_size: int, keys: list[str], output: Path) -> str:
+    answers = run_on_ranks(world_size, pretrain, [*keys, f"output_dir={output}"], timeout=60)
+    assert {code for code, _ in answers} == {0}, answers[0][1]
+    return answers[0][1]
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic"])
+def test_a_resumed_run_draws_nothing_again(rounding: str, keys: list[str], tmp_path: Path) -> None:
+    """It goes on bit-equal, with the same stochastic rounding of later steps."""
+    keys = [*keys, f"optimizer.bf16_rounding={rounding}"]
+    unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
+    assert "begin at random places" in trained(2, keys, unbroken)
+    trained(2, [*keys, "checkpoint.keep_last=1"], resumed)
+    shutil.rmtree(resumed / "checkpoints")
+    shutil.copytree(unbroken / "checkpoints" / "step-00000005", resumed / "checkpoints" / "step-00000005")
+    (resumed / "checkpoints" / "latest").write_text("step-00000005\n")
+    said = trained(2, keys, resumed)
+    assert "going on from" in said and "begin at random places" not in said
+    for name in ("loss", "grad_norm", "validation/held_out/loss"):
+        assert figures(resumed, name) == figures(unbroken, name)
+
+
+def test_a_run_begins_as_without_and_goes_on_otherwise(keys: list[str], tmp_path: Path) -> None:
+    steps = ["training.train_steps=3"]
+    plain, dithered = tmp_path / "plain", tmp_path / "dithered"
+    said = trained(1, [*keys, *steps, "optimizer.dither_main_weights=false"], plain)
+    assert "begin at random places" not in said
+    trained(1, [*keys, *steps], dithered)
+    validation = "validation/held_out/loss"
+    assert figures(plain, validation)[0] == figures(dithered, validation)[0]
+    losses = [figures(folder) for folder in (plain, dithered)]
+    assert losses[0][1] == losses[1][1] and losses[0][3] != losses[1][3]
+
+
+def test_a_run_from_random_weights_is_left_alone_unless_asked(keys: list[str], tmp_path: Path) -> None:
+    folder = next(key for key in keys if key.startswith("init_from=")).removeprefix("init_from=").removesuffix("/hf")
+    random = [*keys, "init_from=null", f"model.hf_config={folder}/model", "training.train_steps=1"]
+    assert "begin at random places" not in trained(1, random, tmp_path / "left")
+    assert "begin at random places" in trained(1, [*random, "optimizer.dither_main_weights=true"], tmp_path / "asked")
