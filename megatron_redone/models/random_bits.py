@@ -6,7 +6,6 @@ operations of torch alone, which give the same bits on a CPU and on a GPU. A num
 """
 
 import hashlib
-from dataclasses import dataclass
 
 import torch
 
@@ -15,43 +14,36 @@ _STAGES = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 _LANES = 4  # draws of 16 bits in a number
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rectangle:
-    """Rows and columns of a full weight, of which a vector has one column.
-
-    Attributes:
-        width: The columns of the full weight.
-    """
-
-    first_row: int
-    last_row: int
-    first_column: int
-    last_column: int
-    width: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.last_row - self.first_row, self.last_column - self.first_column
-
-
 def key_of(*parts: object) -> int:
     """A key of 64 bits for what is drawn: a seed, a purpose, the name of a full weight."""
     digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
     return int.from_bytes(digest[:8], "little")
 
 
-def random_bits(key: int, rectangle: Rectangle, device: torch.device) -> torch.Tensor:
-    """The 16 bits of every place of a rectangle: int16 [rows, columns], uniform over all 65,536 values."""
-    first, last = rectangle.first_column // _LANES, -(-rectangle.last_column // _LANES)
-    numbers_a_row = -(-rectangle.width // _LANES)
-    start = rectangle.first_row * numbers_a_row + first
-    rows = torch.arange(rectangle.shape[0], device=device).mul_(_signed(numbers_a_row * _GAMMA))
-    columns = torch.arange(last - first, device=device).mul_(_signed(_GAMMA))
-    # Integers wrap around in torch, on every device.
-    numbers = _mix(rows.add_(_signed(key + start * _GAMMA))[:, None] + columns)
-    offset = rectangle.first_column - first * _LANES
-    return numbers.view(torch.int16)[:, offset : offset + rectangle.shape[1]]
+def random_bits(
+    key: int, first: tuple[int, int], shape: tuple[int, int], width: int, device: torch.device
+) -> torch.Tensor:
+    """The 16 bits of every place in some rows and columns of a full weight, uniform over all 65,536 values.
+
+    Args:
+        key: See `key_of`.
+        first: The first row and the first column.
+        shape: How many rows and columns.
+        width: The columns of the full weight, of which a vector has one.
+        device: Where they are wanted.
+
+    Returns:
+        int16 [rows, columns]
+    """
+    row, column = first
+    first_number, last_number = column // _LANES, -(-(column + shape[1]) // _LANES)
+    numbers_a_row = -(-width // _LANES)
+    start = key + (row * numbers_a_row + first_number) * _GAMMA
+    rows = torch.arange(shape[0], device=device).mul_(_signed(numbers_a_row * _GAMMA)).add_(_signed(start))
+    columns = torch.arange(last_number - first_number, device=device).mul_(_signed(_GAMMA))
+    numbers = _mix(rows[:, None] + columns)  # integers wrap around in torch, on every device
+    offset = column - first_number * _LANES
+    return numbers.view(torch.int16)[:, offset : offset + shape[1]]
 
 
 def _mix(numbers: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """The fp32 main weights that an optimizer keeps beside bf16 weights, whichever of megatron-core's optimizers it is."""
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,15 +9,11 @@ import torch
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
-from megatron_redone.config.model import ModelConfig, Precision
-from megatron_redone.config.optimizer import Bf16Rounding, OptimizerConfig
-from megatron_redone.errors import UserError
+from megatron_redone.checkpoint.rectangles import Rectangle
 from megatron_redone.models.build import Model
-from megatron_redone.models.places import rectangles
-from megatron_redone.models.random_bits import Rectangle, key_of, random_bits
+from megatron_redone.models.random_bits import key_of, random_bits
 from megatron_redone.models.shards import Shard, iterate_shards
-
-log = logging.getLogger(__name__)
+from megatron_redone.training.places import places
 
 _AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 26}  # elements: what a core's cache holds, and a gigabyte
 
@@ -38,55 +33,6 @@ class MainWeight:
     first: int
     main: torch.Tensor
     copy: torch.Tensor
-
-
-def check_main_weights(optimizer: OptimizerConfig, model: ModelConfig) -> None:
-    """Refuses what cannot be done to the main weights of a run.
-
-    Raises:
-        UserError: naming the key.
-    """
-    stochastic = optimizer.bf16_rounding is Bf16Rounding.stochastic
-    if model.precision is Precision.fp32:
-        if optimizer.dither_main_weights:
-            raise UserError(
-                "optimizer.dither_main_weights: under model.precision=fp32 the model computes with the main weights "
-                "themselves, and would change; leave it null"
-            )
-        if stochastic:
-            raise UserError("optimizer.bf16_rounding: nothing is rounded under model.precision=fp32; take nearest")
-    if model.fp8.fp8_param_gather:
-        if optimizer.dither_main_weights:
-            raise UserError(
-                "optimizer.dither_main_weights: not with model.fp8.fp8_param_gather, where weights round to FP8 and "
-                "main weights begin unrounded already; leave one of them out"
-            )
-        if stochastic:
-            raise UserError(
-                "optimizer.bf16_rounding: not with model.fp8.fp8_param_gather, where Transformer Engine rounds; "
-                "take nearest"
-            )
-    if stochastic and optimizer.optimizer_offload_fraction:
-        raise UserError(
-            "optimizer.bf16_rounding: not with optimizer_offload_fraction, where megatron-core's optimizer rounds by "
-            "itself; take nearest"
-        )
-
-
-def are_dithered(optimizer: OptimizerConfig, model: ModelConfig, given: bool) -> bool:
-    """Whether the main weights of a new run are dithered.
-
-    Args:
-        optimizer: What is asked for.
-        model: How the weights are held.
-        given: Whether the weights were given, and not drawn.
-    """
-    if optimizer.dither_main_weights is not None:
-        return optimizer.dither_main_weights
-    if given and model.fp8.fp8_param_gather:
-        log.info("main weights: not dithered under model.fp8.fp8_param_gather; they begin unrounded as they are")
-        return False
-    return given and model.precision is not Precision.fp32
 
 
 def optimizer_parts(optimizer: MegatronOptimizer) -> list[Any]:
@@ -122,7 +68,7 @@ def _shared_pairs(part: Any) -> Iterator[tuple[Any, torch.Tensor]]:
 def with_random_bits(
     weights: Iterable[MainWeight], purpose: str, change: Callable[[MainWeight, slice, torch.Tensor], None]
 ) -> int:
-    """Calls `change` for block after block of main weights, on torch's number of threads.
+    """Calls `change` for block after block of main weights, on a CPU by torch's number of threads.
 
     Args:
         weights: Those to be changed.
@@ -135,12 +81,13 @@ def with_random_bits(
     """
 
     def draw(block: _Block) -> int:
-        bits = random_bits(block.key, block.rectangle, block.weight.main.device).reshape(-1)
-        change(block.weight, slice(block.start, block.start + bits.numel()), bits)
-        return bits.numel()
+        start = block.place.first - block.weight.first
+        change(block.weight, slice(start, start + block.place.count), _bits(block))
+        return block.place.count
 
-    blocks = _blocks(weights, purpose)
-    if torch.get_num_threads() == 1:  # handing every block to another thread would cost more than a small one takes
+    weights = list(weights)
+    blocks, on_cpu = _blocks(weights, purpose), all(weight.main.device.type == "cpu" for weight in weights)
+    if not on_cpu or torch.get_num_threads() == 1:  # threads of Python bring nothing then, and cost
         return sum(map(draw, blocks))
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         return sum(threads.map(draw, blocks))
@@ -148,17 +95,22 @@ def with_random_bits(
 
 @dataclass(frozen=True)
 class _Block:
-    """What a thread does at once: a rectangle of a weight, from the element `start` of what is held of it."""
+    """What a thread does at once."""
 
     weight: MainWeight
     key: int
-    start: int
-    rectangle: Rectangle
+    place: Rectangle
 
 
 def _blocks(weights: Iterable[MainWeight], purpose: str) -> Iterator[_Block]:
     for weight in weights:
         key, at_once = key_of(purpose, weight.shard.name), _AT_ONCE[weight.main.device.type]
-        last = weight.first + weight.main.numel()
-        for start, rectangle in rectangles(weight.shard, weight.first, last, at_once):
-            yield _Block(weight, key, start, rectangle)
+        for place in places(weight.shard, weight.first, weight.first + weight.main.numel(), at_once):
+            yield _Block(weight, key, place)
+
+
+def _bits(block: _Block) -> torch.Tensor:
+    """int16 [n]"""
+    place, device = block.place, block.weight.main.device
+    (row, column), (rows, columns) = (*place.offsets, 0)[:2], (*place.sizes, 1)[:2]
+    return random_bits(block.key, (row, column), (rows, columns), (*place.full_shape, 1)[1], device).reshape(-1)

@@ -22,9 +22,9 @@ from megatron_redone.models.parallel_sizes import check_micro_batches, check_par
 from megatron_redone.training.best import check_best_metric
 from megatron_redone.training.carried_template import is_template, template_of_data, template_texts
 from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
-from megatron_redone.training.main_weights import check_main_weights
 from megatron_redone.training.model_vocabulary import find_tokenizer, model_vocabulary
 from megatron_redone.training.schedule import LearningRate
+from megatron_redone.training.small_steps import check_small_steps
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[C
     Raises:
         UserError: for everything that does not fit together.
     """
-    check_main_weights(config.optimizer, config.model)
+    check_small_steps(config.optimizer, config.model)
     initial = find_initial_weights(config.init_from) if config.init_from is not None else None
     config_json = _config_json(config, initial)
     architecture = read_architecture(config_json)

@@ -42,7 +42,6 @@ from megatron_redone.training.agreed_batches import agreed
 from megatron_redone.training.best import BestSaver
 from megatron_redone.training.dithering import dither_main_weights
 from megatron_redone.training.loop import Callback, Training, train
-from megatron_redone.training.main_weights import are_dithered
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.reporting import Reporter
 from megatron_redone.training.run_inputs import (
@@ -56,6 +55,7 @@ from megatron_redone.training.run_inputs import (
 )
 from megatron_redone.training.saving import Saver, resume
 from megatron_redone.training.skip_guard import SkipGuard
+from megatron_redone.training.small_steps import are_dithered
 from megatron_redone.training.stochastic_copies import round_copies_stochastically
 from megatron_redone.training.stop_request import EXIT_STOPPED, StopRequest
 from megatron_redone.training.validator import Validator

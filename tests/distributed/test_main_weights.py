@@ -174,7 +174,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def trained(world_size: int, keys: list[str], output: Path) -> str:
-    answers = run_on_ranks(world_size, pretrain, [*keys, f"output_dir={output}"], timeout=60)
+    answers = run_on_ranks(world_size, pretrain, [*keys, f"output_dir={output}"])
     assert {code for code, _ in answers} == {0}, answers[0][1]
     return answers[0][1]
 

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from megatron_redone.models.random_bits import _GAMMA, Rectangle, key_of, random_bits
+from megatron_redone.models.random_bits import _GAMMA, key_of, random_bits
 
-CPU = torch.device("cpu")
 # The first numbers for seed 1234567 (https://rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64).
 PUBLISHED = [
     6457827717110365317,
@@ -17,10 +16,8 @@ PUBLISHED = [
 
 
 def bits(key: int, rows: tuple[int, int], columns: tuple[int, int], width: int) -> torch.Tensor:
-    rectangle = Rectangle(
-        first_row=rows[0], last_row=rows[1], first_column=columns[0], last_column=columns[1], width=width
-    )
-    return random_bits(key, rectangle, CPU)
+    first, shape = (rows[0], columns[0]), (rows[1] - rows[0], columns[1] - columns[0])
+    return random_bits(key, first, shape, width, torch.device("cpu"))
 
 
 def test_numbers_are_those_of_splitmix64() -> None:

@@ -1,4 +1,4 @@
-"""Which main weights are dithered, what is refused, and where the main weights of an offloaded optimizer are."""
+"""Where the main weights of an optimizer are, and that each of their places is drawn for once."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,58 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from megatron_redone.config.fp8 import Fp8Config
-from megatron_redone.config.model import ModelConfig, Precision
-from megatron_redone.config.optimizer import Bf16Rounding, OptimizerConfig
-from megatron_redone.errors import UserError
+from megatron_redone.models.shards import Shard
 from megatron_redone.training import main_weights
-from megatron_redone.training.main_weights import are_dithered, check_main_weights, optimizer_parts
-
-FP32 = ModelConfig(precision=Precision.fp32)
-BF16 = ModelConfig(precision=Precision.bf16)
-FP8_WEIGHTS = ModelConfig(precision=Precision.fp8, fp8=Fp8Config(fp8_param_gather=True))
-DITHER = OptimizerConfig(dither_main_weights=True)
-STOCHASTIC = OptimizerConfig(bf16_rounding=Bf16Rounding.stochastic)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "model", "message"),
-    [
-        (DITHER, FP32, "dither_main_weights: under model.precision=fp32"),
-        (DITHER, FP8_WEIGHTS, "dither_main_weights: not with model.fp8.fp8_param_gather"),
-        (STOCHASTIC, FP32, "bf16_rounding: nothing is rounded under model.precision=fp32"),
-        (STOCHASTIC, FP8_WEIGHTS, "bf16_rounding: not with model.fp8.fp8_param_gather"),
-        (
-            OptimizerConfig(bf16_rounding=Bf16Rounding.stochastic, optimizer_offload_fraction=0.5),
-            BF16,
-            "bf16_rounding: not with optimizer_offload_fraction",
-        ),
-    ],
-)
-def test_what_cannot_be_done_is_refused(optimizer: OptimizerConfig, model: ModelConfig, message: str) -> None:
-    with pytest.raises(UserError, match=f"optimizer.{message}"):
-        check_main_weights(optimizer, model)
-
-
-@pytest.mark.parametrize("model", [FP32, BF16, FP8_WEIGHTS])
-def test_the_defaults_go_with_everything(model: ModelConfig) -> None:
-    check_main_weights(OptimizerConfig(), model)
-    check_main_weights(OptimizerConfig(optimizer_offload_fraction=0.5, dither_main_weights=True), BF16)
-
-
-def test_given_weights_that_train_in_bf16_are_dithered() -> None:
-    fp8 = ModelConfig(precision=Precision.fp8_emulated)
-    found = [are_dithered(OptimizerConfig(), model, given=True) for model in (BF16, fp8, FP32)]
-    assert found == [True, True, False]
-    assert not are_dithered(OptimizerConfig(), BF16, given=False)
-    assert are_dithered(DITHER, BF16, given=False)
-    assert not are_dithered(OptimizerConfig(dither_main_weights=False), BF16, given=True)
-
-
-def test_that_nothing_is_dithered_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO"):
-        assert not are_dithered(OptimizerConfig(), FP8_WEIGHTS, given=True)
-    assert "not dithered under model.fp8.fp8_param_gather" in caplog.text
+from megatron_redone.training.main_weights import MainWeight, optimizer_parts, with_random_bits
 
 
 def test_main_weights_of_an_offloaded_optimizer_are_its_own() -> None:
@@ -78,3 +29,38 @@ def test_parts_that_hold_nothing_are_left_out() -> None:
     full, stub = SimpleNamespace(is_stub_optimizer=False), SimpleNamespace(is_stub_optimizer=True)
     chained: Any = SimpleNamespace(chained_optimizers=[full, stub])
     assert optimizer_parts(chained) == [full]
+
+
+def weight(first: int, last: int) -> MainWeight:
+    """A range of a weight [40, 1000] that lies whole here."""
+    shape = (40, 1000)
+    parameter = torch.nn.Parameter(torch.zeros(shape, dtype=torch.bfloat16))
+    shard = Shard(name="w", parameter=parameter, full_shape=shape, dim=None, ranges=())
+    copy = parameter.detach().view(-1)[first:last]
+    return MainWeight(shard=shard, first=first, main=torch.zeros(last - first), copy=copy)
+
+
+def drawn(weights: list[MainWeight], purpose: str) -> list[torch.Tensor]:
+    """What each place gets, 0 for none."""
+    found = [torch.zeros(len(one.main), dtype=torch.int32) for one in weights]
+    numbers = {id(one): number for number, one in enumerate(weights)}
+
+    def put(one: MainWeight, part: slice, bits: torch.Tensor) -> None:
+        assert not found[numbers[id(one)]][part].any()
+        found[numbers[id(one)]][part] = bits.int() + 40000
+
+    assert with_random_bits(weights, purpose, put) == sum(len(one.main) for one in weights)
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_place_is_drawn_for_once_whoever_holds_it(threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        [whole] = drawn([weight(0, 40_000)], "1/dither")
+        parts = drawn([weight(0, 1), weight(1, 33_333), weight(33_333, 40_000)], "1/dither")
+        [other] = drawn([weight(0, 40_000)], "2/dither")
+    finally:
+        torch.set_num_threads(before)
+    assert whole.all() and torch.equal(torch.cat(parts), whole) and not torch.equal(other, whole)

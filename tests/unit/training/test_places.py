@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from megatron_redone.models.places import rectangles
 from megatron_redone.models.shards import Shard
+from megatron_redone.training.places import places
 
 FULL = torch.arange(12 * 6).view(12, 6)
 
@@ -38,10 +38,12 @@ def test_every_element_is_found_once(
     matrix = full.view(len(full), -1)
     for first, last in ((0, size), (size // 3, size - size // 4), (1, 2), (5, 5)):
         found = torch.full((last - first,), -1)
-        for start, place in rectangles(part, first, last, at_once):
-            cut = matrix[place.first_row : place.last_row, place.first_column : place.last_column].flatten()
-            assert (found[start : start + len(cut)] == -1).all() and place.width == matrix.shape[1]
-            assert place.shape[0] == 1 or len(cut) <= max(at_once, place.shape[1])
+        for place in places(part, first, last, at_once):
+            corner, size_2d = (*place.offsets, 0)[:2], (*place.sizes, 1)[:2]
+            cut = matrix[tuple(slice(at, at + count) for at, count in zip(corner, size_2d, strict=True))].flatten()
+            start = place.first - first
+            assert (found[start : start + len(cut)] == -1).all() and place.full_shape == full.shape
+            assert size_2d[0] == 1 or len(cut) <= max(at_once, size_2d[1])
             found[start : start + len(cut)] = cut
         expected = torch.cat([held, torch.full((size - len(held),), -1)])[first:last]
         assert torch.equal(found, expected)
