@@ -21,8 +21,11 @@ class Precision(enum.Enum):
 
     Under fp8 and fp8_emulated it is bf16, and the matrix products of layers take operands rounded to FP8: by
     Transformer Engine's kernels, or by rounding to FP8 and back before a product in fp32 (any device, slow).
+    auto is bf16 where that is fast, else fp32: on CUDA devices, and on processors with avx512_bf16 or AMX. A run that
+    goes on stays with what it began with.
     """
 
+    auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
     fp8 = "fp8"
@@ -35,8 +38,8 @@ class Precision(enum.Enum):
 
 
 def check_plain(precision: "Precision") -> None:
-    """Refuses FP8 where a model is only read from."""
-    if precision.is_fp8:
+    """Refuses FP8, and leaving it open, where a model is only read from."""
+    if precision.is_fp8 or precision is Precision.auto:
         raise UserError(f"precision: {precision.value} is for training; take bf16 or fp32 here")
 
 

@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from megatron_redone.config.bf16_rounding import Bf16Rounding
 from megatron_redone.config.field import key
 from megatron_redone.errors import UserError
 
@@ -22,13 +23,6 @@ class WsdDecay(enum.Enum):
     linear = "linear"
     cosine = "cosine"
     one_minus_sqrt = "one_minus_sqrt"
-
-
-class Bf16Rounding(enum.Enum):
-    """How the bf16 weights that a model computes with are rounded from the main weights after a step."""
-
-    nearest = "nearest"
-    stochastic = "stochastic"
 
 
 @dataclass(frozen=True, kw_only=True)

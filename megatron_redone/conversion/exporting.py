@@ -11,6 +11,7 @@ from megatron_redone.architectures.weights import HFTensor, family_tensors, full
 from megatron_redone.conversion.hf_files import write_hf_files
 from megatron_redone.conversion.hf_writer import PlannedTensor, ShardWriter, assign_to_files, write_index
 from megatron_redone.conversion.mcore_reader import CheckpointWeights
+from megatron_redone.conversion.rounded_weights import Rounding, make_rounding, open_weights
 from megatron_redone.conversion.row_blocks import row_blocks
 from megatron_redone.formats.atomic import atomic_folder
 
@@ -23,6 +24,8 @@ def export_checkpoint(
     output: Path,
     *,
     dtype: torch.dtype | None,
+    stochastic: bool,
+    seed: int,
     max_shard_size: int,
     end_tokens: Sequence[str],
     overwrite: bool,
@@ -34,6 +37,8 @@ def export_checkpoint(
         hf_files: The folder with the model's config.json and tokenizer.
         output: The directory that appears when all is written.
         dtype: Of all weights; None keeps what the checkpoint has.
+        stochastic: Whether fp32 weights are rounded to bf16 by chance, and not to the nearest.
+        seed: Of stochastic rounding.
         max_shard_size: Bytes of one safetensors file.
         end_tokens: Tokens that end an answer, besides those that the model has already.
         overwrite: Replace what is at `output`.
@@ -42,7 +47,8 @@ def export_checkpoint(
         UserError: the checkpoint does not hold exactly the weights of the model, or the disk is full.
     """
     architecture = read_architecture(hf_files)
-    weights = CheckpointWeights(checkpoint)
+    weights = open_weights(checkpoint, dtype)
+    rounding = make_rounding(weights, dtype, stochastic, seed)
     weights.check(full_weights(architecture))
     tensors = {tensor.name: tensor for tensor in family_tensors(architecture)}
     planned = [PlannedTensor(name, t.shape, dtype or weights.dtype(t.weight.key)) for name, t in tensors.items()]
@@ -51,16 +57,16 @@ def export_checkpoint(
         # What is small goes first: a mistake in it must not be found after an hour.
         write_hf_files(hf_files, folder, architecture, planned[0].dtype, end_tokens)
         for file, shard in shards.items():
-            ShardWriter(folder / file, shard).write(_blocks(shard, tensors, weights))
+            ShardWriter(folder / file, shard).write(_blocks(shard, tensors, weights, rounding))
             log.info("%s: %d tensors", file, len(shard))
         write_index(folder, shards)
 
 
 def _blocks(
-    shard: list[PlannedTensor], tensors: dict[str, HFTensor], weights: CheckpointWeights
+    shard: list[PlannedTensor], tensors: dict[str, HFTensor], weights: CheckpointWeights, rounding: Rounding
 ) -> Iterator[torch.Tensor]:
     for planned in shard:
         tensor = tensors[planned.name]
         for start, stop in tensor.ranges:
             for first, last in row_blocks(start, stop, tensor.weight.columns):
-                yield weights.read(tensor.weight.key, first, last).to(planned.dtype)
+                yield rounding(tensor.weight.key, first, weights.read(tensor.weight.key, first, last))

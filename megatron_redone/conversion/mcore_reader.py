@@ -17,6 +17,9 @@ from megatron_redone.model_folders.dtypes import WEIGHT_DTYPES
 
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")
 _NO_WEIGHT = ("optimizer.", "rng_state", "chained_")
+# What megatron-core's optimizers put before the key of a weight for its main weight: shared over data-parallel ranks,
+# or whole on each.
+_MAIN_WEIGHTS = ("optimizer.state.param.", "optimizer.state.fp32_param.")
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,14 @@ class Stored:
 
 
 class CheckpointWeights:
-    """The weights in a checkpoint; optimizer state is not looked at."""
+    """The weights in a checkpoint, or the main weights of its optimizer; the rest of its state is not looked at."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: str = "") -> None:
         """Reads what the checkpoint says it holds.
+
+        Args:
+            folder: The checkpoint.
+            prefix: What stands before the key of each weight.
 
         Raises:
             UserError: it is no distributed checkpoint of megatron-core.
@@ -57,7 +64,12 @@ class CheckpointWeights:
         self.folder = folder
         self._metadata = read_metadata(folder)
         self._reader = ChunkReader(folder, self._metadata.storage_data or {}, {})
-        self._weights = dict(self._find())
+        self._weights = {name.removeprefix(prefix): stored for name, stored in self._find(prefix)}
+
+    @property
+    def dtypes(self) -> set[torch.dtype]:
+        """The types in which weights are stored."""
+        return {stored.dtype for stored in self._weights.values()}
 
     def keys(self) -> list[str]:
         """The keys of the full weights that are there."""
@@ -124,14 +136,27 @@ class CheckpointWeights:
         else:
             self._reader.read(chunk.index, chunk.sizes, part, target)
 
-    def _find(self) -> Iterator[tuple[str, Stored]]:
+    def _find(self, prefix: str) -> Iterator[tuple[str, Stored]]:
         for name, entry in self._metadata.state_dict_metadata.items():
-            if not isinstance(entry, TensorStorageMetadata) or name.startswith(_NO_WEIGHT) or "_extra_state" in name:
+            key = name.removeprefix(prefix)
+            if not name.startswith(prefix) or key.startswith(_NO_WEIGHT) or "_extra_state" in key:
                 continue
-            if name.startswith("decoder.layers.") and not _LAYER.fullmatch(name):
+            if not isinstance(entry, TensorStorageMetadata):
+                continue
+            if key.startswith("decoder.layers.") and not _LAYER.fullmatch(key):
                 yield from _stacked_layers(name, entry)
             else:
                 yield name, Stored(tuple(entry.size), entry.properties.dtype, tuple(_chunks(name, entry)))
+
+
+def read_main_weights(folder: Path) -> CheckpointWeights | None:
+    """The fp32 main weights beside the bf16 weights of a run's checkpoint; None where there are none.
+
+    Raises:
+        UserError: it is no distributed checkpoint of megatron-core.
+    """
+    found = (CheckpointWeights(folder, prefix) for prefix in _MAIN_WEIGHTS)
+    return next((weights for weights in found if weights.keys()), None)
 
 
 def _stacked_layers(name: str, entry: TensorStorageMetadata) -> Iterator[tuple[str, Stored]]:

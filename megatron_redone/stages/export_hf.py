@@ -7,6 +7,7 @@ import torch
 
 from megatron_redone.checkpoint.locate import find_checkpoint
 from megatron_redone.checkpoint.record import hf_folder
+from megatron_redone.config.bf16_rounding import Bf16Rounding
 from megatron_redone.config.export_hf import ExportHFConfig
 from megatron_redone.config.weights_dtype import WeightsDtype
 from megatron_redone.conversion.exporting import export_checkpoint
@@ -32,6 +33,8 @@ def run(config: ExportHFConfig) -> None:
         hf_files,
         Path(config.output),
         dtype=None if config.dtype is WeightsDtype.keep else getattr(torch, config.dtype.value),
+        stochastic=config.rounding is Bf16Rounding.stochastic,
+        seed=config.seed,
         max_shard_size=int(config.max_shard_gb * 1e9),
         end_tokens=config.end_tokens,
         overwrite=config.overwrite,

@@ -3,6 +3,7 @@
 To be started by torchrun, or alone for one process. A run that was killed goes on where it last saved.
 """
 
+import dataclasses
 import logging
 import time
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from megatron_redone.formats.reference_scores import (
 from megatron_redone.formats.weights_fingerprint import weights_fingerprint
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.parallel_sizes import check_parallel_sizes
+from megatron_redone.models.precision import resolve_precision
 from megatron_redone.objectives.response_scores import score_pairs
 from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
 from megatron_redone.training.model_vocabulary import find_tokenizer, model_vocabulary
@@ -69,6 +71,8 @@ def run(config: ScoreReferenceConfig) -> None:
     context = start_context(config.parallel, config.device)
     if not context.is_main:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
+    model = broadcast_from_main(resolve_precision(config.model, context.device))
+    config = dataclasses.replace(config, model=model)
     with errors_stop_all_ranks():
         inputs = _read_inputs(config, context)
     pending = [work for work in inputs.work if not work.scores.is_complete]

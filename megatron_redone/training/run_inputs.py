@@ -10,6 +10,7 @@ from megatron_redone.architectures import Architecture, read_architecture
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, read_config, read_state
 from megatron_redone.config.loader import flat_values, to_yaml
+from megatron_redone.config.model import Precision
 from megatron_redone.config.training_stage import TrainingStageConfig
 from megatron_redone.datasets.batch_reader import BatchReader
 from megatron_redone.datasets.batch_slice import BatchSlice
@@ -144,6 +145,17 @@ def _warn_of_unknown_positions(architecture: Architecture, seq_length: int) -> N
 def checkpoints_path(config: TrainingStageConfig) -> Path:
     """The folder of the run's checkpoints."""
     return Path(config.checkpoint.save_dir or Path(config.output_dir) / "checkpoints")
+
+
+def recorded_precision(config: TrainingStageConfig) -> Precision | None:
+    """What the run that would go on computes in; None where it begins.
+
+    Raises:
+        UserError: the record of its newest checkpoint is damaged.
+    """
+    latest = CheckpointFolder(checkpoints_path(config)).latest()
+    name = None if latest is None else flat_values(read_config(latest)).get("model.precision")
+    return Precision.__members__.get(str(name))
 
 
 def _config_json(config: TrainingStageConfig, initial: InitialWeights | None) -> Path:

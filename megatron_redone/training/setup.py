@@ -18,13 +18,13 @@ from megatron.core.optimizer import MegatronOptimizer
 
 from megatron_redone.batches.row_placer import RowPlacer
 from megatron_redone.checkpoint.record import TrainState, write_record
+from megatron_redone.config.bf16_rounding import Bf16Rounding
 from megatron_redone.config.loader import to_yaml
 from megatron_redone.config.model import Precision
-from megatron_redone.config.optimizer import Bf16Rounding
 from megatron_redone.config.training_stage import TrainingStageConfig
 from megatron_redone.datasets.batch_loader import Loader
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
-from megatron_redone.distributed.collectives import errors_stop_all_ranks
+from megatron_redone.distributed.collectives import broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.formats.atomic import write_text
 from megatron_redone.formats.lock import folder_lock
 from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
@@ -35,6 +35,7 @@ from megatron_redone.metrics.trackers import Trackers, open_trackers
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.cuda_graphs import refuse_cuda_graphs
 from megatron_redone.models.fp8_machine import check_fp8_rows
+from megatron_redone.models.precision import resolve_precision
 from megatron_redone.models.tensor_overlap import refuse_tensor_overlap, start_tensor_overlap
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Objective
@@ -52,6 +53,7 @@ from megatron_redone.training.run_inputs import (
     check_resumable,
     checkpoints_path,
     read_inputs,
+    recorded_precision,
 )
 from megatron_redone.training.saving import Saver, resume
 from megatron_redone.training.skip_guard import SkipGuard
@@ -111,6 +113,7 @@ def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: 
     if not context.is_main:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
     with _only_run(config, context):
+        config = _resolve(config, context)
         with errors_stop_all_ranks():
             inputs = read_inputs(config, context, open_data)
             if context.is_main:
@@ -122,6 +125,13 @@ def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: 
             _describe(config, context, inputs, setup.model)
             _train(config, context, inputs, setup)
     destroy_context()
+
+
+def _resolve(config: ConfigT, context: ParallelContext) -> ConfigT:
+    """Replaces what is left to this machine by what it decides; the main rank decides for all, and records it."""
+    with errors_stop_all_ranks():
+        model = resolve_precision(config.model, context.device, recorded_precision(config))
+    return dataclasses.replace(config, model=broadcast_from_main(model))
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import logging
 
+from megatron_redone.config.bf16_rounding import Bf16Rounding
 from megatron_redone.config.model import ModelConfig, Precision
-from megatron_redone.config.optimizer import Bf16Rounding, OptimizerConfig
+from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.errors import UserError
 
 log = logging.getLogger(__name__)

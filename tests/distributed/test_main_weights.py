@@ -12,6 +12,7 @@ from megatron.core.distributed import DistributedDataParallel
 from megatron_redone.checkpoint.storage import load_sharded, save_sharded
 from megatron_redone.config.model import Precision
 from megatron_redone.config.optimizer import OptimizerConfig
+from megatron_redone.conversion.mcore_reader import read_main_weights
 from megatron_redone.models.build import Model
 from megatron_redone.models.shards import Shard
 from megatron_redone.models.wrapping import wrap_data_parallel
@@ -156,6 +157,10 @@ def test_main_weights_survive_another_layout(
     world_size, parallel = LAYOUTS[saved]
     (tmp_path / "saved").mkdir()
     run_on_ranks(world_size, save, run, parallel, tmp_path / "saved")
+    stored = read_main_weights(tmp_path / "saved")
+    assert stored is not None
+    for name, one in whole.items():
+        assert torch.equal(stored.read(name, 0, one.shard.full_shape[0]), _full(one, one.main)), name
     world_size, parallel = LAYOUTS[loaded]
     for rank in run_on_ranks(world_size, load, run, parallel, tmp_path / "saved"):
         for mine in rank:
@@ -212,3 +217,15 @@ def test_a_run_from_random_weights_is_left_alone_unless_asked(keys: list[str], t
     random = [*keys, "init_from=null", f"model.hf_config={folder}/model", "training.train_steps=1"]
     assert "begin at random places" not in trained(1, random, tmp_path / "left")
     assert "begin at random places" in trained(1, [*random, "optimizer.dither_main_weights=true"], tmp_path / "asked")
+
+
+def test_auto_precision_is_recorded_and_stays(keys: list[str], tmp_path: Path) -> None:
+    """As on a machine that has another processor: the record counts."""
+    run = [*keys, "model.precision=auto", "training.train_steps=1"]
+    said = trained(1, run, tmp_path / "run")
+    record = tmp_path / "run" / "checkpoints" / "step-00000001" / "run" / "config.yaml"
+    chosen, other = ("bf16", "fp32") if "auto takes bf16" in said else ("fp32", "bf16")
+    assert f"auto takes {chosen}" in said and f"precision: {chosen}" in record.read_text()
+    assert f"precision: {chosen}" in (tmp_path / "run" / "config.yaml").read_text()
+    record.write_text(record.read_text().replace(f"precision: {chosen}", f"precision: {other}"))
+    assert f"auto takes {other}, as the run began" in trained(1, run, tmp_path / "run")

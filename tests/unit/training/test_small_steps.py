@@ -2,9 +2,10 @@
 
 import pytest
 
+from megatron_redone.config.bf16_rounding import Bf16Rounding
 from megatron_redone.config.fp8 import Fp8Config
 from megatron_redone.config.model import ModelConfig, Precision
-from megatron_redone.config.optimizer import Bf16Rounding, OptimizerConfig
+from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.errors import UserError
 from megatron_redone.training.small_steps import are_dithered, check_small_steps
 
