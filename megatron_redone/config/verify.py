@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from megatron_redone.config.field import key
 from megatron_redone.config.model import Backend, Precision, check_plain
 from megatron_redone.config.parallel import Device, ParallelConfig
+from megatron_redone.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,11 @@ class VerifyConfig:
     text: str | None = key("a UTF-8 file of real text; null takes a built-in sample", None, reads=True)
     seq_length: int = key("tokens of a row", 256, at_least=1)
     rows: int = key("rows that are compared, fewer where the text ends", 8, at_least=1)
+    validation: bool = key(
+        "also the losses of the checkpoint's main weights, of those it trained with and of hf's, on the run's own "
+        "validation rows",
+        False,
+    )
     tolerance: float | None = key("end with exit code 2 if logits differ by more; null only tells", None, at_least=0)
     backend: Backend = key("modules of a layer; auto takes Transformer Engine where it runs", Backend.auto)
     precision: Precision = key("type of weights and activations, on both sides", Precision.fp32)
@@ -28,3 +34,7 @@ class VerifyConfig:
 
     def __post_init__(self) -> None:
         check_plain(self.precision)
+        if self.validation and self.checkpoint is None:
+            raise UserError("validation: is of a run; name its checkpoint")
+        if self.validation and self.precision is not Precision.fp32:
+            raise UserError("validation: compares weights, not arithmetic; leave precision=fp32")

@@ -33,6 +33,11 @@ from megatron_redone.models.transformer_config import DTYPES
 from megatron_redone.tokenization.tokenizer import Tokenizer
 from megatron_redone.training.initial_weights import InitialWeights
 from megatron_redone.training.train_step import evaluate_step
+from megatron_redone.training.validation_losses import (
+    ValidationLosses,
+    ValidationRows,
+    validation_losses,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ class Verification:
         hf_perplexity: As transformers computes it.
         perplexity: As this project does.
         weights: What differs in the weights; None where there is no checkpoint.
+        losses: On the run's validation rows, where they were asked for.
     """
 
     tokens: int
@@ -56,6 +62,7 @@ class Verification:
     hf_perplexity: float
     perplexity: float
     weights: WeightDifference | None
+    losses: list[ValidationLosses]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +72,7 @@ class _Inputs:
     architecture: Architecture
     source: InitialWeights
     micro_batches: list[MicroBatch]
+    validation: ValidationRows | None
 
 
 def run(config: VerifyConfig) -> None:
@@ -88,7 +96,7 @@ def run(config: VerifyConfig) -> None:
 def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
     """Compares, on a layout that is started; the result is the same on every rank."""
     with errors_stop_all_ranks():
-        inputs = _read_inputs(config)
+        inputs = _read_inputs(config, context)
     model = build_model(
         inputs.architecture,
         ModelConfig(hf_config=str(inputs.hf), backend=config.backend, precision=config.precision),
@@ -103,6 +111,9 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
     comparison = LogitComparison(model.row_placer, inputs.architecture.vocab_size, reference)
     losses, tokens = evaluate_step(model.chunks, comparison, inputs.micro_batches)
     largest = broadcast_from_last(comparison.largest, context.groups.pp)
+    losses = []
+    if inputs.validation is not None:
+        losses = validation_losses(model, inputs.source.folder, inputs.hf, inputs.validation)
     with errors_stop_all_ranks():
         weights = _compare_weights(inputs) if context.is_main else None
     return broadcast_from_main(
@@ -112,6 +123,7 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
             hf_perplexity=math.exp(losses["reference"]),
             perplexity=math.exp(losses["model"]),
             weights=weights,
+            losses=losses,
         )
     )
 
@@ -121,7 +133,7 @@ def _holds_reference(context: ParallelContext) -> bool:
     return context.is_last_stage and context.tensor_rank == context.context_rank == context.data_rank == 0
 
 
-def _read_inputs(config: VerifyConfig) -> _Inputs:
+def _read_inputs(config: VerifyConfig, context: ParallelContext) -> _Inputs:
     hf = find_hf_folder(config.hf)
     architecture, weights = open_model_folder(hf)
     check_parallel_sizes(architecture, config.parallel, config.seq_length)
@@ -191,4 +203,13 @@ def _log(found: Verification) -> None:
             weights.tensors,
             weights.first,
             weights.largest,
+        )
+    for losses in found.losses:
+        main = "" if losses.main is None else f"{losses.main:.6f} of the main weights, "
+        log.info(
+            "validation %s: loss %s%.6f of those trained with, %.6f of hf's",
+            losses.source,
+            main,
+            losses.trained,
+            losses.exported,
         )

@@ -1,5 +1,6 @@
 """Main weights and rounded copies are the same, bit for bit, on every layout. The oracle is one process."""
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,8 @@ from megatron_redone.training.model_state import full_state, load_full
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.stochastic_copies import round_copies_stochastically
 from megatron_redone.training.train_step import train_step
-from tests.helpers import hf_models
-from tests.helpers.pretrain_runs import VOCAB, figures, pretrain, write_inputs
+from tests.helpers import hf_folders
+from tests.helpers.pretrain_runs import command_line, figures, pretrain, write_inputs
 from tests.helpers.ranks import run_on_ranks
 from tests.helpers.runs import Run, micro_batches, random_rows, start
 
@@ -173,7 +174,7 @@ def test_main_weights_survive_another_layout(
 def keys(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Of a run that goes on from the bf16 weights of a Hugging Face directory."""
     folder = tmp_path_factory.mktemp("inputs")
-    hf_models.hf_model("qwen2_tied", vocab_size=VOCAB).bfloat16().save_pretrained(folder / "hf")
+    hf_folders.write(folder / "hf", "qwen2_tied", torch.bfloat16)
     given = [f"init_from={folder}/hf", "model.hf_config=null", "model.precision=bf16", "optimizer.lr=1e-5"]
     return [*write_inputs(folder), *given, "checkpoint.save_every=5"]
 
@@ -229,3 +230,26 @@ def test_auto_precision_is_recorded_and_stays(keys: list[str], tmp_path: Path) -
     assert f"precision: {chosen}" in (tmp_path / "run" / "config.yaml").read_text()
     record.write_text(record.read_text().replace(f"precision: {chosen}", f"precision: {other}"))
     assert f"auto takes {other}, as the run began" in trained(1, run, tmp_path / "run")
+
+
+def test_verify_tells_the_losses_of_what_was_trained_and_exported(keys: list[str], tmp_path: Path) -> None:
+    """On two stages, of a run on one process; dithered, the export loses nothing that its main weights have."""
+    trained(1, [*keys, "optimizer.lr=1e-2"], tmp_path / "run")
+    run = f"checkpoint={tmp_path}/run"
+    for dtype in ("float32", "bfloat16"):
+        [(code, said)] = run_on_ranks(
+            1, command_line, ["export-hf", run, f"output={tmp_path}/{dtype}", f"dtype={dtype}"]
+        )
+        assert code == 0, said
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        arguments = ["verify", run, f"hf={tmp_path}/{dtype}", "validation=true", "rows=1", "seq_length=8",
+                     "device=cpu", "parallel.pipeline_model_parallel_size=2"]  # fmt: skip
+        (code, said), _ = run_on_ranks(2, command_line, arguments)
+        assert code == 0, said
+        found = re.search(r"validation held_out: loss (\S+) of the main weights, (\S+) of those .* (\S+) of hf's", said)
+        assert found is not None, said
+        losses[dtype] = [float(number) for number in found.groups()]
+    (main, copy, exported), (_, _, in_bf16) = losses["float32"], losses["bfloat16"]
+    assert exported == main and in_bf16 == copy and main != copy
+    assert copy == pytest.approx(figures(tmp_path / "run", "validation/held_out/loss")[10], rel=1e-2)
