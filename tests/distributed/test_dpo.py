@@ -201,6 +201,22 @@ def test_score_and_optimise(recipe: tuple[Path, list[str], list[str]], tmp_path:
     assert figures(tmp_path / "one", "validation/held_out/perplexity") == {}, "of a loss that is not per token"
 
 
+def test_a_dithered_policy_begins_as_its_reference(recipe: tuple[Path, list[str], list[str]], tmp_path: Path) -> None:
+    """In bf16, where the main weights are not what the reference was: the loss is ln 2, and that of a plain run."""
+    _, score, dpo = recipe
+    in_bf16 = ["model.precision=bf16", "training.train_steps=1"]
+    redone(1, ["score-reference", *score, in_bf16[0], f"output_dir={tmp_path}/scores"])
+    first = {}
+    for dither in ("true", "false"):
+        run = [*dpo, *in_bf16, f"reference_dir={tmp_path}/scores", f"output_dir={tmp_path}/{dither}"]
+        redone(1, ["dpo", *run, f"optimizer.dither_main_weights={dither}"])
+        first[dither] = [figures(tmp_path / dither, name)[1] for name in ("loss", "margin", "grad_norm")]
+        first[dither].append(figures(tmp_path / dither, "validation/held_out/loss")[0])
+    assert first["true"] == first["false"]
+    assert first["true"][0] == pytest.approx(math.log(2), abs=2e-3)
+    assert first["true"][3] == pytest.approx(math.log(2), abs=2e-3)
+
+
 def test_scores_of_something_else_are_refused(recipe: tuple[Path, list[str], list[str]], tmp_path: Path) -> None:
     folder, score, dpo = recipe
     scored = [*score[:3], f"data=[{{path: {tmp_path}/other}}]"]

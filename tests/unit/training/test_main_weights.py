@@ -31,11 +31,11 @@ def test_parts_that_hold_nothing_are_left_out() -> None:
     assert optimizer_parts(chained) == [full]
 
 
-def weight(first: int, last: int) -> MainWeight:
+def weight(first: int, last: int, name: str = "w") -> MainWeight:
     """A range of a weight [40, 1000] that lies whole here."""
     shape = (40, 1000)
     parameter = torch.nn.Parameter(torch.zeros(shape, dtype=torch.bfloat16))
-    shard = Shard(name="w", parameter=parameter, full_shape=shape, dim=None, ranges=())
+    shard = Shard(name=name, parameter=parameter, full_shape=shape, dim=None, ranges=())
     copy = parameter.detach().view(-1)[first:last]
     return MainWeight(shard=shard, first=first, main=torch.zeros(last - first), copy=copy)
 
@@ -64,3 +64,5 @@ def test_a_place_is_drawn_for_once_whoever_holds_it(threads: int) -> None:
     finally:
         torch.set_num_threads(before)
     assert whole.all() and torch.equal(torch.cat(parts), whole) and not torch.equal(other, whole)
+    [of_another_name] = drawn([weight(0, 40_000, "v")], "1/dither")
+    assert not torch.equal(of_another_name, whole)
