@@ -39,9 +39,9 @@ def test_what_does_not_go_together(keys: dict, said: str) -> None:
 
 
 @pytest.mark.parametrize("precision", Precision)
-def test_fp8_is_for_training_only(precision: Precision) -> None:
+def test_fp8_and_auto_are_for_training_only(precision: Precision) -> None:
     assert precision.is_fp8 == precision.value.startswith("fp8")
-    if precision.is_fp8:
+    if precision.is_fp8 or precision is Precision.auto:
         with pytest.raises(UserError, match=f"{precision.value} is for training"):
             check_plain(precision)
     else:
