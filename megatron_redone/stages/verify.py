@@ -111,9 +111,10 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
     comparison = LogitComparison(model.row_placer, inputs.architecture.vocab_size, reference)
     losses, tokens = evaluate_step(model.chunks, comparison, inputs.micro_batches)
     largest = broadcast_from_last(comparison.largest, context.groups.pp)
-    losses = []
+    validated = []
     if inputs.validation is not None:
-        losses = validation_losses(model, inputs.source.folder, inputs.hf, inputs.validation)
+        exported = InitialWeights(folder=inputs.hf, of_run=False, hf=inputs.weights)
+        validated = validation_losses(model, inputs.source, exported, inputs.validation)
     with errors_stop_all_ranks():
         weights = _compare_weights(inputs) if context.is_main else None
     return broadcast_from_main(
@@ -123,7 +124,7 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
             hf_perplexity=math.exp(losses["reference"]),
             perplexity=math.exp(losses["model"]),
             weights=weights,
-            losses=losses,
+            losses=validated,
         )
     )
 
@@ -141,7 +142,14 @@ def _read_inputs(config: VerifyConfig, context: ParallelContext) -> _Inputs:
     source = InitialWeights(folder=hf, of_run=False, hf=weights)
     if config.checkpoint is not None:
         source = InitialWeights(folder=find_checkpoint(Path(config.checkpoint)), of_run=True)
-    return _Inputs(hf=hf, weights=weights, architecture=architecture, source=source, micro_batches=micro_batches)
+    return _Inputs(
+        hf=hf,
+        weights=weights,
+        architecture=architecture,
+        source=source,
+        micro_batches=micro_batches,
+        validation=open_validation(source.folder, context) if config.validation else None,
+    )
 
 
 def _micro_batches(config: VerifyConfig, hf: Path) -> list[MicroBatch]:

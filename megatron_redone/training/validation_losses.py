@@ -79,29 +79,33 @@ def open_validation(checkpoint: Path, context: ParallelContext) -> ValidationRow
     return ValidationRows(sets=sets, batch_slice=batch_slice)
 
 
-def validation_losses(model: Model, checkpoint: Path, hf: Path, rows: ValidationRows) -> list[ValidationLosses]:
-    """Fills a model in fp32 with each of the weights in turn, and measures. For all ranks.
+def validation_losses(
+    model: Model, run: InitialWeights, exported: InitialWeights, rows: ValidationRows
+) -> list[ValidationLosses]:
+    """Fills a model with each of the weights in turn, and measures. For all ranks.
+
+    Args:
+        model: In fp32.
+        run: The checkpoint of a run.
+        exported: A Hugging Face directory.
+        rows: What the run was validated on.
 
     Raises:
         UserError: a file is damaged.
     """
     with errors_stop_all_ranks():
-        source = read_main_weights(checkpoint)
-        if source is not None:
-            load_checkpoint_weights(model.chunks, source, model.architecture, model.context)
-    main = None if source is None else _measure(model, rows)
-    InitialWeights(folder=checkpoint, of_run=True).fill(model)
+        held = read_main_weights(run.folder)
+        if held is not None:
+            load_checkpoint_weights(model.chunks, held, model.architecture, model.context)
+    main = [None] * len(rows.sets) if held is None else _measure(model, rows)
+    run.fill(model)
     trained = _measure(model, rows)
-    InitialWeights(folder=hf, of_run=False).fill(model)
-    exported = _measure(model, rows)
+    exported.fill(model)
     found = [
-        ValidationLosses(
-            source=one.name,
-            main=None if main is None else main[number],
-            trained=trained[number],
-            exported=exported[number],
+        ValidationLosses(source=source.name, main=of_main, trained=of_trained, exported=of_exported)
+        for source, of_main, of_trained, of_exported in zip(
+            rows.sets, main, trained, _measure(model, rows), strict=True
         )
-        for number, one in enumerate(rows.sets)
     ]
     return broadcast_from_main(found)
 
