@@ -36,6 +36,7 @@ from megatron_redone.training.train_step import evaluate_step
 from megatron_redone.training.validation_losses import (
     ValidationLosses,
     ValidationRows,
+    open_validation,
     validation_losses,
 )
 
