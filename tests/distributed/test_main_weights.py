@@ -10,7 +10,7 @@ import pytest
 import torch
 from megatron.core.distributed import DistributedDataParallel
 
-from megatron_redone.checkpoint.storage import load_sharded, save_sharded
+from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.model import Precision
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.conversion.mcore_reader import read_main_weights
@@ -139,13 +139,13 @@ def save(run: Run, parallel: dict[str, Any], folder: Path) -> None:
     set_learning_rate(optimizer, 0.0)
     batch = random_rows(4, 16, 500, seed=0)
     train_step(wrapped, optimizer, LanguageModelling(model.row_placer), micro_batches(batch, model.context, rows=1))
-    save_sharded(full_state(model.chunks, optimizer, is_loading=False), folder)
+    save_sharded(full_state(model.chunks, optimizer), folder)
 
 
 def load(run: Run, parallel: dict[str, Any], folder: Path) -> list[Held]:
     """What a rank of another layout holds of it."""
     model, optimizer, _ = _start(run, parallel)
-    load_full(model.chunks, optimizer, load_sharded(full_state(model.chunks, optimizer, is_loading=True), folder))
+    load_full(model.chunks, optimizer, folder)
     weights = [weight for part in optimizer_parts(optimizer) for weight in main_weights(part, model)]
     return [Held(w.shard, w.first, w.main, w.copy, w.copy) for w in weights]
 
