@@ -6,9 +6,10 @@ whole file, and null in a struct is a key that is not there.
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -43,10 +44,10 @@ _NOW = datetime(2025, 7, 10)
 
 
 def _object(
-    required: dict[str, st.SearchStrategy[Any]], optional: dict[str, st.SearchStrategy[Any]] | None = None
+    required: dict[str, st.SearchStrategy[Any]], optional: Mapping[str, st.SearchStrategy[Any]] = MappingProxyType({})
 ) -> st.SearchStrategy[Record]:
     """Objects whose keys always have the same order, which `fixed_dictionaries` gives to those of `required` alone."""
-    order = [*required, *(optional or {})]
+    order = [*required, *optional]
     made = st.fixed_dictionaries(required, optional=optional)
     return made.map(lambda found: {name: found[name] for name in order if name in found})
 
