@@ -48,7 +48,7 @@ def _object(
 ) -> st.SearchStrategy[Record]:
     """Objects whose keys always have the same order, which `fixed_dictionaries` gives to those of `required` alone."""
     order = [*required, *optional]
-    made = st.fixed_dictionaries(required, optional=optional)
+    made = st.fixed_dictionaries(required, optional=dict(optional))
     return made.map(lambda found: {name: found[name] for name in order if name in found})
 
 
