@@ -234,13 +234,14 @@ class Judge:
 
     def _judge_masks(self, chat: Chat, items: list[EncodedItem], found: Findings) -> None:
         """Learned is, once, what transformers writes behind the generation prompt, up to the token that ends it."""
-        learned = [self._learned(item) for item in items]
-        answers = [self._answer_as_generated(chat, number) for number in chat.parts]
-        is_all = sum(map(len, learned)) == sum(map(len, answers))
+        learned = [f" {' '.join(map(str, item.tokens[item.loss_mask > 0]))} " for item in items]
+        answers = [f" {' '.join(map(str, self._answer_as_generated(chat, number)))} " for number in chat.parts]
+        is_all = sum(text.count(" ") - 1 for text in learned) == sum(text.count(" ") - 1 for text in answers)
         if not is_all or not all(any(answer in text for text in learned) for answer in answers):
             found.fault("ids_unequal", f"{self._name}: learned {learned} for {answers}")
 
-    def _answer_as_generated(self, chat: Chat, number: int) -> str:
+    def _answer_as_generated(self, chat: Chat, number: int) -> list[int]:
+        """The ids of an answer; a line break with which it begins may share its token with that before it."""
         prompt, whole = (
             self._theirs.apply_chat_template(
                 **self._arguments(chat, stop), tokenize=False, add_generation_prompt=stop == number
@@ -248,7 +249,10 @@ class Judge:
             for stop in (number, number + 1)
         )
         assert whole.startswith(prompt)
-        return whole[len(prompt) :].removesuffix("\n")
+        start, stop = len(prompt), len(whole.removesuffix("\n"))
+        encoded = self._theirs(whole, add_special_tokens=False, return_offsets_mapping=True)
+        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        return [token for token, (first, end) in pairs if end > start and first < stop]
 
     def _learned(self, item: EncodedItem) -> str:
         return self._library.decode(item.tokens[item.loss_mask > 0].tolist(), skip_special_tokens=False)

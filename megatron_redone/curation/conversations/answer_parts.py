@@ -19,6 +19,7 @@ REASONING, TEXT, CALL = "reasoning", "text", "call"
 # in published sets.
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thinking_content", "thought", "thoughts")
 _TEXT_KEYS = ("refusal",)  # OpenAI's
+_CALL_KEYS = ("tool_calls", "function_call")
 
 # What begins and ends a thought within the content: <think>, Magistral's [THINK], OpenThoughts', Kimi's, Seed's.
 _THOUGHT_TAG = re.compile(
@@ -53,6 +54,11 @@ class AnswerPart:
 def reasoning_of(message: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a message that hold its reasoning."""
     return {name: message[name] for name in _REASONING_KEYS if message.get(name) is not None}
+
+
+def parts_beside_text(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a turn that hold a part of an answer beside its text."""
+    return {name: turn[name] for name in (*_REASONING_KEYS, *_TEXT_KEYS, *_CALL_KEYS) if turn.get(name) is not None}
 
 
 def check_reasoning(message: Mapping[str, Any]) -> None:
@@ -120,8 +126,10 @@ def _content_as_one(message: Mapping[str, Any], written: str) -> list[AnswerPart
 
 
 def _reasonings(message: Mapping[str, Any]) -> Iterator[AnswerPart]:
+    seen = set[str]()  # some records say it twice
     for name, value in reasoning_of(message).items():
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and value.strip() and value.strip() not in seen:
+            seen.add(value.strip())
             # transformers gives one reasoning to the template under several names.
             rest = {key: item for key, item in message.items() if key not in _REASONING_KEYS}
             yield AnswerPart(REASONING, value.strip(), (), {**rest, name: _MARK})

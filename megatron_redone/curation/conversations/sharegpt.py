@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from megatron_redone.curation.conversations.answer_parts import reasoning_of
+from megatron_redone.curation.conversations.answer_parts import parts_beside_text
 from megatron_redone.curation.conversations.conversation import (
     Conversation,
     optional_text,
@@ -83,9 +83,9 @@ def message_from(turn: Any) -> dict[str, Any]:
         raise InvalidRecordError(f"a message is a {json_type(turn)}, not an object")
     if "from" not in turn:
         raise InvalidRecordError("a message has no 'from'")
-    extra = {**marks_of(turn), **reasoning_of(turn)}
+    extra = {**marks_of(turn), **parts_beside_text(turn)}
     if turn["from"] == "function_call":
-        return {"role": "function_call", "content": None, "tool_calls": _calls(turn.get("value")), **extra}
+        return {**extra, "role": "function_call", "content": None, "tool_calls": _calls(turn.get("value"))}
     return {"role": turn["from"], "content": turn.get("value"), **extra}
 
 

@@ -11,6 +11,7 @@ from megatron_redone.curation.conversations.answer_parts import (
     check_reasoning,
     lost_from_context,
     lost_parts,
+    parts_beside_text,
 )
 from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.tokenization.chat_template import TemplateRefusal
@@ -37,6 +38,15 @@ def test_thoughts_in_a_content_are_parts_of_their_own() -> None:
     assert kinds(answer("2", reasoning_content=" so", refusal="no", tool_calls=[CALL])) == [
         *(("reasoning", "so"), ("text", "2"), ("text", "no"), ("call", "tide")),
     ]
+
+
+def test_a_reasoning_that_is_said_twice_is_one_part() -> None:
+    message = answer("2", reasoning="so", reasoning_content="so ")
+    assert kinds(message) == [("reasoning", "so"), ("text", "2")]
+    assert len(kinds({**message, "thinking": "why"})) == 3
+    assert parts_beside_text({**message, "value": "2", "tool_calls": [CALL], "thought": None}) == {
+        **{"reasoning": "so", "reasoning_content": "so ", "tool_calls": [CALL]},
+    }
 
 
 LOST: list[tuple[dict[str, Any], str, list[str]]] = [

@@ -51,6 +51,15 @@ def test_a_turn_that_is_not_to_be_trained_stays_so() -> None:
     assert conversation.messages[1] == {"role": "assistant", "content": "Hello", "weight": 0}
 
 
+def test_what_a_turn_says_beside_its_text_is_read() -> None:
+    call = {"function": {"name": "f", "arguments": '{"x": 1}'}}
+    turn = {"from": "gpt", "value": "Hello", "tool_calls": [call], "reasoning_content": "Hm.", "id": 7}
+    (conversation,) = from_sharegpt({"conversations": [{"from": "human", "value": "Hi"}, turn]})
+    assert conversation.messages[1] == {
+        **{"role": "assistant", "content": "Hello", "tool_calls": [CALL], "reasoning_content": "Hm."},
+    }
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
