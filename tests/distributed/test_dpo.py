@@ -206,6 +206,8 @@ def test_a_dithered_policy_begins_as_its_reference(recipe: tuple[Path, list[str]
     _, score, dpo = recipe
     in_bf16 = ["model.precision=bf16", "training.train_steps=1"]
     redone(1, ["score-reference", *score, in_bf16[0], f"output_dir={tmp_path}/scores"])
+    said = redone(1, ["score-reference", *score, "model.precision=auto", f"output_dir={tmp_path}/auto"])
+    assert "precision: auto takes" in said
     first = {}
     for dither in ("true", "false"):
         run = [*dpo, *in_bf16, f"reference_dir={tmp_path}/scores", f"output_dir={tmp_path}/{dither}"]

@@ -7,7 +7,6 @@ that of one rank of Qwen2.5-7B's shapes at tensor 2 x data 4: its ranges of all 
 """
 
 import argparse
-import logging
 import os
 import statistics
 import sys
@@ -132,6 +131,8 @@ def _prepare(options: argparse.Namespace) -> Any:
 
 def start_up(threads: int) -> dict[str, float]:
     """Seconds that dithering adds to the start of a rank of 7 B, and of how many elements."""
+    import logging
+
     import torch
 
     from megatron_redone.architectures import parse_architecture

@@ -5,24 +5,35 @@ from typing import Any
 
 import pytest
 import torch
+from megatron.core.optimizer.cpu_offloading import HybridDeviceOptimizer
 
 from megatron_redone.models.shards import Shard
 from megatron_redone.training import main_weights
 from megatron_redone.training.main_weights import MainWeight, optimizer_parts, with_random_bits
 
 
-def test_main_weights_of_an_offloaded_optimizer_are_its_own() -> None:
-    """As megatron-core's HybridDeviceOptimizer keeps them."""
+def test_main_weights_of_an_offloaded_optimizer_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """megatron-core's own optimizer, on a CPU: what is written there is what it steps from."""
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
     weight = torch.nn.Parameter(torch.ones(6, dtype=torch.bfloat16))
-    copy, main = weight.detach()[2:5], torch.ones(3)
+    copy = weight.detach()[2:5]
+    inner = HybridDeviceOptimizer(
+        [{"params": [copy]}],
+        cpu_optimizer_cls=torch.optim.AdamW,
+        gpu_optimizer_cls=torch.optim.AdamW,
+        param_update_in_fp32=True,
+        overlap_cpu_optimizer_d2h_h2d=False,
+    )
     part: Any = SimpleNamespace(
         model_float16_groups=[[weight]],
         shard_float16_groups=[[copy]],
         shard_fp32_from_float16_groups=[[None]],
-        optimizer=SimpleNamespace(param_to_fp32_param={copy: main}),
+        optimizer=inner,
     )
-    [(found, its_main)] = main_weights._shared_pairs(part)
-    assert found is weight and its_main is main
+    [(found, main)] = main_weights._shared_pairs(part)
+    main.add_(2**-10)
+    [stepped] = inner.sub_optimizers[0].param_groups[0]["params"]
+    assert found is weight and stepped.dtype is torch.float32 and stepped.tolist() == [1 + 2**-10] * 3
 
 
 def test_parts_that_hold_nothing_are_left_out() -> None:
