@@ -23,7 +23,7 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[1]
 LIST = Path(__file__).with_suffix(".yaml")
-_NOT_COPIED = (".git", ".venv", "__pycache__", "work", ".pytest_cache", ".ruff_cache", "*.egg-info")
+_NOT_COPIED = (".git", ".venv", ".clients", "__pycache__", "work", ".pytest_cache", ".ruff_cache", "*.egg-info")
 _LIMIT_S = 900
 
 

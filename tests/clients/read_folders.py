@@ -1,9 +1,9 @@
 """Reads models' folders as the transformers of this environment does: logits, greedy tokens, ids, texts, a chat.
 
-    python read_folders.py --inputs FILE --to FILE [--ctranslate2] FOLDER...
+    python read_folders.py --inputs FILE --to FILE.json [--ctranslate2] FOLDER...
 
-Runs in an environment of its own, of any transformers from 4.45 on: it knows nothing of the project. What cannot be
-read is an error in the answer, and no end.
+Logits go to FILE.npz, float32 [tokens, vocabulary] by the number of the folder. Runs in an environment of its own, of
+any transformers from 4.45 on: it knows nothing of the project. What cannot be read is an error in the answer, no end.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from transformers.utils import logging as their_logging
@@ -32,7 +33,7 @@ def read(folder: str, inputs: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         logits = model(ids).logits[0]
     return {
-        "logits": logits.tolist(),
+        "logits": logits.numpy(),
         "greedy": greedy(model, ids[0, :12].tolist(), inputs["new_tokens"]),
         "eos": model.generation_config.eos_token_id,
         "dtype": str(transformers.AutoModelForCausalLM.from_pretrained(folder, torch_dtype="auto").dtype),
@@ -106,6 +107,9 @@ def main() -> None:
         except Exception as error:  # of whatever kind: it is the answer
             last = traceback.extract_tb(error.__traceback__)[-1]
             answers[folder] = {"error": f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"}
+    rows = enumerate(answers.values())
+    logits = {str(number): answer.pop("logits") for number, answer in rows if "logits" in answer}
+    np.savez(arguments.to.with_suffix(".npz"), **logits)
     arguments.to.write_text(json.dumps(answers))
 
 

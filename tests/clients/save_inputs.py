@@ -29,6 +29,8 @@ MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
     "llama": ("LlamaConfig", {"rope_theta": 50000.0, "tie_word_embeddings": True}, "llama2"),
     "llama3": ("LlamaConfig", {"rope_theta": 500000.0, "rope": _LLAMA3}, "llama3"),
     "llama_linear": ("LlamaConfig", {"rope_theta": 50000.0, "rope": {"rope_type": "linear", "factor": 4.0}}, "smollm2"),
+    # As examples/quickstart/get_model.py makes it, in small.
+    "quickstart": ("LlamaConfig", {"rope_theta": 1e5, "tie_word_embeddings": True}, "smollm2_plain"),
     "mistral": ("MistralConfig", {"rope_theta": 1e6, "sliding_window": 24, "head_dim": 24}, "llama2"),
     "qwen2": ("Qwen2Config", {"rope_theta": 1e5, "tie_word_embeddings": True}, "qwen2"),
     "qwen2_untied": ("Qwen2Config", {"rope_theta": 1e6, "tie_word_embeddings": False}, "qwen2"),

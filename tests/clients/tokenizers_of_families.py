@@ -114,4 +114,11 @@ def _with_three_added_tokens(tokenizer: tokenizers.Tokenizer) -> tokenizers.Toke
     return tokenizers.Tokenizer.from_str(json.dumps(content))
 
 
-KINDS = {"qwen2": _qwen2, "smollm2": _smollm2, "llama3": _llama3, "llama2": _llama2}
+def _smollm2_plain() -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+    """As transformers 5 saves it where no family's class is its own: under the class `TokenizersBackend`."""
+    tokenizer, config = _smollm2()
+    extra = {"tokenizer_class": "PreTrainedTokenizerFast", "additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}
+    return tokenizer, {**config, **extra}
+
+
+KINDS = {"qwen2": _qwen2, "smollm2": _smollm2, "smollm2_plain": _smollm2_plain, "llama3": _llama3, "llama2": _llama2}

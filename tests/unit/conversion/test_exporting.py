@@ -132,3 +132,22 @@ def test_a_full_disk_or_an_interrupt_leaves_nothing(
             export_hf.run(ExportHFConfig(**keys))
     assert expected is KeyboardInterrupt or "no space is left on the disk" in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_model_as_the_quickstart_makes_it_is_read_by_transformers_4(tmp_path: Path) -> None:
+    """Saved by transformers 5: `rope_parameters` alone, a class that 4 does not know, a list that stops it."""
+    import transformers
+
+    source = hf_folders.write(tmp_path / "hf", "llama3_scaled", rope_parameters=None, rope_theta=1e5)
+    named = {"eos_token": "<|im_end|>", "extra_special_tokens": ["<|im_start|>"]}
+    file = str(source / "tokenizer.json")
+    transformers.PreTrainedTokenizerFast(tokenizer_file=file, **named).save_pretrained(source)
+    before = json_or_text(source / "config.json")
+    assert "rope_theta" not in before and before["rope_parameters"]["rope_theta"] == 1e5
+    assert json_or_text(source / "tokenizer_config.json")["tokenizer_class"] == "TokenizersBackend"
+    out = convert(source, tmp_path)
+    config, tokenizer = json_or_text(out / "config.json"), json_or_text(out / "tokenizer_config.json")
+    assert (config["rope_theta"], config["rope_scaling"], config["torch_dtype"]) == (1e5, None, "float32")
+    assert config["rope_parameters"] == before["rope_parameters"]
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokenizer["additional_special_tokens"] == ["<|im_start|>"] and "extra_special_tokens" not in tokenizer
