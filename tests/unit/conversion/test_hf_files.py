@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from megatron_redone.architectures import read_architecture
+from megatron_redone.config.bf16_rounding import Bf16Rounding
 from megatron_redone.config.weights_dtype import WeightsDtype
 from megatron_redone.conversion import hf_files
 from megatron_redone.errors import UserError
@@ -20,7 +21,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_type_is_chosen_and_end_tokens_are_added(source: Path, tmp_path: Path) -> None:
-    out = convert(source, tmp_path, dtype=WeightsDtype.bf16, end_tokens=["<|im_end|>"])
+    keys = {"dtype": WeightsDtype.bf16, "rounding": Bf16Rounding.nearest}
+    out = convert(source, tmp_path, **keys, end_tokens=["<|im_end|>"])
     expected = {name: tensor.bfloat16() for name, tensor in hf_folders.tensors(source).items()}
     hf_folders.assert_same(expected, hf_folders.tensors(out))
     assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
