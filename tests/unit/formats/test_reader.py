@@ -116,3 +116,11 @@ def test_an_array_gives_the_texts_of_its_elements(tmp_path: Path, cuts: list[int
 def test_a_byte_order_mark_stands_before_any_record(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\n".join([BOM + b'{"text": "a"}', b'{"text": "b"}', BOM + b'{"text": "c"}']))
     assert read(whole(tmp_path / "a.jsonl"))[:2] == (["a", "b", "c"], [])
+
+
+def test_one_record_that_is_nested_too_deeply_is_found_among_good_ones(tmp_path: Path) -> None:
+    deep = b'{"text": "x", "n": ' + b"[" * 250 + b"]" * 250 + b"}"
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([b'{"text": "a"}', deep, b'{"text": "[[["}']))
+    texts, invalid, _ = read(whole(tmp_path / "a.jsonl"))
+    assert texts == ["a", "[[["]
+    assert [(record.place, record.reason) for record in invalid] == [(2, "nested deeper than 200 levels")]
