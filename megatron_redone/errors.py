@@ -11,6 +11,10 @@ class UserError(ValueError):
     """
 
 
+class DamageError(UserError):
+    """A file that was written whole is missing or has changed since; an older one may do in its place."""
+
+
 def exit_code_of_signal(number: int) -> int:
     """The code of a process that ended because of a signal, as shells report it: 130 for SIGINT, 143 for SIGTERM."""
     return 128 + number

@@ -16,7 +16,7 @@ import xxhash
 from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.utils import _create_file_view
 
-from megatron_redone.errors import UserError
+from megatron_redone.errors import DamageError
 
 _WHOLE = 40 << 20  # records of up to so many bytes are read whole; those of our own hold 16 MiB of numbers
 _PIECE = 16 << 20  # of larger ones so much at a time
@@ -65,7 +65,7 @@ class ChunkReader:
             target: Of the part's shape, on any device, of the stored type.
 
         Raises:
-            UserError: a file is missing, truncated or damaged.
+            DamageError: a file is missing, truncated or damaged.
         """
         try:
             if self._storage[index].length <= _WHOLE:
@@ -80,7 +80,7 @@ class ChunkReader:
         """An object, of tensors and plain values alone: no code runs.
 
         Raises:
-            UserError: a file is missing, truncated or damaged, or the object is of another kind.
+            DamageError: a file is missing, truncated or damaged, or the object is of another kind.
         """
         try:
             record, _ = self._whole(index)
@@ -145,10 +145,10 @@ class ChunkReader:
             self._file = storage.relative_path, open(self._folder / storage.relative_path, "rb", buffering=0)
         return self._file[1]
 
-    def _damaged(self, index: MetadataIndex, error: Exception) -> UserError:
+    def _damaged(self, index: MetadataIndex, error: Exception) -> DamageError:
         file = self._folder / self._storage[index].relative_path
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return UserError(f"{file}: missing, truncated or damaged ({index.fqn}: {reason}); take another checkpoint")
+        return DamageError(f"{file}: missing, truncated or damaged ({index.fqn}: {reason}); take another checkpoint")
 
 
 def _memory(content: torch.Tensor) -> memoryview:

@@ -6,7 +6,7 @@ record is a view of the memory that the state lies in, and of a device at most a
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import xxhash
 
+from megatron_redone.checkpoint.checksums import Block
 from megatron_redone.checkpoint.rectangles import Rectangle, blocks
 
 BLOCK_BYTES = 16 << 20
@@ -47,6 +48,14 @@ class Record:
     checksum: int
 
 
+def blocks_of(records: Iterable[Record]) -> dict[str, list[Block]]:
+    """The checksums of whole files, whose records follow each other without a gap."""
+    found: dict[str, list[Block]] = {}
+    for record in records:
+        found.setdefault(record.file, []).append(Block(record.length, record.checksum))
+    return found
+
+
 class ChunkWriter:
     """Writes one file, record after record."""
 
@@ -56,7 +65,8 @@ class ChunkWriter:
         Raises:
             OSError: it cannot be created.
         """
-        self._stream = _CheckedStream(open(file, "wb", buffering=0))
+        self.stream = open(file, "wb", buffering=0)
+        self._stream = _CheckedStream(self.stream)
         self._name = file.name
         self.records: list[Record] = []
 
@@ -64,7 +74,7 @@ class ChunkWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.file.close()
+        self.stream.close()
 
     def write(self, rectangle: Rectangle, tensor: torch.Tensor) -> None:
         """Adds a rectangle, in blocks.
@@ -102,7 +112,7 @@ class ChunkWriter:
         Raises:
             OSError: it could not be written.
         """
-        os.fsync(self._stream.file.fileno())
+        os.fsync(self.stream.fileno())
 
 
 class _CheckedStream:

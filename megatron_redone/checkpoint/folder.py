@@ -62,6 +62,12 @@ class CheckpointFolder:
         steps = self.steps()
         return self.of_step(steps[-1]) if steps else None
 
+    def before(self, checkpoint: Path) -> Path | None:
+        """The newest checkpoint of an earlier step; None without any."""
+        own = step_of_name(checkpoint.name)
+        earlier = [step for step in self.steps() if own is not None and step < own]
+        return self.of_step(earlier[-1]) if earlier else None
+
     def _read_latest(self) -> Path | None:
         """The name is one of this folder's own: nothing leads out of it."""
         try:

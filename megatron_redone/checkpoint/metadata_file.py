@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.metadata import (
 )
 
 from megatron_redone.checkpoint.chunk_writer import Record
-from megatron_redone.errors import UserError
+from megatron_redone.errors import DamageError, UserError
 from megatron_redone.formats.atomic import atomic_file
 
 _FILE = ".metadata"
@@ -49,7 +49,7 @@ def read_metadata(checkpoint: Path) -> Metadata:
             content = _MetadataUnpickler(stream).load()
     except Exception as error:  # a damaged pickle raises what it likes
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise UserError(f"{checkpoint}: not a distributed checkpoint, or damaged ({_FILE}: {reason})") from None
+        raise DamageError(f"{checkpoint}: not a distributed checkpoint, or damaged ({_FILE}: {reason})") from None
     if not isinstance(content, Metadata):
         raise UserError(f"{checkpoint}: not a distributed checkpoint ({_FILE} holds a {type(content).__name__})")
     return content

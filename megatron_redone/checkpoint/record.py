@@ -2,6 +2,7 @@
 
 run/config.yaml      the resolved configuration of the run
 run/state.json       where the run stood
+run/checksums.json   size and checksums of every other file (checksums.py)
 run/hf/              config.json and tokenizer of the model, as they came, and the chat template of its data
 """
 
@@ -17,10 +18,11 @@ from typing import Any
 import yaml
 
 from megatron_redone.batches.micro_batch import GlobalBatch
-from megatron_redone.errors import UserError
+from megatron_redone.errors import DamageError
 from megatron_redone.formats.atomic import write_json, write_text
 from megatron_redone.formats.hf_folder import hf_files
 
+_HAS_CHECKSUMS = "has_checksums"
 _NAME = re.compile(r"step-(\d{8,12})", re.ASCII)
 
 
@@ -70,7 +72,7 @@ def write_record(
     for name in ("config.json", *hf_files, *(hf_texts or {})):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     write_text(checkpoint / "run" / "config.yaml", config_yaml)
-    write_json(checkpoint / "run" / "state.json", dataclasses.asdict(state))
+    write_json(checkpoint / "run" / "state.json", {**dataclasses.asdict(state), _HAS_CHECKSUMS: True})
     for name, source in hf_files.items():
         shutil.copyfile(source, folder / name)
     for name, text in (hf_texts or {}).items():
@@ -84,11 +86,25 @@ def read_state(checkpoint: Path) -> TrainState:
         UserError: this is not a checkpoint of a run, or its state is damaged.
     """
     try:
-        state = TrainState(**json.loads((checkpoint / "run" / "state.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{checkpoint}: not a checkpoint of a training run ({error})") from None
+        content = _read_state_file(checkpoint)
+        content.pop(_HAS_CHECKSUMS, None)
+        state = TrainState(**content)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DamageError(f"{checkpoint}: not a checkpoint of a training run ({error})") from None
     _check_state(state, checkpoint)
     return state
+
+
+def has_checksums(checkpoint: Path) -> bool:
+    """Whether a checkpoint says that run/checksums.json belongs to it."""
+    try:
+        return bool(_read_state_file(checkpoint).get(_HAS_CHECKSUMS))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _read_state_file(checkpoint: Path) -> Any:
+    return json.loads((checkpoint / "run" / "state.json").read_text(encoding="utf-8"))
 
 
 def _check_state(state: TrainState, checkpoint: Path) -> None:
@@ -96,12 +112,12 @@ def _check_state(state: TrainState, checkpoint: Path) -> None:
     for name in ("step", "consumed_samples", "consumed_tokens"):
         value = getattr(state, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise UserError(f"{file}: damaged ({name} is {value!r}); take another checkpoint")
+            raise DamageError(f"{file}: damaged ({name} is {value!r}); take another checkpoint")
     if not isinstance(state.data, dict):
-        raise UserError(f"{file}: damaged (data is {state.data!r}); take another checkpoint")
+        raise DamageError(f"{file}: damaged (data is {state.data!r}); take another checkpoint")
     named = step_of_name(checkpoint.name)
     if named is not None and named != state.step:
-        raise UserError(f"{file}: damaged (it says step {state.step}, the folder {named}); take another checkpoint")
+        raise DamageError(f"{file}: damaged (it says step {state.step}, the folder {named}); take another checkpoint")
 
 
 def step_of_name(name: str) -> int | None:
@@ -122,9 +138,9 @@ def read_config(checkpoint: Path) -> str:
         content = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{file}: missing or damaged ({reason}); take another checkpoint") from None
+        raise DamageError(f"{file}: missing or damaged ({reason}); take another checkpoint") from None
     if not isinstance(content, dict | None):
-        raise UserError(f"{file}: damaged (it holds no keys); take another checkpoint")
+        raise DamageError(f"{file}: damaged (it holds no keys); take another checkpoint")
     return text
 
 

@@ -15,8 +15,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
+from megatron_redone.checkpoint.checksums import FileBlocks, read_checksums
 from megatron_redone.checkpoint.chunk_reader import ChunkReader, Slices
-from megatron_redone.checkpoint.chunk_writer import ChunkWriter, Record
+from megatron_redone.checkpoint.chunk_writer import ChunkWriter, Record, blocks_of
 from megatron_redone.checkpoint.metadata_file import write_metadata
 from megatron_redone.checkpoint.rectangles import Rectangle, overlap
 from megatron_redone.checkpoint.storage_check import check_storage, write_common
@@ -41,8 +42,11 @@ class RankState:
     common: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_sharded(state: RankState, folder: Path) -> None:
+def save_sharded(state: RankState, folder: Path) -> FileBlocks:
     """Writes this rank's part of a checkpoint; called by all ranks, with one empty folder that all see.
+
+    Returns:
+        On the main rank the checksums of the files that all ranks have written; nothing on the others.
 
     Raises:
         UserError: writing failed on some rank; raised on all of them.
@@ -53,9 +57,11 @@ def save_sharded(state: RankState, folder: Path) -> None:
     except OSError as error:
         problem = disk_reason(error)
     everyones = gather_to_main((packed, problem))
-    problem = broadcast_from_main(None if everyones is None else _finish(everyones, state.common, folder))
+    blocks, problem = _finish(everyones, state.common, folder) if everyones is not None else ({}, None)
+    problem = broadcast_from_main(problem)
     if problem is not None:
         raise UserError(f"{folder}: the checkpoint could not be written ({problem})")
+    return blocks
 
 
 def _own_rank() -> int:
@@ -75,18 +81,20 @@ def _write_values(state: RankState, file: Path) -> list[Record]:
     return writer.records
 
 
-def _finish(everyones: list[tuple[bytes, str | None]], common: Mapping[str, Any], folder: Path) -> str | None:
-    """Describes what all ranks have written, on the main one; answers why it could not be."""
+def _finish(
+    everyones: list[tuple[bytes, str | None]], common: Mapping[str, Any], folder: Path
+) -> tuple[FileBlocks, str | None]:
+    """Describes what all ranks have written, on the main one; answers the checksums, or why it could not be."""
     problems = [f"{problem}; rank {rank}" for rank, (_, problem) in enumerate(everyones) if problem is not None]
     if problems:
-        return problems[0]
+        return {}, problems[0]
     records = [record for packed, _ in everyones for record in pickle.loads(zlib.decompress(packed))]
     try:
         write_common(folder, common)
         write_metadata(folder, records)
     except OSError as error:
-        return disk_reason(error)
-    return None
+        return {}, disk_reason(error)
+    return blocks_of(records), None
 
 
 class StoredState:
@@ -99,9 +107,11 @@ class StoredState:
             UserError: a small file of it is missing or damaged.
         """
         self._folder = folder
+        checksums = read_checksums(folder)
+        checksums.check_small_files()
         metadata, self.common = check_storage(folder)
         self._described = metadata.state_dict_metadata
-        self._reader = ChunkReader(folder, metadata.storage_data, {})
+        self._reader = ChunkReader(folder, metadata.storage_data, checksums.of_blocks())
         self._chunks: dict[str, _Chunks] = {}
 
     def __enter__(self) -> "StoredState":

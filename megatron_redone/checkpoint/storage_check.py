@@ -11,7 +11,7 @@ import torch
 from torch.distributed.checkpoint.metadata import Metadata
 
 from megatron_redone.checkpoint.metadata_file import read_metadata
-from megatron_redone.errors import UserError
+from megatron_redone.errors import DamageError, UserError
 from megatron_redone.formats.atomic import atomic_file, write_json
 
 _FORMAT, _COMMON = "metadata.json", "common.pt"
@@ -49,7 +49,7 @@ def check_storage(checkpoint: Path) -> tuple[Metadata, dict[str, Any]]:
     stored = {info.relative_path for info in (metadata.storage_data or {}).values()}
     absent = sorted(name for name in stored if not (checkpoint / name).is_file())
     if absent:
-        raise UserError(f"{checkpoint / absent[0]}: missing; take another checkpoint")
+        raise DamageError(f"{checkpoint / absent[0]}: missing; take another checkpoint")
     return metadata, common
 
 
@@ -68,10 +68,10 @@ def _read_common(file: Path) -> dict[str, Any]:
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise _damaged(file, error) from None
     if not isinstance(content, dict):
-        raise UserError(f"{file}: damaged (it holds no keys); take another checkpoint")
+        raise DamageError(f"{file}: damaged (it holds no keys); take another checkpoint")
     return content
 
 
-def _damaged(file: Path, error: Exception) -> UserError:
+def _damaged(file: Path, error: Exception) -> DamageError:
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return UserError(f"{file}: missing or damaged ({reason}); take another checkpoint")
+    return DamageError(f"{file}: missing or damaged ({reason}); take another checkpoint")

@@ -1,8 +1,16 @@
 """When a run saves, what it keeps, and what it goes on from."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from megatron_redone.config.field import key
+
+
+class OnDamage(Enum):
+    """What a run does that finds its newest checkpoint damaged."""
+
+    previous = "previous"
+    stop = "stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +25,11 @@ class CheckpointConfig:
     )
     resume: bool = key(
         "go on from the newest checkpoint where there is one; false refuses such a folder", True, decides=False
+    )
+    on_damage: OnDamage = key(
+        "previous goes on from the newest checkpoint that is whole where a newer one is damaged; stop ends the run",
+        OnDamage.previous,
+        decides=False,
     )
     best_metric: str | None = key(
         "the checkpoint that is best by this figure stays as well, for example validation/social/loss; init_from and "

@@ -10,10 +10,14 @@ from megatron_redone.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig:
-    """A checkpoint against a Hugging Face model that transformers computes."""
+    """A checkpoint against a Hugging Face model that transformers computes, or against its own checksums."""
 
-    hf: str = key(
-        "a Hugging Face directory with a tokenizer, or a hub name where the network allows it", reads=True, or_hub=True
+    hf: str | None = key(
+        "a Hugging Face directory with a tokenizer, or a hub name where the network allows it; null compares every "
+        "byte of the checkpoint with the checksums that were taken when it was written",
+        None,
+        reads=True,
+        or_hub=True,
     )
     checkpoint: str | None = key(
         "a checkpoint, or the folder of a run; null takes hf's own weights, as init_from would", None, reads=True
@@ -38,3 +42,5 @@ class VerifyConfig:
             raise UserError("validation: is of a run; name its checkpoint")
         if self.validation and self.precision is not Precision.fp32:
             raise UserError("validation: compares weights, not arithmetic; leave precision=fp32")
+        if self.hf is None and self.checkpoint is None:
+            raise UserError("hf, checkpoint: both are null; give the model, or the checkpoint, or both")

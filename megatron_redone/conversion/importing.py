@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from megatron_redone.architectures.weights import FullWeight, full_weights
+from megatron_redone.checkpoint.checksums import write_checksums
 from megatron_redone.checkpoint.record import TrainState, collect_hf_files, write_record
 from megatron_redone.conversion.mcore_writer import StackedWeight, write_checkpoint
 from megatron_redone.errors import UserError
@@ -50,7 +51,7 @@ def import_checkpoint(
     with atomic_folder(output, overwrite=overwrite) as folder:
         state = TrainState(data={"imported_from": str(source)})
         write_record(folder, config_yaml, state, collect_hf_files(source / "config.json", source))
-        write_checkpoint(folder, stacked, architecture.num_hidden_layers, read)
+        write_checksums(folder, write_checkpoint(folder, stacked, architecture.num_hidden_layers, read))
     log.info("%s: %d weights from %s", output, len(weights), source)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
 from megatron_redone.architectures.weights import FullWeight
+from megatron_redone.checkpoint.checksums import read_checksums
 from megatron_redone.checkpoint.chunk_reader import ChunkReader, Slices
 from megatron_redone.checkpoint.metadata_file import read_metadata
 from megatron_redone.checkpoint.rectangles import Rectangle, overlap
@@ -62,8 +63,10 @@ class CheckpointWeights:
             UserError: it is no distributed checkpoint of megatron-core.
         """
         self.folder = folder
+        checksums = read_checksums(folder)
+        checksums.check_small_files()
         self._metadata = read_metadata(folder)
-        self._reader = ChunkReader(folder, self._metadata.storage_data or {}, {})
+        self._reader = ChunkReader(folder, self._metadata.storage_data or {}, checksums.of_blocks())
         self._weights = {name.removeprefix(prefix): stored for name, stored in self._find(prefix)}
 
     @property

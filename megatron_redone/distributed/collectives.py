@@ -47,6 +47,27 @@ def errors_stop_all_ranks() -> Iterator[None]:
         _stop_if_any_failed(None)
 
 
+@contextlib.contextmanager
+def shared_failure(kind: type[UserError]) -> Iterator[None]:
+    """Raises one kind of mistake on all ranks where it happens on some; any other error ends them.
+
+    To be entered by all ranks, as `errors_stop_all_ranks`, by a caller who knows what to do instead.
+    """
+    failure: UserError | None = None
+    with errors_stop_all_ranks():
+        try:
+            yield
+        except kind as error:
+            failure = error
+    found = [str(failure)] if failure is not None else []
+    if _others_exist():
+        everyones: list[list[str]] = [[]] * dist.get_world_size()
+        dist.all_gather_object(everyones, found)
+        found = [text for texts in everyones for text in texts]
+    if found:
+        raise kind(found[0])
+
+
 def _others_exist() -> bool:
     return dist.is_initialized() and dist.get_world_size() > 1
 

@@ -10,6 +10,7 @@ import torch
 
 from megatron_redone.architectures import Architecture
 from megatron_redone.batches.micro_batch import MicroBatch
+from megatron_redone.checkpoint.checksums import read_checksums
 from megatron_redone.checkpoint.locate import find_checkpoint
 from megatron_redone.config.model import ModelConfig
 from megatron_redone.config.tokenizer import TokenizerConfig
@@ -83,6 +84,9 @@ def run(config: VerifyConfig) -> None:
         UserError: in a run of one process, for anything that the user can fix, and for a difference above `tolerance`.
         SystemExit: the same where there are more.
     """
+    if config.hf is None:
+        _check_at_rest(config)
+        return
     context = start_context(config.parallel, config.device)
     if not context.is_main:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
@@ -130,12 +134,23 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
     )
 
 
+def _check_at_rest(config: VerifyConfig) -> None:
+    assert config.checkpoint is not None
+    checkpoint = find_checkpoint(Path(config.checkpoint))
+    checksums = read_checksums(checkpoint)
+    if not checksums.files:
+        raise UserError(f"{checkpoint}: has no checksums, so nothing can be said; compare it with a model by hf=")
+    size = checksums.check_all()
+    log.info("%s: %d files, %s bytes, all as they were written", checkpoint, len(checksums.files), f"{size:,}")
+
+
 def _holds_reference(context: ParallelContext) -> bool:
     """Whether this is the rank that holds transformers' model: one of the last stage, where logits are."""
     return context.is_last_stage and context.tensor_rank == context.context_rank == context.data_rank == 0
 
 
 def _read_inputs(config: VerifyConfig, context: ParallelContext) -> _Inputs:
+    assert config.hf is not None
     hf = find_hf_folder(config.hf)
     architecture, weights = open_model_folder(hf)
     check_parallel_sizes(architecture, config.parallel, config.seq_length)

@@ -55,7 +55,7 @@ from megatron_redone.training.run_inputs import (
     read_inputs,
     recorded_precision,
 )
-from megatron_redone.training.saving import Saver, resume
+from megatron_redone.training.saving import Saver, resume, whole_checkpoint
 from megatron_redone.training.skip_guard import SkipGuard
 from megatron_redone.training.small_steps import are_dithered
 from megatron_redone.training.stochastic_copies import round_copies_stochastically
@@ -116,8 +116,11 @@ def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: 
         config = _resolve(config, context)
         with errors_stop_all_ranks():
             inputs = read_inputs(config, context, open_data)
+            checkpoint = None
             if context.is_main:
                 inputs.folder.clean_up()
+                checkpoint = whole_checkpoint(inputs.checkpoint, inputs.folder, config.checkpoint.on_damage)
+        inputs = dataclasses.replace(inputs, checkpoint=broadcast_from_main(checkpoint))
         setup = _set_up(config, context, inputs, make_objective)
         if setup.state.step >= inputs.schedule.train_steps:
             log.info("complete already: step %d of %d", setup.state.step, inputs.schedule.train_steps)
@@ -163,8 +166,7 @@ def _set_up(
         round_copies_stochastically(model, optimizer, config.training.seed)
     state = TrainState()
     if inputs.checkpoint is not None:
-        state = resume(inputs.checkpoint, model.chunks, optimizer)
-        log.info("going on from %s", inputs.checkpoint)
+        state = resume(inputs.checkpoint, inputs.folder, config.checkpoint.on_damage, model.chunks, optimizer)
     elif are_dithered(config.optimizer, config.model, given=inputs.initial is not None):
         dither_main_weights(model, optimizer, config.training.seed)
     return TrainingSetup(

@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_transformers_loads_the_export_without_a_warning_and_generates(
 
 def test_a_checkpoint_of_another_shape_or_with_more_weights_is_refused(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path)
-    hf = tmp_path / "checkpoint/run/hf"
+    hf = Path(shutil.copytree(tmp_path / "checkpoint/run/hf", tmp_path / "edited"))
     for changes, message in (
         ({"num_hidden_layers": 3, "layer_types": None}, "no Hugging Face tensor"),
         (
@@ -90,7 +91,11 @@ def test_a_checkpoint_of_another_shape_or_with_more_weights_is_refused(source: P
         before = (hf / "config.json").read_text()
         edit_config(hf, **changes)
         with pytest.raises(UserError, match=message):
-            export_hf.run(ExportHFConfig(checkpoint=str(tmp_path / "checkpoint"), output=str(tmp_path / "other")))
+            export_hf.run(
+                ExportHFConfig(
+                    checkpoint=str(tmp_path / "checkpoint"), hf_config=str(hf), output=str(tmp_path / "other")
+                )
+            )
         (hf / "config.json").write_text(before)
     for file in (tmp_path / "checkpoint").glob("*.distcp"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])

@@ -12,9 +12,10 @@ from megatron_redone.distributed.collectives import (
     all_reduce_with_grad,
     errors_stop_all_ranks,
     largest,
+    shared_failure,
     sum_over,
 )
-from megatron_redone.errors import UserError
+from megatron_redone.errors import DamageError, UserError
 
 
 def ranks(monkeypatch: pytest.MonkeyPatch, rank: int, others: list[Any]) -> None:
@@ -83,3 +84,28 @@ def test_a_gradient_is_that_of_a_ranks_own_term(monkeypatch: pytest.MonkeyPatch)
     assert found.tolist() == [2.0, 4.0] and values.tolist() == [1.0, 2.0]
     assert values.grad is not None and values.grad.tolist() == [4.0, 8.0]
     assert sum_over(torch.tensor([3.0]), group).tolist() == [6.0]
+
+
+@pytest.mark.parametrize("own", [None, "a.bin: damaged"])
+def test_a_failure_that_is_shared_is_raised_by_all(monkeypatch: pytest.MonkeyPatch, own: str | None) -> None:
+    """errors_stop_all_ranks asks first and finds none; then the ranks tell each other of this kind."""
+    answers = iter([[None], [["b.bin: damaged"]]])
+
+    def gather(found: list[Any], mine: Any) -> None:
+        found[:] = [mine, *next(answers)]
+
+    ranks(monkeypatch, 0, [None])
+    monkeypatch.setattr(dist, "all_gather_object", gather)
+    with pytest.raises(DamageError, match=own or "b.bin: damaged"), shared_failure(DamageError):
+        if own is not None:
+            raise DamageError(own)
+
+
+def test_without_a_failure_nothing_is_raised_and_other_errors_pass() -> None:
+    with shared_failure(DamageError):
+        pass
+    with pytest.raises(DamageError, match="a"), shared_failure(DamageError):
+        raise DamageError("a")
+    with pytest.raises(UserError, match="b") as caught, shared_failure(DamageError):
+        raise UserError("b")
+    assert not isinstance(caught.value, DamageError)

@@ -10,10 +10,10 @@ import pytest
 
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import TrainState, write_record
-from megatron_redone.config.checkpoint import CheckpointConfig
-from megatron_redone.errors import UserError
+from megatron_redone.config.checkpoint import CheckpointConfig, OnDamage
+from megatron_redone.errors import DamageError, UserError
 from megatron_redone.training import saving
-from megatron_redone.training.saving import Saver
+from megatron_redone.training.saving import Saver, resume, whole_checkpoint
 from tests.helpers import one_process
 
 
@@ -21,8 +21,7 @@ from tests.helpers import one_process
 def _no_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint of this test has its record alone."""
     monkeypatch.setattr(saving, "full_state", lambda *_, **__: {})
-    monkeypatch.setattr(saving, "save_sharded", lambda _, folder: (folder / ".metadata").write_bytes(b""))
-    monkeypatch.setattr(saving, "broadcast_from_main", lambda value: value)
+    monkeypatch.setattr(saving, "save_sharded", lambda _, folder: (folder / ".metadata").write_text("x") and {})
 
 
 def saver(folder: Path, write: Any = None, **keys: Any) -> Saver:
@@ -76,3 +75,48 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoints_before(tmp_path: Path) -
     with pytest.raises(UserError, match=r"could not be written \(No space left on device\)"):
         saver(tmp_path / "ck", full).save(TrainState(step=2))
     assert [path.name for path in (tmp_path / "ck").iterdir() if path.is_dir()] == ["step-00000001"]
+
+
+def damage(checkpoint: Path, name: str = "run/config.yaml") -> None:
+    (checkpoint / name).write_bytes(b"damaged")
+
+
+def three(folder: Path) -> CheckpointFolder:
+    """Checkpoints of steps 1, 2 and 3."""
+    ours = saver(folder, keep_last=None)
+    for step in (1, 2, 3):
+        ours.save(TrainState(step=step))
+    return ours.folder
+
+
+def test_the_newest_whole_checkpoint_stands_for_a_damaged_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = three(tmp_path)
+    newest = folder.latest()
+    assert newest is not None and whole_checkpoint(newest, folder, OnDamage.previous) == newest
+    for step in (3, 2):
+        damage(folder.of_step(step))
+    with caplog.at_level("WARNING"):
+        assert whole_checkpoint(newest, folder, OnDamage.previous) == folder.of_step(1)
+    assert caplog.text.count("run/config.yaml: damaged") == 2 and "going on from step-00000001 instead" in caplog.text
+    with pytest.raises(UserError, match=r"step-00000003/run/config\.yaml: damaged .*on_damage=previous"):
+        whole_checkpoint(newest, folder, OnDamage.stop)
+    damage(folder.of_step(1))
+    with pytest.raises(UserError, match=r"step-00000001/run/config\.yaml: damaged .*there is none before it"):
+        whole_checkpoint(newest, folder, OnDamage.previous)
+    assert whole_checkpoint(None, folder, OnDamage.previous) is None
+
+
+def test_damage_that_is_found_while_tensors_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, nothing = three(tmp_path), SimpleNamespace()
+    read: list[str] = []
+
+    def load(chunks: Any, optimizer: Any, checkpoint: Path) -> None:
+        read.append(checkpoint.name)
+        if checkpoint.name != "step-00000001":
+            raise DamageError(f"{checkpoint}/__0_0.distcp: damaged")
+
+    monkeypatch.setattr(saving, "load_full", load)
+    found = resume(folder.of_step(3), folder, OnDamage.previous, [], nothing)  # type: ignore[arg-type]
+    assert found.step == 1 and read == ["step-00000003", "step-00000002", "step-00000001"]
+    with pytest.raises(UserError, match=r"__0_0\.distcp: damaged \(checkpoint\.on_damage=previous"):
+        resume(folder.of_step(3), folder, OnDamage.stop, [], nothing)  # type: ignore[arg-type]
