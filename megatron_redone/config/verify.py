@@ -38,8 +38,8 @@ class VerifyConfig:
 
     def __post_init__(self) -> None:
         check_plain(self.precision)
-        if self.validation and self.checkpoint is None:
-            raise UserError("validation: is of a run; name its checkpoint")
+        if self.validation and (self.checkpoint is None or self.hf is None):
+            raise UserError("validation: compares a run with a model; name its checkpoint, and hf")
         if self.validation and self.precision is not Precision.fp32:
             raise UserError("validation: compares weights, not arithmetic; leave precision=fp32")
         if self.hf is None and self.checkpoint is None:
