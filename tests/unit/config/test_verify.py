@@ -12,7 +12,8 @@ from megatron_redone.errors import UserError
     [("precision=fp8", "precision: fp8 is for training; take bf16 or fp32 here"),
      ("precision=fp8_emulated", "precision: fp8_emulated is for training; take bf16 or fp32 here"),
      ("precision=auto", "precision: auto is for training; take bf16 or fp32 here"),
-     ("validation=true", "validation: is of a run; name its checkpoint"),
+     ("validation=true", "validation: compares a run with a model; name its checkpoint, and hf"),
+     ("hf=null", "hf, checkpoint: both are null; give the model, or the checkpoint, or both"),
      ("tolerance=-1", "tolerance: -1.0 is less than 0"), ("tolerance=.nan", "tolerance: nan is not a finite number"),
      ("rows=0", "rows: 0 is less than 1")],
 )  # fmt: skip
