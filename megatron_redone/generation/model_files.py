@@ -61,7 +61,23 @@ def load_causal_lm(folder: Path, place: Placement, **options: Any) -> Any:
     """
     check_model_folder(folder)
     model = _load("AutoModelForCausalLM", folder, dtype=place.dtype, use_safetensors=True, **options)
+    _refuse_unknown_ids(model, folder)
     return model.eval().to(place.device)
+
+
+def _refuse_unknown_ids(model: Any, folder: Path) -> None:
+    """A tokenizer may know more than the model; torch answers with an index error, CUDA with a dead process."""
+    embedding = model.get_input_embeddings()
+
+    def check(_: Any, inputs: tuple[Any, ...]) -> None:
+        largest = int(inputs[0].max()) if inputs and inputs[0].numel() else -1
+        if largest >= embedding.weight.shape[0]:
+            raise UserError(
+                f"{folder}: its tokenizer gives the id {largest}, its embedding has {embedding.weight.shape[0]} rows; "
+                "take the tokenizer that the model was trained with"
+            )
+
+    embedding.register_forward_pre_hook(check)
 
 
 def _load(factory: str, folder: Path, **options: Any) -> Any:

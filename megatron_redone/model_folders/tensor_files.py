@@ -122,6 +122,8 @@ def _unpickled(file: Path) -> dict[str, torch.Tensor]:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
         raise UserError(f"{file}: cannot be read as weights alone ({' '.join(str(error).split())[:200]})") from None
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+    ):
         raise UserError(f"{file}: does not hold tensors by name")
     return content

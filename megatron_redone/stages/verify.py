@@ -21,6 +21,7 @@ from megatron_redone.conversion.sample_text import SAMPLE_TEXT
 from megatron_redone.conversion.weight_comparison import WeightDifference, compare_weights
 from megatron_redone.datasets.collating import micro_batch_multiple
 from megatron_redone.datasets.token_rows import whole_rows
+from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
 from megatron_redone.distributed.collectives import broadcast_from_last, broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.errors import UserError
@@ -155,6 +156,10 @@ def _read_inputs(config: VerifyConfig, context: ParallelContext) -> _Inputs:
     architecture, weights = open_model_folder(hf)
     check_parallel_sizes(architecture, config.parallel, config.seq_length)
     micro_batches = _micro_batches(config, hf)
+    for batch in micro_batches:
+        Vocabulary(size=architecture.vocab_size).check_ids(
+            batch.tokens.flatten().numpy(), lambda at: f"{hf}: token {at} of a row"
+        )
     source = InitialWeights(folder=hf, of_run=False, hf=weights)
     if config.checkpoint is not None:
         source = InitialWeights(folder=find_checkpoint(Path(config.checkpoint)), of_run=True)

@@ -66,6 +66,14 @@ def test_a_model_is_loaded_in_the_type_that_was_asked_for_and_never_from_pickles
         load_causal_lm(folder, place)
 
 
+def test_ids_that_the_model_has_no_row_for_are_a_line(folder: Path) -> None:
+    model = load_causal_lm(folder, choose_placement(Device.cpu, ComputeDtype.fp32))
+    rows = model.config.vocab_size
+    assert model(torch.tensor([[0, rows - 1]])).logits.shape[-1] == rows
+    with pytest.raises(UserError, match=f"its tokenizer gives the id {rows}, its embedding has {rows} rows"):
+        model(torch.tensor([[0, rows]]))
+
+
 def test_folders_without_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config\.json: no such file"):
         model_fingerprint(str(small_tokenizer.train(tmp_path / "empty")))

@@ -128,6 +128,12 @@ def test_all_who_read_a_folder_refuse_the_same(what: str, sound: Path, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["hf"], "nothing was written"
 
 
+def test_a_tokenizer_that_knows_more_than_the_model_is_a_line(tmp_path: Path) -> None:
+    folder = hf_folders.write(tmp_path / "hf", "qwen2_tied", num_hidden_layers=1, vocab_size=100)
+    with pytest.raises(UserError, match=r"token \d+ of a row"):
+        verify._read_inputs(VerifyConfig(hf=str(folder), seq_length=16))
+
+
 def test_what_is_sound_is_read_by_all(sound: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="megatron_redone"):
         architecture, weights = open_model_folder(sound)
