@@ -20,7 +20,7 @@ from megatron_redone.generation.placement import Placement
 from megatron_redone.model_folders import check_model_folder, open_model_folder
 from megatron_redone.stages import import_hf, verify
 from megatron_redone.training.initial_weights import find_initial_weights
-from tests.helpers import hf_folders
+from tests.helpers import hf_folders, one_process
 from tests.helpers.round_trips import edit_config
 
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
@@ -117,7 +117,7 @@ def test_all_who_read_a_folder_refuse_the_same(what: str, sound: Path, tmp_path:
     for read in (
         lambda: find_initial_weights(str(folder)),
         lambda: import_hf.run(ImportHFConfig(hf=str(folder), output=str(tmp_path / "checkpoint"))),
-        lambda: verify._read_inputs(VerifyConfig(hf=str(folder), seq_length=16)),
+        lambda: verify._read_inputs(VerifyConfig(hf=str(folder), seq_length=16), one_process.context()),
         lambda: model_fingerprint(str(folder)),
         lambda: load_model(str(folder), place),
     ):
@@ -131,7 +131,7 @@ def test_all_who_read_a_folder_refuse_the_same(what: str, sound: Path, tmp_path:
 def test_a_tokenizer_that_knows_more_than_the_model_is_a_line(tmp_path: Path) -> None:
     folder = hf_folders.write(tmp_path / "hf", "qwen2_tied", num_hidden_layers=1, vocab_size=100)
     with pytest.raises(UserError, match=r"token \d+ of a row"):
-        verify._read_inputs(VerifyConfig(hf=str(folder), seq_length=16))
+        verify._read_inputs(VerifyConfig(hf=str(folder), seq_length=16), one_process.context())
 
 
 def test_what_is_sound_is_read_by_all(sound: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
