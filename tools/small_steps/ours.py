@@ -135,7 +135,12 @@ def optimise_preferences(model: Model, pairs: Pairs, seed: int, steps: int, opti
 
 
 def train(
-    model: Model, objective: Objective, steps: Iterable[list[MicroBatch]], count: int, config: OptimizerConfig, seed: int
+    model: Model,
+    objective: Objective,
+    steps: Iterable[list[MicroBatch]],
+    count: int,
+    config: OptimizerConfig,
+    seed: int,
 ) -> Trained:
     """The loop of every run."""
     for chunk in model.chunks:
