@@ -19,20 +19,37 @@ Judged = dict[str, dict[str, float]]
 
 
 def judge_weights(
-    job: "Job", trained: Trained, data: Path, model: Path, work: Path, context: ParallelContext
+    job: "Job",
+    trained: Trained,
+    data: Path,
+    model: Path,
+    work: Path,
+    context: ParallelContext,
 ) -> Judged:
     """Losses (and margins) by form of the weights: `start`, `main`, `model`, and main ones rounded in two ways."""
     judge = Judge(model, context)
     assess = _assessment(job, judge, data, model, work)
     start, found = judge.weights(), {"start": _at_start(job, assess, work)}
     for form, weights in _forms(job.side, trained):
-        judge.put(weights)
-        found[form] = assess()
-    found["changed"] = {form: _changed(start, weights) for form, weights in _forms(job.side, trained) if form != "main"}
+        if job.seed == 0 or form == ("main" if job.side == "fp32" else "model"):
+            judge.put(weights)
+            found[form] = assess()
+    found["changed"] = {
+        form: _changed(start, weights)
+        for form, weights in _forms(job.side, trained)
+        if form != "main"
+    }
     return found
 
 
-def judge_folder(job: "Job", folder: Path, data: Path, model: Path, work: Path, context: ParallelContext) -> Judged:
+def judge_folder(
+    job: "Job",
+    folder: Path,
+    data: Path,
+    model: Path,
+    work: Path,
+    context: ParallelContext,
+) -> Judged:
     """The same for fp32 weights in a Hugging Face directory."""
     judge = Judge(model, context)
     assess = _assessment(job, judge, data, model, work)
@@ -47,7 +64,9 @@ def judge_folder(job: "Job", folder: Path, data: Path, model: Path, work: Path, 
     return found
 
 
-def _assessment(job: "Job", judge: Judge, data: Path, model: Path, work: Path) -> Callable[[], dict[str, float]]:
+def _assessment(
+    job: "Job", judge: Judge, data: Path, model: Path, work: Path
+) -> Callable[[], dict[str, float]]:
     if job.task == "dpo":
         pairs = Pairs(work / "pairs")
         kept = work / "reference.pt"
@@ -59,7 +78,9 @@ def _assessment(job: "Job", judge: Judge, data: Path, model: Path, work: Path) -
     return lambda: judge.posts(posts)
 
 
-def _at_start(job: "Job", assess: Callable[[], dict[str, float]], work: Path) -> dict[str, float]:
+def _at_start(
+    job: "Job", assess: Callable[[], dict[str, float]], work: Path
+) -> dict[str, float]:
     """What the weights are worth that all begin with; computed once."""
     kept = work / f"start.{job.task == 'dpo'}.pt"
     if not kept.exists():
@@ -77,15 +98,30 @@ def _forms(side: str, trained: Trained) -> Iterator[tuple[str, Weights]]:
     if side != "fp32":
         yield "model", trained.model
     if side in ("fp32", "stochastic"):
-        yield "nearest", {name: weight.bfloat16() for name, weight in trained.main.items()}
+        yield (
+            "nearest",
+            {name: weight.bfloat16() for name, weight in trained.main.items()},
+        )
     if side == "fp32":
-        yield "stochastic", {name: _stochastically(name, weight) for name, weight in trained.main.items()}
+        yield (
+            "stochastic",
+            {
+                name: _stochastically(name, weight)
+                for name, weight in trained.main.items()
+            },
+        )
 
 
 def _stochastically(name: str, weight: torch.Tensor) -> torch.Tensor:
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    noise = torch.randint(0, 1 << 16, weight.shape, generator=generator, dtype=torch.int32)
-    return ((weight.contiguous().view(torch.int32) + noise) & -(1 << 16)).view(torch.float32).bfloat16()
+    noise = torch.randint(
+        0, 1 << 16, weight.shape, generator=generator, dtype=torch.int32
+    )
+    return (
+        ((weight.contiguous().view(torch.int32) + noise) & -(1 << 16))
+        .view(torch.float32)
+        .bfloat16()
+    )
 
 
 def _changed(start: Weights, end: Weights) -> float:

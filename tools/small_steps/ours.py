@@ -1,5 +1,6 @@
 """A run of this project's own training, and what its weights are worth afterwards."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,10 @@ class Judge:
     def weights(self) -> Weights:
         """A copy of what it holds."""
         (chunk,) = self._model.chunks
-        return {name: parameter.detach().clone() for name, parameter in chunk.named_parameters()}
+        return {
+            name: parameter.detach().clone()
+            for name, parameter in chunk.named_parameters()
+        }
 
     def put_folder(self, folder: Path) -> None:
         """Takes a Hugging Face directory's weights."""
@@ -78,7 +82,11 @@ class Judge:
     def posts(self, posts: Posts) -> dict[str, float]:
         """The loss on the held-out rows."""
         objective = LanguageModelling(self._model.row_placer)
-        return {"loss": evaluate_step(self._model.chunks, objective, posts.held_out)[0]["loss"]}
+        return {
+            "loss": evaluate_step(self._model.chunks, objective, posts.held_out)[0][
+                "loss"
+            ]
+        }
 
     def scores(self, pairs: Pairs) -> torch.Tensor:
         """Log-probabilities of both responses of the held-out pairs, float64 [pairs, 2]."""
@@ -88,32 +96,61 @@ class Judge:
         """The loss and the margin of the rewards on the held-out pairs."""
         rewards = BETA * (self.scores(pairs) - reference)
         margin = rewards[:, 0] - rewards[:, 1]
-        return {"loss": -float(logsigmoid(margin).mean()), "margin": float(margin.mean())}
+        return {
+            "loss": -float(logsigmoid(margin).mean()),
+            "margin": float(margin.mean()),
+        }
 
 
-def load(folder: Path, precision: Precision, context: ParallelContext, recipe: str | None = None) -> Model:
+def load(
+    folder: Path,
+    precision: Precision,
+    context: ParallelContext,
+    recipe: str | None = None,
+) -> Model:
     """A model with a Hugging Face directory's weights."""
     fp8 = Fp8Config() if recipe is None else Fp8Config(recipe=Fp8Recipe(recipe))
     compute = ModelConfig(precision=precision, backend=Backend.torch, fp8=fp8)
-    model = build_model(read_architecture(folder / "config.json"), compute, context, None)
+    model = build_model(
+        read_architecture(folder / "config.json"), compute, context, None
+    )
     find_initial_weights(str(folder)).fill(model)
     return model
 
 
-def score(model: Model, pairs: Pairs, numbers: range) -> tuple[torch.Tensor, torch.Tensor]:
+def score(
+    model: Model, pairs: Pairs, numbers: range
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums float32 [pairs, 2] and lengths of some pairs."""
     for chunk in model.chunks:
         chunk.eval()
-    return score_pairs(model.chunks, model.row_placer, pairs.rows(list(numbers)), numbers.start, len(numbers))
+    return score_pairs(
+        model.chunks,
+        model.row_placer,
+        pairs.rows(list(numbers)),
+        numbers.start,
+        len(numbers),
+    )
 
 
 def score_as_reference(model: Model, folder: Path) -> Pairs:
-    """The pairs with the scores of a model that has not been trained yet, in its own arithmetic."""
+    """The pairs with the scores of a model that has not been trained yet, in its own arithmetic; computed once."""
     unscored = Pairs(folder)
-    scored = score(model, unscored, unscored.train)
+    kept = folder / f"scores.{model.config.params_dtype}.pt"
+    if not kept.exists():
+        scored = score(model, unscored, unscored.train)
+        torch.save(scored, kept.with_suffix(f".{os.getpid()}"))
+        os.replace(kept.with_suffix(f".{os.getpid()}"), kept)
+    scored = torch.load(kept)
     # Held-out pairs are judged with a reference of their own, in fp32.
-    sums, lengths = (torch.cat([part, part.new_zeros(HELD_OUT_PAIRS, 2)]).numpy() for part in scored)
-    facts: dict[str, Any] = {"data": unscored.stream.digest, "model": "", "done": unscored.stream.pairs}
+    sums, lengths = (
+        torch.cat([part, part.new_zeros(HELD_OUT_PAIRS, 2)]).numpy() for part in scored
+    )
+    facts: dict[str, Any] = {
+        "data": unscored.stream.digest,
+        "model": "",
+        "done": unscored.stream.pairs,
+    }
     return Pairs(folder, ReferenceScores(**facts, sums=sums, lengths=lengths))
 
 
@@ -122,13 +159,19 @@ def start() -> ParallelContext:
     return start_context(ParallelConfig(), Device.cpu)
 
 
-def continue_pretraining(model: Model, batches: list[MicroBatch], optimizer: OptimizerConfig, seed: int) -> Trained:
+def continue_pretraining(
+    model: Model, batches: list[MicroBatch], optimizer: OptimizerConfig, seed: int
+) -> Trained:
     """Trains on rows, one a step."""
     steps = ([batch] for batch in batches)
-    return train(model, LanguageModelling(model.row_placer), steps, len(batches), optimizer, seed)
+    return train(
+        model, LanguageModelling(model.row_placer), steps, len(batches), optimizer, seed
+    )
 
 
-def optimise_preferences(model: Model, pairs: Pairs, seed: int, steps: int, optimizer: OptimizerConfig) -> Trained:
+def optimise_preferences(
+    model: Model, pairs: Pairs, seed: int, steps: int, optimizer: OptimizerConfig
+) -> Trained:
     """Trains on pairs whose reference has been scored."""
     objective = PreferenceObjective(PreferenceLossConfig(beta=BETA), model.row_placer)
     return train(model, objective, pairs.steps(seed, steps), steps, optimizer, seed)
@@ -146,7 +189,11 @@ def train(
     for chunk in model.chunks:
         chunk.train()
     chunks = wrap_data_parallel(model)
-    optimizer, schedule, losses = build_optimizer(chunks, config), LearningRate(config, count), []
+    optimizer, schedule, losses = (
+        build_optimizer(chunks, config),
+        LearningRate(config, count),
+        [],
+    )
     if config.bf16_rounding is Bf16Rounding.stochastic:
         round_copies_stochastically(model, optimizer, seed)
     if config.dither_main_weights:
@@ -156,7 +203,10 @@ def train(
         losses.append(train_step(chunks, optimizer, objective, batches).loss)
     (chunk,) = model.chunks
     weights = {name: parameter.detach() for name, parameter in chunk.named_parameters()}
-    main = {name: _main(parameter).detach().view(parameter.shape) for name, parameter in chunk.named_parameters()}
+    main = {
+        name: _main(parameter).detach().view(parameter.shape)
+        for name, parameter in chunk.named_parameters()
+    }
     return Trained(losses=losses, model=weights, main=main)
 
 
@@ -166,4 +216,6 @@ def _main(parameter: torch.nn.Parameter) -> torch.Tensor:
 
 def optimizer_config(lr: float, **keys: Any) -> OptimizerConfig:
     """The same for all sides: a constant rate after ten steps of warm-up."""
-    return OptimizerConfig(lr=lr, schedule=Schedule.constant, warmup_steps=WARMUP, **keys)
+    return OptimizerConfig(
+        lr=lr, schedule=Schedule.constant, warmup_steps=WARMUP, **keys
+    )

@@ -30,10 +30,22 @@ NOTES = (
 
 def main() -> None:
     """Reads, prints, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="of tools/small_steps/run.py")
-    parser.add_argument("--also", type=Path, nargs="*", default=[], help="JSON objects with further metrics")
-    parser.add_argument("--picture", type=Path, help="where to draw the course of the losses")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="of tools/small_steps/run.py"
+    )
+    parser.add_argument(
+        "--also",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="JSON objects with further metrics",
+    )
+    parser.add_argument(
+        "--picture", type=Path, help="where to draw the course of the losses"
+    )
     parser.add_argument("--notes", default="", help="added to the result")
     options = parser.parse_args()
     runs = read_runs(options.work)
@@ -63,7 +75,9 @@ def held_out(run: Run, form: str, figure: str = "loss") -> float:
     return run[form][figure]
 
 
-def by_seed(runs: Runs, task: str, lr: float, side: str, base: str) -> Iterator[tuple[Run, Run]]:
+def by_seed(
+    runs: Runs, task: str, lr: float, side: str, base: str
+) -> Iterator[tuple[Run, Run]]:
     """Runs of a side beside those of another, seed by seed."""
     bases = {run["seed"]: run for run in runs.get((task, lr, base), [])}
     for run in runs.get((task, lr, side), []):
@@ -73,7 +87,10 @@ def by_seed(runs: Runs, task: str, lr: float, side: str, base: str) -> Iterator[
 
 def differences(runs: Runs, task: str, lr: float, side: str, form: str) -> list[float]:
     """Relative differences of the held-out loss from the fp32 run's main weights."""
-    return [held_out(a, form) / held_out(b, "main") - 1 for a, b in by_seed(runs, task, lr, side, "fp32")]
+    return [
+        held_out(a, form) / held_out(b, "main") - 1
+        for a, b in by_seed(runs, task, lr, side, "fp32")
+    ]
 
 
 def metrics(runs: Runs) -> dict[str, float]:
@@ -94,13 +111,26 @@ def metrics(runs: Runs) -> dict[str, float]:
     for (task, lr, side), several in runs.items():
         name = f"{task}_{rate(lr)}"
         found[f"{name}_{side}_seeds"] = len(several)
-        found[f"{name}_{side}_loss"] = statistics.mean(held_out(run, "main") for run in several)
-        found[f"{name}_{side}_export_loss"] = statistics.mean(held_out(run, "export") for run in several)
+        found[f"{name}_{side}_loss"] = statistics.mean(
+            held_out(run, "main") for run in several
+        )
+        found[f"{name}_{side}_export_loss"] = statistics.mean(
+            held_out(run, "export") for run in several
+        )
         if side == "fp32":
             found[f"{name}_start_loss"] = several[0]["start"]["loss"]
-            found[f"{name}_fp32_export_nearest_rel_diff"] = max(exported(several, "nearest"), key=abs)
-            found[f"{name}_fp32_export_stochastic_rel_diff"] = max(exported(several, "stochastic"), key=abs)
-    dithered = [v for task, lr, side in runs if side == "dithered" for v in differences(runs, task, lr, side, "export")]
+            found[f"{name}_fp32_export_nearest_rel_diff"] = max(
+                exported(several, "nearest"), key=abs
+            )
+            found[f"{name}_fp32_export_stochastic_rel_diff"] = max(
+                exported(several, "stochastic"), key=abs
+            )
+    dithered = [
+        v
+        for task, lr, side in runs
+        if side == "dithered"
+        for v in differences(runs, task, lr, side, "export")
+    ]
     if dithered:
         found["export_dithered_rel_diff"] = max(dithered, key=abs)
     return dict(sorted(found.items()))
@@ -121,13 +151,19 @@ def margin_ratio(runs: Runs, lr: float, side: str, form: str) -> float:
 
 def tables(runs: Runs) -> Iterator[str]:
     """Markdown: a row a side, mean over seeds; in brackets the greatest difference from fp32 of one seed."""
-    groups = sorted({(task, lr) for task, lr, _ in runs}, key=lambda group: (group[0], -group[1]))
+    groups = sorted(
+        {(task, lr) for task, lr, _ in runs}, key=lambda group: (group[0], -group[1])
+    )
     for task, lr in groups:
         margin = " margin; exported |" if task == "dpo" else ""
         yield f"\n{task}, {rate(lr)}:\n"
         yield f"| run | held-out loss | exported in bf16 |{margin} changed weights |"
         yield "| --- | --- | --- |" + " --- |" * (2 if margin else 1)
-        start = runs[task, lr, "fp32"][0]["start"]["loss"] if (task, lr, "fp32") in runs else 0.0
+        start = (
+            runs[task, lr, "fp32"][0]["start"]["loss"]
+            if (task, lr, "fp32") in runs
+            else 0.0
+        )
         yield f"| before | {start:.4f} | |" + (" |" if margin else "") + " |"
         for side in sorted(side for t, r, side in runs if (t, r) == (task, lr)):
             yield from _rows(runs, task, lr, side)
@@ -139,12 +175,27 @@ def _rows(runs: Runs, task: str, lr: float, side: str) -> Iterator[str]:
         cells = []
         for which in ("main", form):
             mean = statistics.mean(held_out(run, which) for run in several)
-            values = [held_out(a, which) / held_out(b, "main") - 1 for a, b in by_seed(runs, task, lr, side, "fp32")]
-            cells.append(f"{mean:.4f} ({100 * max(values, key=abs):+.2f} %)" if values else f"{mean:.4f}")
+            values = [
+                held_out(a, which) / held_out(b, "main") - 1
+                for a, b in by_seed(runs, task, lr, side, "fp32")
+            ]
+            cells.append(
+                f"{mean:.4f} ({100 * max(values, key=abs):+.2f} %)"
+                if values
+                else f"{mean:.4f}"
+            )
         if task == "dpo":
-            margins = [statistics.mean(held_out(run, which, "margin") for run in several) for which in ("main", form)]
+            margins = [
+                statistics.mean(held_out(run, which, "margin") for run in several)
+                for which in ("main", form)
+            ]
             cells.append("; ".join(f"{margin:.4f}" for margin in margins))
-        changed = [value for run in several for key, value in run["changed"].items() if key in (form, "model")]
+        changed = [
+            value
+            for run in several
+            for key, value in run["changed"].items()
+            if key in (form, "model")
+        ]
         cells.append(f"{100 * statistics.mean(changed):.1f} %" if changed else "")
         name = f"{side}, exported {form}" if side == "fp32" else side
         yield f"| {name} ({len(several)}) | " + " | ".join(cells) + " |"
@@ -166,17 +217,27 @@ def draw(runs: Runs, path: Path) -> None:
     sides = [("nearest", "bf16, as everywhere", "#b8b8b8"), ("stochastic", "bf16, rounded stochastically", "#7aa6c2"),
              ("dithered", "bf16, dithered", "#c0392b")]  # fmt: skip
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 3.8), sharey=True)
-    for axis, form, title in zip(axes, ("main", "export"), ("while it trains", "exported in bf16"), strict=True):
+    for axis, form, title in zip(
+        axes, ("main", "export"), ("while it trains", "exported in bf16"), strict=True
+    ):
         bars = [("fp32", "fp32", "#333333"), *sides] if form == "export" else sides
         for number, (side, label, colour) in enumerate(bars):
             heights = [100 * _kept(runs, task, lr, side, form) for task, lr in groups]
-            places = [group + (number - (len(bars) - 1) / 2) * 0.2 for group in range(len(groups))]
+            places = [
+                group + (number - (len(bars) - 1) / 2) * 0.2
+                for group in range(len(groups))
+            ]
             axis.bar(places, heights, 0.19, label=label, color=colour)
         axis.axhline(100, color="black", linewidth=0.8, linestyle=":")
-        axis.set_xticks(range(len(groups)), [f"{'DPO' if t == 'dpo' else 'CPT'}\n{rate(lr)}" for t, lr in groups])
+        axis.set_xticks(
+            range(len(groups)),
+            [f"{'DPO' if t == 'dpo' else 'CPT'}\n{rate(lr)}" for t, lr in groups],
+        )
         axis.set_title(title, fontsize=11)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.06))
+        axis.legend(
+            fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.06)
+        )
     axes[0].set_ylabel("of fp32's gain on held-out text, %")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
@@ -186,7 +247,11 @@ def _kept(runs: Runs, task: str, lr: float, side: str, form: str) -> float:
     """The drop of the held-out loss as a fraction of the drop under fp32."""
     pairs = list(by_seed(runs, task, lr, side, "fp32"))
     gain = sum(b["start"]["loss"] - held_out(b, "main") for _, b in pairs)
-    return sum(a["start"]["loss"] - held_out(a, form) for a, _ in pairs) / gain if pairs else 0.0
+    return (
+        sum(a["start"]["loss"] - held_out(a, form) for a, _ in pairs) / gain
+        if pairs
+        else 0.0
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,10 @@ def read_posts(data: Path, model: Path) -> Posts:
         ids += [*tokenizer.encode(text).ids, end]
         if len(ids) > (TRAIN_ROWS + HELD_OUT_ROWS) * LENGTH:
             break
-    rows = [_row(torch.tensor(ids[start : start + LENGTH + 1])) for start in range(0, len(ids) - LENGTH, LENGTH)]
+    rows = [
+        _row(torch.tensor(ids[start : start + LENGTH + 1]))
+        for start in range(0, len(ids) - LENGTH, LENGTH)
+    ]
     return Posts(train=rows[HELD_OUT_ROWS:], held_out=rows[:HELD_OUT_ROWS])
 
 
@@ -67,7 +70,9 @@ def prepare_pairs(data: Path, model: Path, folder: Path) -> None:
     template = folder / "template.jinja"
     template.write_text(smollm2_shapes.CHAT_TEMPLATE_WITHOUT_END)
     pairs = list(hh_rlhf.read(data / "dpo" / "hh_rlhf_harmless_a.jsonl"))
-    hh_rlhf.write(pairs, CHARACTERS, TRAIN_PAIRS + HELD_OUT_PAIRS, folder / "pairs.jsonl")
+    hh_rlhf.write(
+        pairs, CHARACTERS, TRAIN_PAIRS + HELD_OUT_PAIRS, folder / "pairs.jsonl"
+    )
     redone(
         "prepare-preferences",
         f"sources=[{{name: pairs, input: [{folder}/pairs.jsonl]}}]",
@@ -87,9 +92,15 @@ class Pairs:
     def __init__(self, folder: Path, reference: ReferenceScores | None = None) -> None:
         """Opens them, with the scores of a reference where there are some."""
         self.stream = PairStream(
-            f"{folder}/prepared/pairs", seq_length=SEQ_LENGTH, share_prompt=True, reference=reference
+            f"{folder}/prepared/pairs",
+            seq_length=SEQ_LENGTH,
+            share_prompt=True,
+            reference=reference,
         )
-        assert self.stream.dropped == 0 and self.stream.pairs == TRAIN_PAIRS + HELD_OUT_PAIRS
+        assert (
+            self.stream.dropped == 0
+            and self.stream.pairs == TRAIN_PAIRS + HELD_OUT_PAIRS
+        )
 
     def steps(self, seed: int, steps: int) -> Iterator[list[MicroBatch]]:
         """The micro-batches of a run, by step."""
@@ -100,4 +111,8 @@ class Pairs:
     def rows(self, numbers: list[int]) -> list[MicroBatch]:
         """The micro-batches of some pairs."""
         batch_slice = BatchSlice(global_batch_size=len(numbers), micro_batch_size=1)
-        return list(RowPlan(SEQ_LENGTH, ParallelConfig())([(self.stream, number) for number in numbers], batch_slice))
+        return list(
+            RowPlan(SEQ_LENGTH, ParallelConfig())(
+                [(self.stream, number) for number in numbers], batch_slice
+            )
+        )
