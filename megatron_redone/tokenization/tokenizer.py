@@ -133,7 +133,7 @@ class Tokenizer:
             texts = probe_texts(list(self._reference.special_tokens))
             _compare(texts, self._reference.encode_batch(texts), Encoded(*fast.encode_batch(texts)), range(len(texts)))
         except Exception as error:  # gigatoken's own, of any kind, or a disagreement
-            self.slow_because = f"gigatoken: {error}"
+            self.slow_because = f"gigatoken: {' '.join(str(error).split())}"  # its own go over several lines
             return None
         self.slow_because = None
         return fast

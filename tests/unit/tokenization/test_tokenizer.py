@@ -47,6 +47,15 @@ def test_a_fast_path_that_differs_is_left_out_or_caught(tmp_path: Path, monkeypa
     assert late.encode_batch(texts[:1], fast=False).ids.tolist() == reference.encode(texts[0]).ids
 
 
+def test_the_reason_for_the_slow_path_is_one_line(tmp_path: Path) -> None:
+    folder = small_tokenizer.train(tmp_path)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    del content["model"]["vocab"]["\u0104"]  # the byte 4, as SmolLM2 lacks it: gigatoken's reason has several lines
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    reason = load(folder).slow_because
+    assert reason is not None and "byte" in reason and "\n" not in reason
+
+
 def test_fingerprints_tell_tokenizers_apart_and_ignore_layout(tmp_path: Path) -> None:
     folder = small_tokenizer.train(tmp_path / "a")
     content = json.loads((folder / "tokenizer.json").read_text())
