@@ -34,11 +34,7 @@ def judge_weights(
         if job.seed == 0 or form == ("main" if job.side == "fp32" else "model"):
             judge.put(weights)
             found[form] = assess()
-    found["changed"] = {
-        form: _changed(start, weights)
-        for form, weights in _forms(job.side, trained)
-        if form != "main"
-    }
+    found["changed"] = {form: _changed(start, weights) for form, weights in _forms(job.side, trained) if form != "main"}
     return found
 
 
@@ -64,9 +60,7 @@ def judge_folder(
     return found
 
 
-def _assessment(
-    job: "Job", judge: Judge, data: Path, model: Path, work: Path
-) -> Callable[[], dict[str, float]]:
+def _assessment(job: "Job", judge: Judge, data: Path, model: Path, work: Path) -> Callable[[], dict[str, float]]:
     if job.task == "dpo":
         pairs = Pairs(work / "pairs")
         kept = work / "reference.pt"
@@ -78,9 +72,7 @@ def _assessment(
     return lambda: judge.posts(posts)
 
 
-def _at_start(
-    job: "Job", assess: Callable[[], dict[str, float]], work: Path
-) -> dict[str, float]:
+def _at_start(job: "Job", assess: Callable[[], dict[str, float]], work: Path) -> dict[str, float]:
     """What the weights are worth that all begin with; computed once."""
     kept = work / f"start.{job.task == 'dpo'}.pt"
     if not kept.exists():
@@ -105,23 +97,14 @@ def _forms(side: str, trained: Trained) -> Iterator[tuple[str, Weights]]:
     if side == "fp32":
         yield (
             "stochastic",
-            {
-                name: _stochastically(name, weight)
-                for name, weight in trained.main.items()
-            },
+            {name: _stochastically(name, weight) for name, weight in trained.main.items()},
         )
 
 
 def _stochastically(name: str, weight: torch.Tensor) -> torch.Tensor:
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    noise = torch.randint(
-        0, 1 << 16, weight.shape, generator=generator, dtype=torch.int32
-    )
-    return (
-        ((weight.contiguous().view(torch.int32) + noise) & -(1 << 16))
-        .view(torch.float32)
-        .bfloat16()
-    )
+    noise = torch.randint(0, 1 << 16, weight.shape, generator=generator, dtype=torch.int32)
+    return ((weight.contiguous().view(torch.int32) + noise) & -(1 << 16)).view(torch.float32).bfloat16()
 
 
 def _changed(start: Weights, end: Weights) -> float:

@@ -70,10 +70,7 @@ class Judge:
     def weights(self) -> Weights:
         """A copy of what it holds."""
         (chunk,) = self._model.chunks
-        return {
-            name: parameter.detach().clone()
-            for name, parameter in chunk.named_parameters()
-        }
+        return {name: parameter.detach().clone() for name, parameter in chunk.named_parameters()}
 
     def put_folder(self, folder: Path) -> None:
         """Takes a Hugging Face directory's weights."""
@@ -82,11 +79,7 @@ class Judge:
     def posts(self, posts: Posts) -> dict[str, float]:
         """The loss on the held-out rows."""
         objective = LanguageModelling(self._model.row_placer)
-        return {
-            "loss": evaluate_step(self._model.chunks, objective, posts.held_out)[0][
-                "loss"
-            ]
-        }
+        return {"loss": evaluate_step(self._model.chunks, objective, posts.held_out)[0]["loss"]}
 
     def scores(self, pairs: Pairs) -> torch.Tensor:
         """Log-probabilities of both responses of the held-out pairs, float64 [pairs, 2]."""
@@ -111,16 +104,12 @@ def load(
     """A model with a Hugging Face directory's weights."""
     fp8 = Fp8Config() if recipe is None else Fp8Config(recipe=Fp8Recipe(recipe))
     compute = ModelConfig(precision=precision, backend=Backend.torch, fp8=fp8)
-    model = build_model(
-        read_architecture(folder / "config.json"), compute, context, None
-    )
+    model = build_model(read_architecture(folder / "config.json"), compute, context, None)
     find_initial_weights(str(folder)).fill(model)
     return model
 
 
-def score(
-    model: Model, pairs: Pairs, numbers: range
-) -> tuple[torch.Tensor, torch.Tensor]:
+def score(model: Model, pairs: Pairs, numbers: range) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums float32 [pairs, 2] and lengths of some pairs."""
     for chunk in model.chunks:
         chunk.eval()
@@ -143,9 +132,7 @@ def score_as_reference(model: Model, folder: Path) -> Pairs:
         os.replace(kept.with_suffix(f".{os.getpid()}"), kept)
     scored = torch.load(kept)
     # Held-out pairs are judged with a reference of their own, in fp32.
-    sums, lengths = (
-        torch.cat([part, part.new_zeros(HELD_OUT_PAIRS, 2)]).numpy() for part in scored
-    )
+    sums, lengths = (torch.cat([part, part.new_zeros(HELD_OUT_PAIRS, 2)]).numpy() for part in scored)
     facts: dict[str, Any] = {
         "data": unscored.stream.digest,
         "model": "",
@@ -159,19 +146,13 @@ def start() -> ParallelContext:
     return start_context(ParallelConfig(), Device.cpu)
 
 
-def continue_pretraining(
-    model: Model, batches: list[MicroBatch], optimizer: OptimizerConfig, seed: int
-) -> Trained:
+def continue_pretraining(model: Model, batches: list[MicroBatch], optimizer: OptimizerConfig, seed: int) -> Trained:
     """Trains on rows, one a step."""
     steps = ([batch] for batch in batches)
-    return train(
-        model, LanguageModelling(model.row_placer), steps, len(batches), optimizer, seed
-    )
+    return train(model, LanguageModelling(model.row_placer), steps, len(batches), optimizer, seed)
 
 
-def optimise_preferences(
-    model: Model, pairs: Pairs, seed: int, steps: int, optimizer: OptimizerConfig
-) -> Trained:
+def optimise_preferences(model: Model, pairs: Pairs, seed: int, steps: int, optimizer: OptimizerConfig) -> Trained:
     """Trains on pairs whose reference has been scored."""
     objective = PreferenceObjective(PreferenceLossConfig(beta=BETA), model.row_placer)
     return train(model, objective, pairs.steps(seed, steps), steps, optimizer, seed)
@@ -203,10 +184,7 @@ def train(
         losses.append(train_step(chunks, optimizer, objective, batches).loss)
     (chunk,) = model.chunks
     weights = {name: parameter.detach() for name, parameter in chunk.named_parameters()}
-    main = {
-        name: _main(parameter).detach().view(parameter.shape)
-        for name, parameter in chunk.named_parameters()
-    }
+    main = {name: _main(parameter).detach().view(parameter.shape) for name, parameter in chunk.named_parameters()}
     return Trained(losses=losses, model=weights, main=main)
 
 
@@ -216,6 +194,4 @@ def _main(parameter: torch.nn.Parameter) -> torch.Tensor:
 
 def optimizer_config(lr: float, **keys: Any) -> OptimizerConfig:
     """The same for all sides: a constant rate after ten steps of warm-up."""
-    return OptimizerConfig(
-        lr=lr, schedule=Schedule.constant, warmup_steps=WARMUP, **keys
-    )
+    return OptimizerConfig(lr=lr, schedule=Schedule.constant, warmup_steps=WARMUP, **keys)

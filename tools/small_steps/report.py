@@ -22,20 +22,18 @@ NOTES = (
     "SmolLM2-135M-Instruct from a bf16 checkpoint; cpt: 200 steps of 128 tokens of English posts; dpo: 100 steps of 2 "
     "pairs of hh-rlhf (harmless), beta 0.1; fp8: 100 steps of 128 tokens, emulated; constant learning rates after ten "
     "steps of warm-up, AdamW, one process. All weights are judged in fp32 on what was held out (32 rows, 64 pairs). "
-    "*_rel_diff: of the held-out loss of the main weights from the fp32 run's of the same seed, the greatest of all "
-    "seeds by magnitude; *_margin_*_vs_fp32: margin of the rewards over the fp32 run's, the mean over seeds; export_*: "
-    "the weights as bf16 files hold them. nearest: main weights begin on bf16 values, as everywhere else."
+    "*_rel_diff: of the held-out loss of the bf16 weights, which the run computes with and exports, from that of the "
+    "fp32 run's weights of the same seed, the seed that differs most; *_mean_rel_diff: over seeds; *_main_*: of the "
+    "fp32 main weights instead; *_margin_*_vs_fp32: margin of the rewards over the fp32 run's, of all seeds together; "
+    "*_fp32_export_*: what an fp32 run loses when it is exported in bf16; export_dithered_rel_diff: the same of "
+    "dithered bf16 runs, the greatest. nearest: main weights begin on bf16 values, as everywhere else."
 )
 
 
 def main() -> None:
     """Reads, prints, writes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--work", type=Path, required=True, help="of tools/small_steps/run.py"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="of tools/small_steps/run.py")
     parser.add_argument(
         "--also",
         type=Path,
@@ -43,9 +41,7 @@ def main() -> None:
         default=[],
         help="JSON objects with further metrics",
     )
-    parser.add_argument(
-        "--picture", type=Path, help="where to draw the course of the losses"
-    )
+    parser.add_argument("--picture", type=Path, help="where to draw the course of the losses")
     parser.add_argument("--notes", default="", help="added to the result")
     options = parser.parse_args()
     runs = read_runs(options.work)
@@ -75,9 +71,7 @@ def held_out(run: Run, form: str, figure: str = "loss") -> float:
     return run[form][figure]
 
 
-def by_seed(
-    runs: Runs, task: str, lr: float, side: str, base: str
-) -> Iterator[tuple[Run, Run]]:
+def by_seed(runs: Runs, task: str, lr: float, side: str, base: str) -> Iterator[tuple[Run, Run]]:
     """Runs of a side beside those of another, seed by seed."""
     bases = {run["seed"]: run for run in runs.get((task, lr, base), [])}
     for run in runs.get((task, lr, side), []):
@@ -86,84 +80,68 @@ def by_seed(
 
 
 def differences(runs: Runs, task: str, lr: float, side: str, form: str) -> list[float]:
-    """Relative differences of the held-out loss from the fp32 run's main weights."""
-    return [
-        held_out(a, form) / held_out(b, "main") - 1
-        for a, b in by_seed(runs, task, lr, side, "fp32")
-    ]
+    """Relative differences of the held-out loss from the fp32 run's main weights, of the seeds that were judged so."""
+    pairs = by_seed(runs, task, lr, side, "fp32")
+    return [held_out(a, form) / held_out(b, "main") - 1 for a, b in pairs if form == "export" or form in a]
 
 
 def metrics(runs: Runs) -> dict[str, float]:
     """Flat names and numbers."""
     found: dict[str, float] = {}
-    for task, lr, side in runs:
-        if side == "fp32":
-            continue
-        name = f"{task}_{rate(lr)}"
-        for form, word in (("main", ""), ("export", "export_")):
-            values = differences(runs, task, lr, side, form)
-            if values:
-                found[f"{name}_{word}{side}_rel_diff"] = max(values, key=abs)
-        if task == "dpo":
-            for form, word in (("main", ""), ("export", "export_")):
-                ratio = margin_ratio(runs, lr, side, form)
-                found[f"{name}_{word}margin_{side}_vs_fp32"] = ratio
     for (task, lr, side), several in runs.items():
         name = f"{task}_{rate(lr)}"
         found[f"{name}_{side}_seeds"] = len(several)
-        found[f"{name}_{side}_loss"] = statistics.mean(
-            held_out(run, "main") for run in several
-        )
-        found[f"{name}_{side}_export_loss"] = statistics.mean(
-            held_out(run, "export") for run in several
-        )
         if side == "fp32":
             found[f"{name}_start_loss"] = several[0]["start"]["loss"]
-            found[f"{name}_fp32_export_nearest_rel_diff"] = max(
-                exported(several, "nearest"), key=abs
-            )
-            found[f"{name}_fp32_export_stochastic_rel_diff"] = max(
-                exported(several, "stochastic"), key=abs
-            )
-    dithered = [
-        v
-        for task, lr, side in runs
-        if side == "dithered"
-        for v in differences(runs, task, lr, side, "export")
-    ]
-    if dithered:
-        found["export_dithered_rel_diff"] = max(dithered, key=abs)
+            found[f"{name}_fp32_loss"] = mean_loss(several, "main")
+            found[f"{name}_fp32_export_nearest_rel_diff"] = greatest(exported(several, "nearest"))
+            found[f"{name}_fp32_export_stochastic_rel_diff"] = greatest(exported(several, "stochastic"))
+            continue
+        found[f"{name}_{side}_loss"] = mean_loss(several, "export")
+        for form, word in (("export", ""), ("main", "main_")):
+            values = differences(runs, task, lr, side, form)
+            if values:
+                found[f"{name}_{word}{side}_rel_diff"] = greatest(values)
+                found[f"{name}_{word}{side}_mean_rel_diff"] = statistics.mean(values)
+        if task == "dpo":
+            found[f"{name}_margin_{side}_vs_fp32"] = margin_ratio(runs, lr, side)
+    lost = [loss for (_, _, side), several in runs.items() if side == "dithered" for loss in exported(several, "model")]
+    if lost:
+        found["export_dithered_rel_diff"] = greatest(lost)
     return dict(sorted(found.items()))
 
 
+def greatest(values: list[float]) -> float:
+    """The one that is farthest from 0."""
+    return max(values, key=abs)
+
+
+def mean_loss(several: list[Run], form: str) -> float:
+    """Over seeds."""
+    return statistics.mean(held_out(run, form) for run in several)
+
+
 def exported(several: list[Run], form: str) -> list[float]:
-    """What rounding at export costs, as a fraction of the loss of the main weights."""
-    return [run[form]["loss"] / run["main"]["loss"] - 1 for run in several]
+    """What a bf16 file loses of the main weights' held-out loss, as a fraction of it."""
+    return [run[form]["loss"] / run["main"]["loss"] - 1 for run in several if form in run and "main" in run]
 
 
-def margin_ratio(runs: Runs, lr: float, side: str, form: str) -> float:
+def margin_ratio(runs: Runs, lr: float, side: str) -> float:
     """Mean margin over seeds, over that of the fp32 runs of the same seeds."""
     pairs = list(by_seed(runs, "dpo", lr, side, "fp32"))
-    ours, base = (sum(values) for values in zip(*[
-        (held_out(a, form, "margin"), held_out(b, "main", "margin")) for a, b in pairs], strict=True))  # fmt: skip
-    return ours / base
+    base = sum(held_out(b, "main", "margin") for _, b in pairs)
+    return sum(held_out(a, "export", "margin") for a, _ in pairs) / base
 
 
 def tables(runs: Runs) -> Iterator[str]:
-    """Markdown: a row a side, mean over seeds; in brackets the greatest difference from fp32 of one seed."""
-    groups = sorted(
-        {(task, lr) for task, lr, _ in runs}, key=lambda group: (group[0], -group[1])
-    )
+    """Markdown: a row a side, the mean over seeds; from fp32: the greatest difference of one seed."""
+    groups = sorted({(task, lr) for task, lr, _ in runs}, key=lambda group: (group[0], -group[1]))
     for task, lr in groups:
-        margin = " margin; exported |" if task == "dpo" else ""
+        margin = " margin |" if task == "dpo" else ""
         yield f"\n{task}, {rate(lr)}:\n"
-        yield f"| run | held-out loss | exported in bf16 |{margin} changed weights |"
+        yield f"| run (seeds) | held-out loss | from fp32 |{margin} changed weights |"
         yield "| --- | --- | --- |" + " --- |" * (2 if margin else 1)
-        start = (
-            runs[task, lr, "fp32"][0]["start"]["loss"]
-            if (task, lr, "fp32") in runs
-            else 0.0
-        )
+        start = runs[task, lr, "fp32"][0]["start"]["loss"] if (task, lr, "fp32") in runs else 0.0
         yield f"| before | {start:.4f} | |" + (" |" if margin else "") + " |"
         for side in sorted(side for t, r, side in runs if (t, r) == (task, lr)):
             yield from _rows(runs, task, lr, side)
@@ -171,34 +149,17 @@ def tables(runs: Runs) -> Iterator[str]:
 
 def _rows(runs: Runs, task: str, lr: float, side: str) -> Iterator[str]:
     several = runs[task, lr, side]
-    for form in ("nearest", "stochastic") if side == "fp32" else ("export",):
-        cells = []
-        for which in ("main", form):
-            mean = statistics.mean(held_out(run, which) for run in several)
-            values = [
-                held_out(a, which) / held_out(b, "main") - 1
-                for a, b in by_seed(runs, task, lr, side, "fp32")
-            ]
-            cells.append(
-                f"{mean:.4f} ({100 * max(values, key=abs):+.2f} %)"
-                if values
-                else f"{mean:.4f}"
-            )
+    forms = ("main", "nearest", "stochastic") if side == "fp32" else ("export",)
+    for form in forms:
+        judged = [run for run in several if form == "export" or form in run]
+        values = differences(runs, task, lr, side, form)
+        cells = [f"{mean_loss(judged, form):.4f}", f"{100 * greatest(values):+.2f} %" if values else ""]
         if task == "dpo":
-            margins = [
-                statistics.mean(held_out(run, which, "margin") for run in several)
-                for which in ("main", form)
-            ]
-            cells.append("; ".join(f"{margin:.4f}" for margin in margins))
-        changed = [
-            value
-            for run in several
-            for key, value in run["changed"].items()
-            if key in (form, "model")
-        ]
-        cells.append(f"{100 * statistics.mean(changed):.1f} %" if changed else "")
-        name = f"{side}, exported {form}" if side == "fp32" else side
-        yield f"| {name} ({len(several)}) | " + " | ".join(cells) + " |"
+            cells.append(f"{statistics.mean(held_out(run, form, 'margin') for run in judged):.4f}")
+        changed = [run["changed"][key] for run in judged for key in (form, "model", "nearest") if key in run["changed"]]
+        cells.append(f"{100 * changed[0]:.1f} %" if form != "main" else "")
+        name = {"main": "fp32", "nearest": "fp32, exported to the nearest", "stochastic": "fp32, exported by chance"}
+        yield f"| {name.get(form, side)} ({len(judged)}) | " + " | ".join(cells) + " |"
 
 
 def rate(lr: float) -> str:
@@ -207,51 +168,37 @@ def rate(lr: float) -> str:
 
 
 def draw(runs: Runs, path: Path) -> None:
-    """What of the fp32 run's gain each side keeps, in the run and in the bf16 export."""
+    """What of the fp32 run's gain is left in a bf16 file."""
     import matplotlib  # pyright: ignore[reportMissingImports]
 
     matplotlib.use("Agg")
     from matplotlib import pyplot  # pyright: ignore[reportMissingImports]
 
     groups = [("cpt", 1e-4), ("cpt", 1e-5), ("cpt", 1e-6), ("dpo", 1e-6), ("dpo", 7e-7)]
-    sides = [("nearest", "bf16, as everywhere", "#b8b8b8"), ("stochastic", "bf16, rounded stochastically", "#7aa6c2"),
-             ("dithered", "bf16, dithered", "#c0392b")]  # fmt: skip
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 3.8), sharey=True)
-    for axis, form, title in zip(
-        axes, ("main", "export"), ("while it trains", "exported in bf16"), strict=True
-    ):
-        bars = [("fp32", "fp32", "#333333"), *sides] if form == "export" else sides
-        for number, (side, label, colour) in enumerate(bars):
-            heights = [100 * _kept(runs, task, lr, side, form) for task, lr in groups]
-            places = [
-                group + (number - (len(bars) - 1) / 2) * 0.2
-                for group in range(len(groups))
-            ]
-            axis.bar(places, heights, 0.19, label=label, color=colour)
-        axis.axhline(100, color="black", linewidth=0.8, linestyle=":")
-        axis.set_xticks(
-            range(len(groups)),
-            [f"{'DPO' if t == 'dpo' else 'CPT'}\n{rate(lr)}" for t, lr in groups],
-        )
-        axis.set_title(title, fontsize=11)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(
-            fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.06)
-        )
-    axes[0].set_ylabel("of fp32's gain on held-out text, %")
+    bars = [("fp32", "nearest", "fp32 run, rounded to the nearest", "#9a9a9a"),
+            ("nearest", "export", "bf16 run, as everywhere", "#d0d0d0"),
+            ("dithered", "export", "bf16 run, dithered main weights (default)", "#c0392b"),
+            ("fp32", "stochastic", "fp32 run, rounded stochastically (default)", "#7aa6c2")]  # fmt: skip
+    figure, axis = pyplot.subplots(figsize=(9, 4))
+    for number, (side, form, label, colour) in enumerate(bars):
+        places = [group + (number - 1.5) * 0.2 for group in range(len(groups))]
+        axis.bar(places, [100 * _kept(runs, *group, side, form) for group in groups], 0.19, label=label, color=colour)
+    axis.axhline(100, color="black", linewidth=0.8, linestyle=":")
+    names = {"cpt": "continued\npretraining", "dpo": "DPO"}
+    axis.set_xticks(range(len(groups)), [f"{names[task]}\n{rate(lr)}" for task, lr in groups])
+    axis.set_ylabel("gain on held-out data left\nin the bf16 export, % of fp32's")
+    axis.set_ylim(0, 125)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=9, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.tight_layout()
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=110)
 
 
 def _kept(runs: Runs, task: str, lr: float, side: str, form: str) -> float:
-    """The drop of the held-out loss as a fraction of the drop under fp32."""
-    pairs = list(by_seed(runs, task, lr, side, "fp32"))
+    """The drop of the held-out loss as a fraction of the drop under fp32, of all seeds together."""
+    pairs = [(a, b) for a, b in by_seed(runs, task, lr, side, "fp32") if form == "export" or form in a]
     gain = sum(b["start"]["loss"] - held_out(b, "main") for _, b in pairs)
-    return (
-        sum(a["start"]["loss"] - held_out(a, form) for a, _ in pairs) / gain
-        if pairs
-        else 0.0
-    )
+    return sum(a["start"]["loss"] - held_out(a, form) for a, _ in pairs) / gain if pairs else 0.0
 
 
 if __name__ == "__main__":

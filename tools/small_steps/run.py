@@ -55,10 +55,7 @@ def jobs() -> Iterator[Job]:
         yield Job(task, lr, "autocast" if task == "cpt" else "trl", 0)
     yield Job("fp8", FP8_RATE, "fp32", 0)
     for recipe in RECIPES:
-        yield from (
-            Job("fp8", FP8_RATE, f"{recipe}-{side}", 0)
-            for side in ("dithered", "nearest")
-        )
+        yield from (Job("fp8", FP8_RATE, f"{recipe}-{side}", 0) for side in ("dithered", "nearest"))
     yield from _seed(2, rates)
     for task, lr in rates:
         yield Job(task, lr, "stochastic", 0)
@@ -67,10 +64,7 @@ def jobs() -> Iterator[Job]:
             yield from (Job(task, lr, side, seed) for task, lr in rates)
     for recipe in RECIPES:
         for seed in (1, 2):
-            yield from (
-                Job("fp8", FP8_RATE, f"{recipe}-{side}", seed)
-                for side in ("dithered", "nearest")
-            )
+            yield from (Job("fp8", FP8_RATE, f"{recipe}-{side}", seed) for side in ("dithered", "nearest"))
     yield from (Job("fp8", FP8_RATE, "fp32", seed) for seed in (1, 2))
 
 
@@ -125,26 +119,14 @@ def main() -> None:
 
 def parse_options() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder of public data sets"
-    )
-    parser.add_argument(
-        "--model", type=Path, required=True, help="SmolLM2-135M-Instruct in bf16"
-    )
-    parser.add_argument(
-        "--work", type=Path, required=True, help="where results and prepared data go"
-    )
-    parser.add_argument(
-        "--only", nargs="+", help="beginnings of the names of the runs that are wanted"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of public data sets")
+    parser.add_argument("--model", type=Path, required=True, help="SmolLM2-135M-Instruct in bf16")
+    parser.add_argument("--work", type=Path, required=True, help="where results and prepared data go")
+    parser.add_argument("--only", nargs="+", help="beginnings of the names of the runs that are wanted")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.data, options.model, options.work = (
-        p.resolve() for p in (options.data, options.model, options.work)
-    )
+    options.data, options.model, options.work = (p.resolve() for p in (options.data, options.model, options.work))
     return options
 
 
@@ -175,9 +157,7 @@ def run(job: Job, data: Path, model: Path, work: Path) -> None:
     os.replace(output.with_suffix(".partial"), output)
 
 
-def run_ours(
-    job: Job, data: Path, model: Path, work: Path
-) -> tuple[list[float], float, dict[str, Any]]:
+def run_ours(job: Job, data: Path, model: Path, work: Path) -> tuple[list[float], float, dict[str, Any]]:
     """Losses, seconds, and what the weights are worth."""
     from megatron_redone.config.model import Precision
     from tools.small_steps import ours
@@ -187,9 +167,7 @@ def run_ours(
     config = ours.optimizer_config(job.lr, **our_keys(side))
     context = ours.start()
     fp8 = Precision.fp8_emulated if recipe else Precision.bf16
-    built = ours.load(
-        model, Precision.fp32 if side == "fp32" else fp8, context, recipe or None
-    )
+    built = ours.load(model, Precision.fp32 if side == "fp32" else fp8, context, recipe or None)
     if job.task == "dpo":
         scored = ours.score_as_reference(built, work / "pairs")
         begin = time.perf_counter()
@@ -197,9 +175,7 @@ def run_ours(
     else:
         from tools.small_steps.text import read_posts
 
-        batches = read_posts(data, model).in_order(job.seed, CPT_STEPS)[
-            : FP8_STEPS if job.task == "fp8" else None
-        ]
+        batches = read_posts(data, model).in_order(job.seed, CPT_STEPS)[: FP8_STEPS if job.task == "fp8" else None]
         begin = time.perf_counter()
         trained = ours.continue_pretraining(built, batches, config, job.seed)
     seconds = time.perf_counter() - begin
@@ -220,9 +196,7 @@ def our_keys(side: str) -> dict[str, Any]:
     return keys
 
 
-def run_theirs(
-    job: Job, data: Path, model: Path, work: Path
-) -> tuple[list[float], float, dict[str, Any]]:
+def run_theirs(job: Job, data: Path, model: Path, work: Path) -> tuple[list[float], float, dict[str, Any]]:
     """The same by other people's code; its weights come back through Hugging Face directories."""
     import random
 
@@ -235,14 +209,10 @@ def run_theirs(
     config = ours.optimizer_config(job.lr)
     begin = time.perf_counter()
     if job.task == "dpo":
-        order = random.Random(job.seed).sample(range(TRAIN_PAIRS), TRAIN_PAIRS)[
-            : DPO_STEPS * PAIRS_A_STEP
-        ]
+        order = random.Random(job.seed).sample(range(TRAIN_PAIRS), TRAIN_PAIRS)[: DPO_STEPS * PAIRS_A_STEP]
         losses = theirs.trl(model, work / "pairs", order, config, output)
     else:
-        losses = theirs.autocast(
-            model, read_posts(data, model).in_order(job.seed, CPT_STEPS), config, output
-        )
+        losses = theirs.autocast(model, read_posts(data, model).in_order(job.seed, CPT_STEPS), config, output)
     seconds = time.perf_counter() - begin
     judged = judge_folder(job, output, data, model, work, ours.start())
     shutil.rmtree(output)

@@ -46,10 +46,7 @@ def read_posts(data: Path, model: Path) -> Posts:
         ids += [*tokenizer.encode(text).ids, end]
         if len(ids) > (TRAIN_ROWS + HELD_OUT_ROWS) * LENGTH:
             break
-    rows = [
-        _row(torch.tensor(ids[start : start + LENGTH + 1]))
-        for start in range(0, len(ids) - LENGTH, LENGTH)
-    ]
+    rows = [_row(torch.tensor(ids[start : start + LENGTH + 1])) for start in range(0, len(ids) - LENGTH, LENGTH)]
     return Posts(train=rows[HELD_OUT_ROWS:], held_out=rows[:HELD_OUT_ROWS])
 
 
@@ -70,9 +67,7 @@ def prepare_pairs(data: Path, model: Path, folder: Path) -> None:
     template = folder / "template.jinja"
     template.write_text(smollm2_shapes.CHAT_TEMPLATE_WITHOUT_END)
     pairs = list(hh_rlhf.read(data / "dpo" / "hh_rlhf_harmless_a.jsonl"))
-    hh_rlhf.write(
-        pairs, CHARACTERS, TRAIN_PAIRS + HELD_OUT_PAIRS, folder / "pairs.jsonl"
-    )
+    hh_rlhf.write(pairs, CHARACTERS, TRAIN_PAIRS + HELD_OUT_PAIRS, folder / "pairs.jsonl")
     redone(
         "prepare-preferences",
         f"sources=[{{name: pairs, input: [{folder}/pairs.jsonl]}}]",
@@ -97,10 +92,7 @@ class Pairs:
             share_prompt=True,
             reference=reference,
         )
-        assert (
-            self.stream.dropped == 0
-            and self.stream.pairs == TRAIN_PAIRS + HELD_OUT_PAIRS
-        )
+        assert self.stream.dropped == 0 and self.stream.pairs == TRAIN_PAIRS + HELD_OUT_PAIRS
 
     def steps(self, seed: int, steps: int) -> Iterator[list[MicroBatch]]:
         """The micro-batches of a run, by step."""
@@ -111,8 +103,4 @@ class Pairs:
     def rows(self, numbers: list[int]) -> list[MicroBatch]:
         """The micro-batches of some pairs."""
         batch_slice = BatchSlice(global_batch_size=len(numbers), micro_batch_size=1)
-        return list(
-            RowPlan(SEQ_LENGTH, ParallelConfig())(
-                [(self.stream, number) for number in numbers], batch_slice
-            )
-        )
+        return list(RowPlan(SEQ_LENGTH, ParallelConfig())([(self.stream, number) for number in numbers], batch_slice))

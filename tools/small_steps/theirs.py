@@ -12,9 +12,7 @@ from tools.small_steps.ours import BETA, WARMUP
 from tools.small_steps.text import PAIRS_A_STEP, SEQ_LENGTH, TRAIN_PAIRS
 
 
-def autocast(
-    folder: Path, batches: list[MicroBatch], config: OptimizerConfig, output: Path
-) -> list[float]:
+def autocast(folder: Path, batches: list[MicroBatch], config: OptimizerConfig, output: Path) -> list[float]:
     """transformers under torch.autocast; leaves its fp32 weights in a folder, and returns the losses."""
     from transformers import AutoModelForCausalLM
 
@@ -26,18 +24,14 @@ def autocast(
         {"params": others, "weight_decay": 0.0},
     ]
     betas = (config.adam_beta1, config.adam_beta2)
-    optimizer = torch.optim.AdamW(
-        groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True
-    )
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
     schedule, losses = LearningRate(config, len(batches)), []
     for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = schedule.at(step)
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(input_ids=batch.tokens).logits
-        loss = torch.nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), batch.labels.flatten()
-        )
+        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), batch.labels.flatten())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_grad)
         optimizer.step()
@@ -47,9 +41,7 @@ def autocast(
     return losses
 
 
-def trl(
-    folder: Path, pairs: Path, order: list[int], config: OptimizerConfig, output: Path
-) -> list[float]:
+def trl(folder: Path, pairs: Path, order: list[int], config: OptimizerConfig, output: Path) -> list[float]:
     """TRL's DPOTrainer with bf16=True over fp32 weights, its reference scored before."""
     from datasets import load_dataset
     from transformers import AutoTokenizer
