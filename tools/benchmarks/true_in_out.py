@@ -86,7 +86,7 @@ def main() -> None:
     }
     notes = (
         "cases: inputs that were read or written wrongly once, each held by a test; the last is the comparison "
-        "of clients. clients: readings of an export by transformers 4.45, 4.57, 5 or CTranslate2; equal: logits in fp32 "
+        "of clients. clients: readings of exports by transformers 4.45, 4.57, 5 or CTranslate2; equal: logits in fp32 "
         "within 1e-5, or the same greedy tokens, and the same token ids. formats_differing: readings of generated "
         "records from JSON, gz, zst and Parquet in three styles that differ from those of JSON lines; lost_uncounted: "
         "parts of answers that are neither learned nor counted as lost, on seven chat templates; "
