@@ -136,7 +136,7 @@ def mistakes(folder: Path) -> dict[str, tuple[list[str], str]]:
     (folder / "other_tokenizer.manifest.json").write_text(
         '{"format": "megatron_redone.tokens/1", "tokenizer": {"fingerprint": "0123456789abcdef", "vocab_size": 90}}'
     )
-    write_model(folder / "three_heads", num_attention_heads=3, num_key_value_heads=1, hidden_size=33)
+    write_model(folder / "three_heads", num_attention_heads=3, num_key_value_heads=1, hidden_size=36)
     write_model(folder / "unknown", model_type="gpt_neox")
 
     def blend(name: str) -> list[str]:
