@@ -10,6 +10,7 @@ import pytest
 import torch
 from megatron.core.distributed import DistributedDataParallel
 
+from megatron_redone.checkpoint.checksums import read_checksums, write_checksums
 from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.model import Precision
 from megatron_redone.config.optimizer import OptimizerConfig
@@ -220,6 +221,13 @@ def test_a_run_from_random_weights_is_left_alone_unless_asked(keys: list[str], t
     assert "begin at random places" in trained(1, [*random, "optimizer.dither_main_weights=true"], tmp_path / "asked")
 
 
+def write_checksums_again(checkpoint: Path) -> None:
+    """After a small file was changed."""
+    blocks = {name: found for name, found in read_checksums(checkpoint).files.items() if name.endswith(".distcp")}
+    (checkpoint / "run" / "checksums.json").unlink()
+    write_checksums(checkpoint, blocks)
+
+
 def test_auto_precision_is_recorded_and_stays(keys: list[str], tmp_path: Path) -> None:
     """As on a machine that has another processor: the record counts."""
     run = [*keys, "model.precision=auto", "training.train_steps=1"]
@@ -229,6 +237,7 @@ def test_auto_precision_is_recorded_and_stays(keys: list[str], tmp_path: Path) -
     assert f"auto takes {chosen}" in said and f"precision: {chosen}" in record.read_text()
     assert f"precision: {chosen}" in (tmp_path / "run" / "config.yaml").read_text()
     record.write_text(record.read_text().replace(f"precision: {chosen}", f"precision: {other}"))
+    write_checksums_again(record.parents[1])
     assert f"auto takes {other}, as the run began" in trained(1, run, tmp_path / "run")
 
 

@@ -7,6 +7,7 @@ import torch
 
 from megatron_redone.architectures import read_architecture
 from megatron_redone.batches.micro_batch import MicroBatch
+from megatron_redone.checkpoint.checksums import write_checksums
 from megatron_redone.checkpoint.record import TrainState, collect_hf_files, write_record
 from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.model import Backend, ModelConfig, Precision
@@ -54,6 +55,7 @@ def save_untrained(folders: list[Path], parallel: dict[str, Any], outputs: list[
         if context.is_main:
             output.mkdir(parents=True)
         torch.distributed.barrier()
-        save_sharded(weights_state(model.chunks), output)
+        blocks = save_sharded(weights_state(model.chunks), output)
         if context.is_main:
             write_record(output, "", TrainState(), collect_hf_files(folder / "config.json", folder))
+            write_checksums(output, blocks)

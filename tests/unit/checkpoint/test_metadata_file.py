@@ -1,5 +1,6 @@
 """torch's own metadata is read as torch reads it; a pickle that calls something is not run."""
 
+import enum
 import os
 import pickle
 from pathlib import Path
@@ -37,6 +38,33 @@ def test_code_in_it_does_not_run(tmp_path: Path, protocol: int) -> None:
     with pytest.raises(UserError, match="which no checkpoint needs"):
         read_metadata(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_members_of_enumerations_as_python_3_11_0_to_3_pickles_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
+
+    def by_name(self: enum.Enum, _: int) -> Any:
+        return getattr, (type(self), self.name)
+
+    dcp.save({"a": torch.ones(3, 2)}, checkpoint_id=tmp_path, no_dist=True)
+    theirs = FileSystemReader(tmp_path).read_metadata()
+    with monkeypatch.context() as older:
+        older.setattr(_MEM_FORMAT_ENCODING, "__reduce_ex__", by_name)
+        pickled = pickle.dumps(theirs)
+    assert b"getattr" in pickled
+    (tmp_path / ".metadata").write_bytes(pickled)
+    assert read_metadata(tmp_path).state_dict_metadata == theirs.state_dict_metadata
+
+
+def test_getattr_of_anything_else_is_refused(tmp_path: Path) -> None:
+    from torch.distributed.checkpoint.metadata import Metadata
+
+    for of in (Metadata, torch.float32):
+        (tmp_path / ".metadata").write_bytes(pickle.dumps(Call(getattr, of, "__class__")))
+        with pytest.raises(UserError, match="which no checkpoint needs"):
+            read_metadata(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 
+from megatron_redone.checkpoint.rectangles import Rectangle
 from megatron_redone.models.set_weight import set_weight
 from megatron_redone.models.shards import Shard
-from megatron_redone.training.model_state import load_weights
+from megatron_redone.training import model_state
 
 VALUES = torch.arange(6.0).view(3, 2) + 0.123
 
@@ -40,15 +42,20 @@ def test_after_an_optimizer_has_taken_them() -> None:
     assert parameter.float().sum() > 0
 
 
-def test_every_way_that_weights_come_in() -> None:
-    """Drawn or from a Hugging Face directory (shards), and from a checkpoint."""
+def test_weights_from_a_hugging_face_directory() -> None:
     parameter, kept = rounded()
     Shard(name="w", parameter=parameter, full_shape=(3, 2), dim=None, ranges=()).fill(VALUES)
     assert kept[0] is not None and torch.equal(kept[0], VALUES)
 
-    parameter, kept = rounded()
-    chunk: Any = SimpleNamespace(
-        named_parameters=lambda: [("w", parameter)], named_modules=list, load_state_dict=lambda state: None
-    )
-    load_weights([chunk], {"model0": {"w": VALUES}})
-    assert kept[0] is not None and torch.equal(kept[0], VALUES)
+
+def test_weights_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read into memory of their own, as an FP8 parameter has none of its apparent type."""
+    parameter: Any = torch.nn.Parameter(torch.zeros(3, 2), requires_grad=False)
+    kept = torch.full((3, 2), 7.0)
+    parameter.get_high_precision_init_val = lambda: kept
+    monkeypatch.setattr(model_state, "is_float8tensor", lambda tensor: tensor is parameter)
+    place = SimpleNamespace(parts=(Rectangle(key="w", full_shape=(3, 2), offsets=(0, 0), sizes=(3, 2)),))
+    chunk: Any = SimpleNamespace(tensors={"w": parameter}, places={"w": place})
+    stored: Any = SimpleNamespace(fill=lambda wanted: [values.tensor.copy_(VALUES) for values in wanted])
+    model_state._fill_weights(chunk, stored, from_main=False)
+    assert torch.equal(kept, VALUES) and torch.equal(parameter, VALUES)
