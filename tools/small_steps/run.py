@@ -135,6 +135,7 @@ def run(job: Job, data: Path, model: Path, work: Path) -> None:
     import torch
 
     from tools.small_steps import text
+    from tools.small_steps.products import fast_products
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     pairs = work / "pairs"
@@ -144,7 +145,8 @@ def run(job: Job, data: Path, model: Path, work: Path) -> None:
             text.prepare_pairs(data, model, pairs)
     begin = time.perf_counter()
     by = run_theirs if job.side in ("autocast", "trl") else run_ours
-    losses, seconds, judged = by(job, data, model, work)
+    with fast_products():
+        losses, seconds, judged = by(job, data, model, work)
     result = {
         **job.__dict__,
         "losses": losses,
