@@ -19,8 +19,17 @@ EXTRAS = {
     "tracking": ["tensorboard>=2.14"],
     # `redone build-preferences` with a judge behind a server.
     "judge": ["openai>=3.57,<4"],
-    # `redone evaluate`.
-    "evaluation": ["transformers>=5,<6"],
+    # `redone evaluate`: the model, the harness of its benchmarks, and what scores and checks of theirs need.
+    "evaluation": [
+        "transformers>=5,<6",
+        "lm_eval>=0.4.13,<0.5",
+        "sacrebleu>=2.6,<3",
+        "jieba>=0.42,<0.43",
+        "nltk>=3.9.1,<4",
+        "rouge-score>=0.1.2,<0.2",
+        "immutabledict>=4,<5",
+        "langdetect>=1.0.9,<2",
+    ],
 }
 # `bash examples/quickstart/run.sh`: the stages that it runs, and transformers' way to read a GGUF file.
 EXTRAS["quickstart"] = [*EXTRAS["curation"], *EXTRAS["evaluation"], "accelerate>=1", "gguf>=0.10"]
