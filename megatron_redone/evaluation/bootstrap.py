@@ -1,15 +1,20 @@
-"""Percentile bootstrap intervals of ratios of sums (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+"""Percentile bootstrap: intervals, and the test that goes with them (Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993, chapters 13 and 15).
 
 A model's distribution depends on the examples and the random numbers alone; two models that are evaluated on the same
 examples with the same random numbers are resampled alike, so that the difference of their distributions is that of a
 paired bootstrap.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 _DRAWN = 1 << 22  # random indices that exist at once: 32 MB
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""From examples that are drawn, int64 [R, N] of their numbers, to one value a draw, float64 [R]."""
 
 
 @dataclass(frozen=True)
@@ -21,24 +26,37 @@ class Interval:
     high: float
 
 
-def resampled_ratios(tops: np.ndarray, bottoms: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
-    """The ratio of two sums over examples, for many draws of as many examples with replacement.
+def resampled(statistic: Statistic, count: int, resamples: int, random: np.random.Generator) -> np.ndarray:
+    """A statistic of many draws of as many examples with replacement.
 
     Args:
-        tops: float64 [N], what each example adds to the upper sum.
-        bottoms: float64 [N], what each adds to the lower one (1 for a mean).
+        statistic: Is handed some draws at a time.
+        count: How many examples there are.
         resamples: How many draws.
         random: Indices are taken from it draw by draw, as scipy.stats.bootstrap takes them.
 
     Returns:
         float64 [resamples].
     """
-    count = len(tops)
     parts = []
     for at in range(0, resamples, at_once := max(1, _DRAWN // count)):
-        chosen = random.integers(0, count, (min(at_once, resamples - at), count))
-        parts.append(tops[chosen].sum(1) / bottoms[chosen].sum(1))
+        parts.append(statistic(random.integers(0, count, (min(at_once, resamples - at), count))))
     return np.concatenate(parts)
+
+
+def ratio_of_sums(tops: np.ndarray, bottoms: np.ndarray) -> Statistic:
+    """The ratio of two sums over examples.
+
+    Args:
+        tops: float64 [N], what each example adds to the upper sum.
+        bottoms: float64 [N], what each adds to the lower one (1 for a mean).
+    """
+    return lambda chosen: tops[chosen].sum(1) / bottoms[chosen].sum(1)
+
+
+def value_of(statistic: Statistic, count: int) -> float:
+    """A statistic of the examples as they are."""
+    return float(statistic(np.arange(count)[None])[0])
 
 
 def percentile_interval(value: float, distribution: np.ndarray, confidence: float) -> Interval:
@@ -52,3 +70,16 @@ def percentile_interval(value: float, distribution: np.ndarray, confidence: floa
     tail = (1 - confidence) / 2
     low, high = np.quantile(distribution, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
+
+
+def zero_p_value(distribution: np.ndarray) -> float:
+    """The two-sided p-value of no difference: one less the confidence at which the interval just reaches zero.
+
+    The draw that was made in truth is counted as one that shows no difference (Davison and Hinkley, Bootstrap Methods
+    and their Application, 1997, section 4.2), so that no finite number of draws gives zero.
+
+    Args:
+        distribution: Of a difference, float64 [R].
+    """
+    fewer = min(int((distribution <= 0).sum()), int((distribution >= 0).sum()))
+    return min(1.0, 2 * (fewer + 1) / (len(distribution) + 1))

@@ -1,6 +1,7 @@
 """From results per example to metrics with intervals, and to what the base model is better or worse by."""
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from megatron_redone.config.evaluate import BootstrapConfig
-from megatron_redone.evaluation.bootstrap import Interval, percentile_interval, resampled_ratios
-from megatron_redone.evaluation.metric_definitions import BITS_PER_BYTE, Kind, Metric, metrics_of
-
-Results = Sequence[Mapping[str, Any]]
+from megatron_redone.evaluation.bootstrap import Interval, percentile_interval, resampled, value_of
+from megatron_redone.evaluation.metric_definitions import HEADLINES, Kind, Metric, Results, metrics_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +64,16 @@ _DIFFERENCE = {"difference": "value", "difference_low": "low", "difference_high"
 
 
 @dataclass(frozen=True)
-class _Estimate:
-    """A value and its bootstrap distribution."""
+class Estimate:
+    """A value and its bootstrap distribution; of a fraction of right examples, which they are."""
 
     value: float
     distribution: np.ndarray
+    is_right: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Row:
+class ComparedRow:
     """The same value of all models."""
 
     kind: Kind
@@ -81,26 +81,35 @@ class _Row:
     side: str
     metric: Metric
     examples: int
-    estimates: dict[str, _Estimate]
+    estimates: dict[str, Estimate]
 
 
-def compute_metrics(sources: Sequence[EvaluatedSource], base: str, config: BootstrapConfig) -> list[MetricValue]:
-    """All metrics of all models.
+def estimate_rows(sources: Sequence[EvaluatedSource], config: BootstrapConfig) -> list[ComparedRow]:
+    """Every metric of every source, and the means over groups of sources.
 
     Args:
         sources: Every one with the results of the same models.
-        base: The model that the others are compared with.
         config: Of the bootstrap.
     """
     rows = [row for source in sources for row in _rows(source, config)]
-    rows += _group_means(rows)
+    return [*rows, *_group_means(rows)]
+
+
+def compute_metrics(rows: Sequence[ComparedRow], base: str, config: BootstrapConfig) -> list[MetricValue]:
+    """All metrics of all models.
+
+    Args:
+        rows: Of `estimate_rows`.
+        base: The model that the others are compared with.
+        config: Of the bootstrap.
+    """
     return [value for row in rows for value in _metric_values(row, base, config.confidence)]
 
 
-def _rows(source: EvaluatedSource, config: BootstrapConfig) -> Iterator[_Row]:
+def _rows(source: EvaluatedSource, config: BootstrapConfig) -> Iterator[ComparedRow]:
     anyone = next(iter(source.results.values()))
     for metric in metrics_of(source.kind, anyone[0]):
-        yield _Row(
+        yield ComparedRow(
             kind=source.kind,
             source=source.name,
             side=source.side,
@@ -110,27 +119,29 @@ def _rows(source: EvaluatedSource, config: BootstrapConfig) -> Iterator[_Row]:
         )
 
 
-def _estimate(results: Results, metric: Metric, source: EvaluatedSource, config: BootstrapConfig) -> _Estimate:
+def _estimate(results: Results, metric: Metric, source: EvaluatedSource, config: BootstrapConfig) -> Estimate:
     """Every model gets the same random numbers on a source, and every source its own."""
-    tops = np.array([metric.top(result) for result in results], float)
-    bottoms = np.array([metric.bottom(result) for result in results], float)
+    statistic = metric.statistic(results)
     random = np.random.default_rng([config.seed, zlib.crc32(f"{source.kind.name} {source.name}".encode())])
-    return _Estimate(tops.sum() / bottoms.sum(), resampled_ratios(tops, bottoms, config.resamples, random))
+    distribution = resampled(statistic, len(results), config.resamples, random)
+    return Estimate(value_of(statistic, len(results)), distribution, metric.right_or_wrong(results))
 
 
-def _group_means(rows: Sequence[_Row]) -> Iterator[_Row]:
-    """Bits per byte over the sources of a group: resampled within each, and averaged."""
-    texts = [row for row in rows if row.metric is BITS_PER_BYTE]
-    for side in dict.fromkeys(row.side for row in texts):
-        members = [row for row in texts if row.side == side]
-        yield _Row(
-            kind=Kind.held_out,
+def _group_means(rows: Sequence[ComparedRow]) -> Iterator[ComparedRow]:
+    """Headline metrics over the sources of a table: resampled within each, and averaged, each source counted alike."""
+    tables: dict[tuple[Metric, str], list[ComparedRow]] = defaultdict(list)
+    for row in rows:
+        if row.metric in HEADLINES:
+            tables[row.metric, row.side if row.kind is Kind.held_out else ""].append(row)
+    for (metric, side), members in tables.items():
+        yield ComparedRow(
+            kind=members[0].kind,
             source=None,
             side=side,
-            metric=BITS_PER_BYTE,
+            metric=metric,
             examples=sum(row.examples for row in members),
             estimates={
-                model: _Estimate(
+                model: Estimate(
                     float(np.mean([row.estimates[model].value for row in members])),
                     np.mean([row.estimates[model].distribution for row in members], axis=0),
                 )
@@ -139,7 +150,7 @@ def _group_means(rows: Sequence[_Row]) -> Iterator[_Row]:
         )
 
 
-def _metric_values(row: _Row, base: str, confidence: float) -> Iterator[MetricValue]:
+def _metric_values(row: ComparedRow, base: str, confidence: float) -> Iterator[MetricValue]:
     before = row.estimates[base]
     for model, estimate in row.estimates.items():
         difference = percentile_interval(

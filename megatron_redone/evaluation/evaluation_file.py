@@ -7,15 +7,16 @@ from typing import Any
 
 from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import plain
-from megatron_redone.evaluation.comparison import EvaluatedSource, compute_metrics
+from megatron_redone.evaluation.comparison import EvaluatedSource, compute_metrics, estimate_rows
 from megatron_redone.evaluation.results import Part
+from megatron_redone.evaluation.significance import compare_models
 from megatron_redone.evaluation.tasks import Task
 from megatron_redone.formats.done_check import Finished, is_complete, read_sealed, write_sealed
 from megatron_redone.formats.file_record import record_files
 from megatron_redone.generation.placement import Placement
 from megatron_redone.versions import installed_versions
 
-FORMAT = "megatron_redone.evaluation/2"
+FORMAT = "megatron_redone.evaluation/3"
 _NAME = "evaluation.json"
 
 Parts = Mapping[str, Mapping[str, Part]]
@@ -25,7 +26,7 @@ Parts = Mapping[str, Mapping[str, Part]]
 def read_complete(output: Path, work: str) -> dict[str, Any] | None:
     """The evaluation in a folder, where it is complete and made from the same things; another is replaced unasked."""
     content, is_intact = read_sealed(output / _NAME)
-    if content is None or content.get("work") != work:
+    if content is None or (content.get("format"), content.get("work")) != (FORMAT, work):
         return None
     files = {output / name: record for name, record in content.get("files", {}).items()}
     finished = Finished(work, files, output / _NAME, is_intact)
@@ -34,7 +35,7 @@ def read_complete(output: Path, work: str) -> dict[str, Any] | None:
 
 def write_evaluation(output: Path, content: dict[str, Any], files: Sequence[Path]) -> None:
     """Writes evaluation.json, with the records of the files that belong to it, which are written before."""
-    write_sealed(output / _NAME, {**content, "files": record_files(output, files)})
+    write_sealed(output / _NAME, {"format": FORMAT, **content, "files": record_files(output, files)})
 
 
 def evaluation_content(
@@ -64,9 +65,10 @@ def evaluation_content(
         )
         for task in tasks
     ]
-    metrics = compute_metrics(sources, config.base_label, config.bootstrap)
+    rows = estimate_rows(sources, config.bootstrap)
+    metrics = compute_metrics(rows, config.base_label, config.bootstrap)
+    comparisons = compare_models(rows, config.bootstrap.confidence)
     return {
-        "format": FORMAT,
         "work": work,
         "base": config.base_label,
         "models": [
@@ -75,6 +77,7 @@ def evaluation_content(
         ],
         "sources": [_source_record(task, parts[task.file_name]) for task in tasks],
         "metrics": [value.as_record() for value in metrics],
+        "comparisons": [comparison.as_record() for comparison in comparisons],
         "place": str(place),
         "versions": installed_versions("torch", "transformers"),
         "config": plain(config),

@@ -1,9 +1,15 @@
-"""Which metrics are taken of which kind of example, each as a ratio of two sums over examples."""
+"""Which metrics are taken of which kind of example."""
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+
+from megatron_redone.evaluation.bootstrap import Statistic, ratio_of_sums
+
+Results = Sequence[Mapping[str, Any]]
 
 
 class Kind(enum.Enum):
@@ -16,7 +22,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A value.
+    """A value: a ratio of two sums over examples, or whatever else `over_all` makes of them.
 
     Attributes:
         name: In evaluation.json.
@@ -24,13 +30,30 @@ class Metric:
         higher_is_better: The direction of an improvement.
         top: What an example's result adds to the upper sum.
         bottom: What it adds to the lower sum; 1 makes a mean.
+        over_all: Makes the value of all results together where it is no such ratio (micro-F1, average precision).
     """
 
     name: str
     title: str
     higher_is_better: bool = True
-    top: Callable[[Mapping[str, Any]], float]
+    top: Callable[[Mapping[str, Any]], float] = lambda _: 0.0
     bottom: Callable[[Mapping[str, Any]], float] = lambda _: 1.0
+    over_all: Callable[[Results], Statistic] | None = None
+
+    def statistic(self, results: Results) -> Statistic:
+        """The metric of any draw from these results."""
+        if self.over_all is not None:
+            return self.over_all(results)
+        return ratio_of_sums(*self._sums(results))
+
+    def right_or_wrong(self, results: Results) -> np.ndarray | None:
+        """Whether each example is right, bool [N], where the metric is the fraction of those that are."""
+        tops, bottoms = self._sums(results)
+        counts = self.over_all is None and bool((bottoms == 1).all() and ((tops == 0) | (tops == 1)).all())
+        return tops == 1 if counts else None
+
+    def _sums(self, results: Results) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([*map(self.top, results)], float), np.array([*map(self.bottom, results)], float)
 
 
 BITS_PER_BYTE = Metric(
@@ -60,6 +83,9 @@ _METRICS = {
     Kind.preferences: [PREFERENCE_ACCURACY_PER_TOKEN, PREFERENCE_ACCURACY],
     Kind.conversations: [EXACT_MATCH, ITEM_F1],
 }
+HEADLINES = [metrics[0] for metrics in _METRICS.values()]
+"""Of each kind the metric whose mean over sources says most."""
+
 METRICS = {metric.name: metric for metrics in _METRICS.values() for metric in metrics}
 
 

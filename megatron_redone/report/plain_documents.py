@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from megatron_redone.evaluation.tables import plain_markdown, to_markdown
+from megatron_redone.evaluation.printed_tables import plain_markdown, to_markdown
 from megatron_redone.metrics.progress import duration, scaled
 from megatron_redone.report.charts import smoothed
 from megatron_redone.report.content import ReportContent

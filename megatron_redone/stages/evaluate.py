@@ -18,8 +18,9 @@ from rich.console import Console
 from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import work_hash
 from megatron_redone.evaluation.evaluation_file import Parts, evaluation_content, read_complete, write_evaluation
+from megatron_redone.evaluation.printed_tables import to_markdown, to_terminal
 from megatron_redone.evaluation.results import Part, ResultFolder
-from megatron_redone.evaluation.tables import reading_note, to_markdown, to_terminal
+from megatron_redone.evaluation.tables import reading_note
 from megatron_redone.evaluation.tasks import Task, build_tasks
 from megatron_redone.formats.atomic import write_text
 from megatron_redone.formats.lock import folder_lock

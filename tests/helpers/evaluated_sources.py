@@ -1,9 +1,14 @@
 """Results of two models on five small sources, as an evaluation has them."""
 
+import json
+from typing import Any
+
 import numpy as np
 
-from megatron_redone.evaluation.comparison import EvaluatedSource
+from megatron_redone.config.evaluate import BootstrapConfig
+from megatron_redone.evaluation.comparison import EvaluatedSource, compute_metrics, estimate_rows
 from megatron_redone.evaluation.metric_definitions import Kind
+from megatron_redone.evaluation.significance import compare_models
 
 
 def _texts(name: str, side: str, count: int, bits: dict[str, float], seed: int = 0) -> EvaluatedSource:
@@ -32,3 +37,17 @@ SOURCES = [
         results={model: [{"exact": 1.0, "f1": 1.0}, {"exact": 0.0, "f1": 0.5}] * 5 for model in ("base", "ours")},
     ),
 ]  # fmt: skip
+
+
+def evaluation_content(base: str = "base") -> dict[str, Any]:
+    """What evaluation.json says of the sources, as read from it."""
+    config = BootstrapConfig(resamples=400, seed=5)
+    rows = estimate_rows(SOURCES, config)
+    content = {
+        "base": base,
+        "models": [{"name": "base"}, {"name": "ours"}],
+        "metrics": [value.as_record() for value in compute_metrics(rows, base, config)],
+        "comparisons": [comparison.as_record() for comparison in compare_models(rows, config.confidence)],
+        "config": {"bootstrap": {"resamples": 400, "confidence": 0.95}},
+    }
+    return json.loads(json.dumps(content))

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from megatron_redone.evaluation import bootstrap
-from megatron_redone.evaluation.bootstrap import percentile_interval, resampled_ratios
+from megatron_redone.evaluation.bootstrap import percentile_interval, ratio_of_sums, resampled, zero_p_value
+
+
+def resampled_ratios(tops: np.ndarray, bottoms: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
+    return resampled(ratio_of_sums(tops, bottoms), len(tops), resamples, random)
 
 
 @pytest.fixture
@@ -56,3 +60,36 @@ def test_drawing_in_blocks_changes_nothing(sample: tuple[np.ndarray, ...], monke
     whole = resampled_ratios(tops, bottoms, 101, np.random.default_rng(0))
     monkeypatch.setattr(bootstrap, "_DRAWN", 60 * 7)
     np.testing.assert_array_equal(resampled_ratios(tops, bottoms, 101, np.random.default_rng(0)), whole)
+
+
+def test_the_p_value_is_where_scipys_interval_reaches_zero() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    difference = np.random.default_rng(5).normal(0.2, 1, 200)
+    ours = resampled(ratio_of_sums(difference, np.ones(200)), 200, 4000, np.random.default_rng(6))
+    p_value = zero_p_value(ours)
+
+    def lower_bound(p: float) -> float:
+        found = stats.bootstrap(
+            (difference,), np.mean, n_resamples=4000, confidence_level=1 - p, method="percentile",
+            rng=np.random.default_rng(6),
+        )  # fmt: skip
+        return found.confidence_interval.low
+
+    assert 0.005 < p_value < 0.2
+    assert lower_bound(0.97 * p_value) < 0 < lower_bound(1.03 * p_value)
+
+
+def test_a_paired_bootstrap_finds_what_scipys_randomisation_test_finds() -> None:
+    """Another test of the same question, which turns the signs of the differences round."""
+    stats = pytest.importorskip("scipy.stats")
+    difference = np.random.default_rng(8).normal(0.12, 1, 300)
+    ours = resampled(ratio_of_sums(difference, np.ones(300)), 300, 9999, np.random.default_rng(0))
+    theirs = stats.permutation_test(
+        (difference,), np.mean, permutation_type="samples", n_resamples=9999, rng=np.random.default_rng(0)
+    )
+    assert zero_p_value(ours) == pytest.approx(theirs.pvalue, rel=0.25) and 0.01 < theirs.pvalue < 0.5
+
+
+def test_no_number_of_draws_proves_a_difference() -> None:
+    assert zero_p_value(np.ones(999)) == pytest.approx(0.002)
+    assert zero_p_value(np.zeros(999)) == 1.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from megatron_redone.config.evaluate import BootstrapConfig
-from megatron_redone.evaluation.comparison import MetricValue, compute_metrics
+from megatron_redone.evaluation.comparison import MetricValue, compute_metrics, estimate_rows
 from tests.helpers.evaluated_sources import SOURCES
 
 CONFIG = BootstrapConfig(resamples=400, seed=5)
@@ -14,7 +14,7 @@ CONFIG = BootstrapConfig(resamples=400, seed=5)
 
 @pytest.fixture(scope="module")
 def metrics() -> dict[tuple[str, str | None, str], MetricValue]:
-    found = compute_metrics(SOURCES, "base", CONFIG)
+    found = compute_metrics(estimate_rows(SOURCES, CONFIG), "base", CONFIG)
     return {(f.model, f.source or f.side, f.metric.name): f for f in found}
 
 

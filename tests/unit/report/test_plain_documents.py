@@ -25,7 +25,7 @@ def _content(evaluation: bool = True) -> ReportContent:
                           dropped=0)  # fmt: skip
     entry = {"model": EVIL, "kind": "preferences", "source": EVIL, "side": "", "metric": "preference_accuracy",
              "examples": 1, "value": 1.0, "low": 1.0, "high": 1.0}  # fmt: skip
-    judged = {"base": EVIL, "models": [{"name": EVIL}], "metrics": [entry],
+    judged = {"base": EVIL, "models": [{"name": EVIL}], "metrics": [entry], "comparisons": [],
               "config": {"bootstrap": {"resamples": 100, "confidence": 0.95}}}  # fmt: skip
     return ReportContent(
         title=EVIL, runs=[run], funnels=[SourceFunnel(source=EVIL, entered=1, steps=[STEP])],
