@@ -5,6 +5,7 @@ is a record, so that whoever reads a part checks what it reads and nothing else.
 takes to deliver the bytes; it finds damage, not forgery.
 """
 
+import errno
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -48,8 +49,11 @@ def write_checksums(checkpoint: Path, known: FileBlocks) -> None:
         known: Of files whose checksums were taken while they were written; the others, which are small, are read.
 
     Raises:
-        OSError: it could not be written.
+        OSError: it could not be written, or a file of which checksums are known is gone or has another size.
     """
+    for name, found in known.items():
+        if (checkpoint / name).stat().st_size != sum(block.length for block in found):
+            raise OSError(errno.EIO, f"{name} is not what was written")
     names = sorted(str(file.relative_to(checkpoint)) for file in checkpoint.rglob("*") if file.is_file())
     blocks = {name: known.get(name) or [_read_block(checkpoint / name)] for name in names}
     files = {name: [[b.length, f"{b.checksum:016x}"] for b in found] for name, found in blocks.items()}

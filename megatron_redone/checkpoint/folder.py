@@ -17,12 +17,12 @@ from typing import Any
 from megatron_redone.checkpoint.record import step_of_name
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import (
+    atomic_file,
     begin_folder,
     commit_folder,
     partial_name,
     remove_folder,
     write_json,
-    write_text,
 )
 
 log = logging.getLogger(__name__)
@@ -91,10 +91,17 @@ class CheckpointFolder:
         return partial
 
     def commit(self, step: int) -> Path:
-        """Gives the written checkpoint its name, then names it as the latest."""
+        """Gives the written checkpoint its name, then names it as the latest.
+
+        Raises:
+            OSError: it could not be written.
+        """
         final = self.of_step(step)
-        commit_folder(self.partial(step), final)  # in place of the same step, after a resume from an earlier one
-        write_text(self.path / _LATEST, final.name + "\n")
+        # Its name lies on the disk before the rename: where the disk is full, neither appears.
+        with atomic_file(self.path / _LATEST) as stream:
+            stream.write(final.name + "\n")
+            stream.flush()
+            commit_folder(self.partial(step), final)  # in place of the same step, after a resume from an earlier one
         return final
 
     def clean_up(self) -> None:

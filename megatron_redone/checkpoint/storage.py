@@ -1,100 +1,22 @@
-"""Saves what every rank holds, and loads what a rank needs, in megatron-core's distributed checkpoint format.
+"""Loads what a rank needs from a checkpoint in megatron-core's distributed format, on whatever layout it was written.
 
-No values travel between ranks: each writes its own rectangles of the full tensors into a file of its own, and each
-reads those parts of any file that belong to it. Only the description of what was written is sent to the main rank.
+No values travel between ranks: each reads those parts of any file that belong to it.
 """
 
-import pickle
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
-from megatron_redone.checkpoint.checksums import FileBlocks, read_checksums
+from megatron_redone.checkpoint.checksums import read_checksums
 from megatron_redone.checkpoint.chunk_reader import ChunkReader, Slices
-from megatron_redone.checkpoint.chunk_writer import ChunkWriter, Record, blocks_of
-from megatron_redone.checkpoint.metadata_file import write_metadata
 from megatron_redone.checkpoint.rectangles import Rectangle, overlap
-from megatron_redone.checkpoint.storage_check import check_storage, write_common
+from megatron_redone.checkpoint.storage_check import check_storage
 from megatron_redone.checkpoint.values import Values
-from megatron_redone.distributed.collectives import broadcast_from_main, gather_to_main
 from megatron_redone.errors import UserError
-from megatron_redone.formats.atomic import disk_reason
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankState:
-    """What one rank writes.
-
-    Attributes:
-        values: Ranges of tensors; over all ranks they make up each of them once.
-        objects: Values that are no tensors, by their keys, each written by one rank.
-        common: What is the same on all ranks; the main one writes it.
-    """
-
-    values: Sequence[Values]
-    objects: Mapping[str, Any] = field(default_factory=dict)
-    common: Mapping[str, Any] = field(default_factory=dict)
-
-
-def save_sharded(state: RankState, folder: Path) -> FileBlocks:
-    """Writes this rank's part of a checkpoint; called by all ranks, with one empty folder that all see.
-
-    Returns:
-        On the main rank the checksums of the files that all ranks have written; nothing on the others.
-
-    Raises:
-        UserError: writing failed on some rank; raised on all of them.
-    """
-    packed, problem = b"", None
-    try:
-        packed = zlib.compress(pickle.dumps(_write_values(state, folder / f"__{_own_rank()}_0.distcp")))
-    except OSError as error:
-        problem = disk_reason(error)
-    everyones = gather_to_main((packed, problem))
-    blocks, problem = _finish(everyones, state.common, folder) if everyones is not None else ({}, None)
-    problem = broadcast_from_main(problem)
-    if problem is not None:
-        raise UserError(f"{folder}: the checkpoint could not be written ({problem})")
-    return blocks
-
-
-def _own_rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def _write_values(state: RankState, file: Path) -> list[Record]:
-    with ChunkWriter(file) as writer:
-        for values in state.values:
-            for rectangle, tensor in values.pieces():
-                writer.write(rectangle, tensor)
-        for key, content in state.objects.items():
-            writer.write_object(key, content)
-        writer.flush()
-    if not writer.records:
-        file.unlink()
-    return writer.records
-
-
-def _finish(
-    everyones: list[tuple[bytes, str | None]], common: Mapping[str, Any], folder: Path
-) -> tuple[FileBlocks, str | None]:
-    """Describes what all ranks have written, on the main one; answers the checksums, or why it could not be."""
-    problems = [f"{problem}; rank {rank}" for rank, (_, problem) in enumerate(everyones) if problem is not None]
-    if problems:
-        return {}, problems[0]
-    records = [record for packed, _ in everyones for record in pickle.loads(zlib.decompress(packed))]
-    try:
-        write_common(folder, common)
-        write_metadata(folder, records)
-    except OSError as error:
-        return {}, disk_reason(error)
-    return blocks_of(records), None
 
 
 class StoredState:

@@ -33,16 +33,20 @@ class Values:
         """Their bytes."""
         return (self.last - self.first) * self.tensor.dtype.itemsize
 
-    def pieces(self) -> Iterator[tuple[Rectangle, torch.Tensor]]:
-        """Each rectangle, and the memory [n] of its elements; of FP8 weights a copy that is not FP8."""
-        if self.first == self.last:
-            return
+    def elements(self) -> torch.Tensor:
+        """Those that are meant [last - first]: their memory; of FP8 weights a copy that is not FP8."""
         # A checkpoint holds them as a layout or backend without FP8 does.
         plain = dequantize_fp8_tensor(self.tensor) if is_float8tensor(self.tensor) else self.tensor
-        flat = plain.detach().view(-1)
+        return plain.detach().view(-1)[self.first - self.origin : self.last - self.origin]
+
+    def pieces(self) -> Iterator[tuple[Rectangle, torch.Tensor]]:
+        """Each rectangle, and the memory [n] of its elements, as `elements` gives it."""
+        if self.first == self.last:
+            return
+        flat = self.elements()
         for part in self.parts:
             for piece in cut(part, self.first, self.last):
-                yield piece, flat[piece.first - self.origin :][: piece.count]
+                yield piece, flat[piece.first - self.first :][: piece.count]
 
 
 def whole(parts: tuple[Rectangle, ...], tensor: torch.Tensor) -> Values:

@@ -13,6 +13,10 @@ class OnDamage(Enum):
     stop = "stop"
 
 
+# Called by its values, of which one is a word of Python.
+OnSaveError = Enum("OnSaveError", {"continue": "continue", "stop": "stop"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
     """Checkpoints of a training run; the last step is always saved."""
@@ -22,6 +26,20 @@ class CheckpointConfig:
     keep_last: int | None = key("how many of the newest stay; null keeps all", 2, decides=False, at_least=1)
     keep_every: int | None = key(
         "checkpoints at multiples of this step stay as well; null for none", None, decides=False, at_least=1
+    )
+    async_save: bool = key(
+        "write while training goes on, from a copy in the host's memory, which takes as much of it as a checkpoint has",
+        False,
+        decides=False,
+    )
+    on_save_error: OnSaveError = key(
+        "continue goes on where a checkpoint cannot be written, and tells; stop ends the run. That of the last step "
+        "must be written",
+        OnSaveError["continue"],
+        decides=False,
+    )
+    save_timeout_minutes: float = key(
+        "a checkpoint that is not on the disk after this time could not be written", 60.0, decides=False, above=0
     )
     resume: bool = key(
         "go on from the newest checkpoint where there is one; false refuses such a folder", True, decides=False

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 from megatron_redone.config.checkpoint import CheckpointConfig
-from megatron_redone.distributed.collectives import broadcast_from_main, errors_stop_all_ranks
+from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.errors import UserError
 from megatron_redone.metrics.progress import VALIDATION
 from megatron_redone.training.loop import FinishedStep
@@ -35,10 +35,9 @@ class BestSaver:
     """Saves a checkpoint that validates better than all before, unless it is saved already, and marks it."""
 
     def __init__(self, config: CheckpointConfig, saver: Saver, validator: Validator) -> None:
-        """Takes what saves and what validates, which are called before it; for all ranks."""
+        """Takes what saves and what validates, which are called before it."""
         assert config.best_metric is not None
         self._metric, self._saver, self._validator = config.best_metric, saver, validator
-        self._best = broadcast_from_main(saver.folder.best_value(config.best_metric))
 
     def after_step(self, step: FinishedStep) -> None:
         """Compares, where the step was validated."""
@@ -51,14 +50,14 @@ class BestSaver:
                 raise UserError(f"checkpoint.best_metric: no metric '{self._metric}'; there are {', '.join(metrics)}")
         if not self._is_best(value):
             return
-        self._best = value
         self._saver.save_as_best(step.state, self._metric, value)
         log.info("best so far: step %d, %s %.4f", step.state.step, self._metric, value)
 
     def _is_best(self, value: float) -> bool:
         if math.isnan(value):
             return False  # nothing compares with it: it would stay the best for ever
-        if self._best is None or math.isnan(self._best):
+        best = self._saver.best
+        if best is None or math.isnan(best):
             return True
         is_more_better = self._metric.rpartition("/")[2] in _MORE_IS_BETTER
-        return value > self._best if is_more_better else value < self._best
+        return value > best if is_more_better else value < best

@@ -9,7 +9,8 @@ from megatron.core.fp8_utils import is_float8tensor, post_all_gather_processing
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.optimizer import MegatronOptimizer
 
-from megatron_redone.checkpoint.storage import RankState, StoredState
+from megatron_redone.checkpoint.rank_part import RankState
+from megatron_redone.checkpoint.storage import StoredState
 from megatron_redone.checkpoint.values import Values, renamed, share, whole
 from megatron_redone.models.set_weight import set_weight
 from megatron_redone.training.main_weights import optimizer_parts

@@ -207,7 +207,7 @@ def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs
         prefetch=config.data.prefetch,
         pin=context.device.type == "cuda",
     )
-    with StopRequest() as stop, loader as batches:
+    with StopRequest() as stop, loader as batches, callbacks.saver.finished_before_the_end():
         state = train(training, setup.state, agreed(batches), callbacks.in_order(), stop)
     if trackers is not None:
         trackers.close()

@@ -11,7 +11,6 @@ import torch
 from megatron.core.distributed import DistributedDataParallel
 
 from megatron_redone.checkpoint.checksums import read_checksums, write_checksums
-from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.model import Precision
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.conversion.mcore_reader import read_main_weights
@@ -29,6 +28,7 @@ from tests.helpers import hf_folders
 from tests.helpers.pretrain_runs import command_line, figures, pretrain, write_inputs
 from tests.helpers.ranks import run_on_ranks
 from tests.helpers.runs import Run, micro_batches, random_rows, start
+from tests.helpers.sharded_saves import save_sharded
 
 LAYOUTS: dict[str, tuple[int, dict[str, Any]]] = {
     "tp2": (2, {"tensor_model_parallel_size": 2}),

@@ -9,7 +9,6 @@ from megatron_redone.architectures import read_architecture
 from megatron_redone.batches.micro_batch import MicroBatch
 from megatron_redone.checkpoint.checksums import write_checksums
 from megatron_redone.checkpoint.record import TrainState, collect_hf_files, write_record
-from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.conversion.logit_comparison import LogitComparison
@@ -19,6 +18,7 @@ from megatron_redone.models.build import Model, build_model
 from megatron_redone.training.initial_weights import find_initial_weights
 from megatron_redone.training.model_state import weights_state
 from megatron_redone.training.train_step import evaluate_step
+from tests.helpers.sharded_saves import save_sharded
 
 
 def _load(folder: Path, context: ParallelContext) -> Model:

@@ -19,7 +19,6 @@ import torch.distributed as dist
 from megatron.core.optimizer import MegatronOptimizer
 from torch.distributed import distributed_c10d as c10d
 
-from megatron_redone.checkpoint.storage import save_sharded
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.config.parallel import Device, ParallelConfig
@@ -34,6 +33,7 @@ from megatron_redone.training.optimizer_state import Held, iterate_held
 from megatron_redone.training.tensor_places import find_places, places_by_parameter
 from tests.helpers import hf_models
 from tests.helpers.gathered_checkpoints import load_gathered
+from tests.helpers.sharded_saves import save_sharded
 
 _PP2: dict[str, Any] = {"pipeline_model_parallel_size": 2}
 _TP2: dict[str, Any] = {"tensor_model_parallel_size": 2}

@@ -18,6 +18,7 @@ def context() -> Any:
     return SimpleNamespace(
         config=ParallelConfig(),
         device=torch.device("cpu"),
+        world_size=1,
         is_main=True,
         is_last_stage=True,
         context_rank=0,

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from megatron_redone.checkpoint.checksums import read_checksums, write_checksums
+from megatron_redone.checkpoint.rank_part import RankState
 from megatron_redone.checkpoint.record import TrainState, write_record
 from megatron_redone.checkpoint.rectangles import Rectangle
-from megatron_redone.checkpoint.storage import RankState, StoredState, save_sharded
+from megatron_redone.checkpoint.storage import StoredState
 from megatron_redone.checkpoint.values import whole
 from megatron_redone.config.verify import VerifyConfig
 from megatron_redone.errors import DamageError, UserError
 from megatron_redone.stages import verify
+from tests.helpers.sharded_saves import save_sharded
 
 PART = Rectangle(key="weight", full_shape=(12, 5), offsets=(0, 0), sizes=(12, 5))
 
@@ -31,6 +33,19 @@ def write(folder: Path, step: int) -> Path:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     return write(tmp_path / "step-00000004", 4)
+
+
+def test_what_was_lost_while_it_was_written_is_not_sealed(tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    blocks = save_sharded(RankState(values=[whole((PART,), torch.ones(12, 5))]), folder)
+    file = folder / "__0_0.distcp"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(OSError, match=r"__0_0\.distcp is not what was written"):
+        write_checksums(folder, blocks)
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        write_checksums(folder, blocks)
 
 
 def load(folder: Path) -> torch.Tensor:

@@ -12,13 +12,15 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from megatron_redone.checkpoint import chunk_reader, chunk_writer
 from megatron_redone.checkpoint.chunk_writer import Record
 from megatron_redone.checkpoint.metadata_file import write_metadata
+from megatron_redone.checkpoint.rank_part import RankState
 from megatron_redone.checkpoint.rectangles import Rectangle
-from megatron_redone.checkpoint.storage import RankState, StoredState, save_sharded
+from megatron_redone.checkpoint.storage import StoredState
 from megatron_redone.checkpoint.values import Values, a_range, whole
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.distributed import start_context
 from megatron_redone.errors import UserError
 from tests.helpers.ranks import run_on_ranks
+from tests.helpers.sharded_saves import save_sharded
 
 VALUES = torch.arange(60.0).view(12, 5)
 NARROW = torch.arange(6).bfloat16()

@@ -104,7 +104,6 @@ def test_tensor_and_sequence_parallel_follow_one_process(recipe: Fp8Recipe) -> N
 
 def resumed_losses(folder: str) -> tuple[list[float], list[float]]:
     """On a rank: losses of two steps after two, at once and over a checkpoint."""
-    from megatron_redone.checkpoint.storage import save_sharded
     from megatron_redone.config.optimizer import OptimizerConfig
     from megatron_redone.models.build import build_model
     from megatron_redone.models.wrapping import wrap_data_parallel
@@ -113,6 +112,7 @@ def resumed_losses(folder: str) -> tuple[list[float], list[float]]:
     from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
     from megatron_redone.training.train_step import train_step
     from tests.helpers.runs import micro_batches, random_rows, start
+    from tests.helpers.sharded_saves import save_sharded
 
     fp8 = Fp8Config(recipe=Fp8Recipe.delayed, amax_history=4)
     run = Run(compute={"precision": Precision.fp8_emulated, "fp8": fp8})

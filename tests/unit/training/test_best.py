@@ -30,13 +30,14 @@ def kept(folder: Path, metric: str, values: list[float], first_step: int = 1) ->
 
     def save_as_best(state: Any, name: str, value: float) -> None:
         found.append(state.step)
+        saver.best = value
         if not checkpoints.of_step(state.step).is_dir():
             checkpoints.begin(state.step)
             checkpoints.commit(state.step)
         checkpoints.mark_best(state.step, name, value)
 
     by_step = dict(enumerate(values, first_step))
-    saver: Any = SimpleNamespace(folder=checkpoints, save_as_best=save_as_best)
+    saver: Any = SimpleNamespace(best=checkpoints.best_value(metric), save_as_best=save_as_best)
     validator: Any = SimpleNamespace(metrics_of=lambda step: {metric: by_step[step]} if step in by_step else {})
     callback = BestSaver(CheckpointConfig(best_metric=metric), saver, validator)
     for step in range(1, first_step + len(values) + 1):
@@ -85,7 +86,7 @@ def test_a_metric_that_is_not_there() -> None:
 
 
 def test_a_misspelt_metric_names_what_there_is(tmp_path: Path) -> None:
-    saver: Any = SimpleNamespace(folder=CheckpointFolder(tmp_path))
+    saver: Any = SimpleNamespace(best=None)
     validator: Any = SimpleNamespace(metrics_of=lambda step: {"validation/a/loss": 1.0})
     callback = BestSaver(CheckpointConfig(best_metric="validation/a/lose"), saver, validator)
     with pytest.raises(UserError, match="no metric 'validation/a/lose'; there are validation/a/loss"):

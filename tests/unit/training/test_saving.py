@@ -1,6 +1,7 @@
 """When a run saves, and that a checkpoint which cannot be written leaves the others as they are."""
 
 import errno
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from megatron_redone.checkpoint.folder import CheckpointFolder
+from megatron_redone.checkpoint.rank_part import GivenUpError, RankState
 from megatron_redone.checkpoint.record import TrainState, write_record
-from megatron_redone.config.checkpoint import CheckpointConfig, OnDamage
+from megatron_redone.config.checkpoint import CheckpointConfig, OnDamage, OnSaveError
 from megatron_redone.errors import DamageError, UserError
 from megatron_redone.training import saving
 from megatron_redone.training.saving import Saver, resume, whole_checkpoint
@@ -20,8 +22,7 @@ from tests.helpers import one_process
 @pytest.fixture(autouse=True)
 def _no_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint of this test has its record alone."""
-    monkeypatch.setattr(saving, "full_state", lambda *_, **__: {})
-    monkeypatch.setattr(saving, "save_sharded", lambda _, folder: (folder / ".metadata").write_text("x") and {})
+    monkeypatch.setattr(saving, "full_state", lambda *_: RankState(values=[]))
 
 
 def saver(folder: Path, write: Any = None, **keys: Any) -> Saver:
@@ -38,7 +39,7 @@ def saver(folder: Path, write: Any = None, **keys: Any) -> Saver:
 
 
 def steps(folder: Path) -> list[int]:
-    return sorted(int(path.name.removeprefix("step-")) for path in folder.iterdir() if path.name.startswith("step-"))
+    return CheckpointFolder(folder).steps()
 
 
 @pytest.mark.parametrize(
@@ -66,15 +67,83 @@ def test_the_best_stays_and_is_saved_where_it_was_not(tmp_path: Path) -> None:
     assert steps(tmp_path / "ck") == [3, 6] and ours.folder.best() == tmp_path / "ck" / "step-00000003"
 
 
-def test_a_full_disk_is_told_and_leaves_the_checkpoints_before(tmp_path: Path) -> None:
-    saver(tmp_path / "ck").save(TrainState(step=1))
+def full_at(step: int) -> Any:
+    """Writes the record of every step but one."""
 
-    def full(path: Path, state: TrainState) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def write(path: Path, state: TrainState) -> None:
+        if state.step == step:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_record(path, "", state, {})
 
-    with pytest.raises(UserError, match=r"could not be written \(No space left on device\)"):
-        saver(tmp_path / "ck", full).save(TrainState(step=2))
-    assert [path.name for path in (tmp_path / "ck").iterdir() if path.is_dir()] == ["step-00000001"]
+    return write
+
+
+@pytest.mark.parametrize("async_save", [False, True])
+def test_a_full_disk_is_told_and_leaves_the_checkpoints_before(tmp_path: Path, async_save: bool) -> None:
+    ours = saver(tmp_path, full_at(2), save_every=1, on_save_error=OnSaveError["stop"], async_save=async_save)
+    ours.after_step(one_process.finished(1))
+    with pytest.raises(UserError, match=r"step-00000002: .* could not be written \(no space is left on the disk"):
+        for step in (2, 3):
+            ours.after_step(one_process.finished(step))
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["step-00000001"]
+
+
+@pytest.mark.parametrize("async_save", [False, True])
+def test_a_run_goes_on_without_a_checkpoint_that_fails(
+    tmp_path: Path, async_save: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = saver(tmp_path, full_at(2), save_every=1, async_save=async_save)
+    for step in (1, 2, 3):
+        ours.after_step(one_process.finished(step, is_last=step == 3))
+    assert steps(tmp_path) == [1, 3] and ours.folder.latest() == tmp_path / "step-00000003"
+    assert caplog.text.count("could not be written (no space is left on the disk; rank 0); the run goes on") == 1
+    with pytest.raises(UserError, match="no space is left on the disk"):
+        saver(tmp_path, full_at(5)).after_step(one_process.finished(5, is_last=True))
+
+
+def test_what_is_best_among_saves_in_flight_and_those_that_fail(tmp_path: Path) -> None:
+    metric = "validation/a/loss"
+    ours = saver(tmp_path, full_at(4), save_every=2, keep_last=1, async_save=True, best_metric=metric)
+    ours.after_step(one_process.finished(2))
+    ours.save_as_best(TrainState(step=2), metric, 1.25)
+    assert ours.best == 1.25 and ours.folder.best() is None
+    ours.after_step(one_process.finished(4))
+    assert ours.folder.best() == tmp_path / "step-00000002"
+    ours.save_as_best(TrainState(step=4), metric, 1.0)
+    assert ours.best == 1.0
+    ours.finish()
+    ours.save_as_best(TrainState(step=4), metric, 1.0)  # is not tried again within the step
+    assert ours.best == 1.25
+    ours.after_step(one_process.finished(6, is_last=True))
+    assert steps(tmp_path) == [2, 6]
+    assert saver(tmp_path, best_metric=metric).best == 1.25
+
+
+def test_a_save_in_flight_is_committed_before_an_error_ends_the_run(tmp_path: Path) -> None:
+    ours = saver(tmp_path, save_every=1, async_save=True)
+    with pytest.raises(UserError, match="damaged"), ours.finished_before_the_end():
+        ours.after_step(one_process.finished(1))
+        raise UserError("x.bin: damaged")
+    assert steps(tmp_path) == [1]
+
+
+def test_nothing_is_written_beside_a_save_that_hangs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    goes_on = threading.Event()
+
+    def hang(path: Path, state: TrainState) -> None:
+        assert state.step != 1 or goes_on.wait(30)
+        write_record(path, "", state, {})
+
+    ours = saver(tmp_path, hang, save_every=1, async_save=True, save_timeout_minutes=0.2 / 60)
+    for step in (1, 2, 3):
+        ours.after_step(one_process.finished(step))
+    assert steps(tmp_path) == [] and "step-00000001: the checkpoint could not be written (it was not" in caplog.text
+    assert caplog.text.count("that of step 1 still hangs") == 2
+    goes_on.set()
+    with pytest.raises(GivenUpError):
+        ours._stuck.save._work.result()  # type: ignore[union-attr]
+    ours.after_step(one_process.finished(4, is_last=True))
+    assert steps(tmp_path) == [4] and not list(tmp_path.glob("*.partial"))
 
 
 def damage(checkpoint: Path, name: str = "run/config.yaml") -> None:
