@@ -41,7 +41,7 @@ def merge(folder: Path, output_prefix: str) -> None:
     _check_same("token type", {str(p): part.dtype.name for p, part in zip(prefixes, parts, strict=True)})
     manifests = {str(p): m for p in prefixes if (m := read_manifest(p)) is not None}
     _check_same("tokenizer", {p: m["tokenizer"]["fingerprint"] for p, m in manifests.items()})
-    with IndexedDatasetWriter(output_prefix, parts[0].dtype) as writer:
+    with IndexedDatasetWriter(output_prefix, parts[0].dtype, checksum=True) as writer:
         for part in parts:
             writer.add_dataset(part)
         summary = writer.finish()

@@ -6,12 +6,11 @@ token position is one search in a sorted array. Interpolation finds it in two or
 of a 2 GB file that is touched all over, leave nothing in the process.
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 
-from megatron_redone.formats.indexed import IndexedDataset, read_exactly
+from megatron_redone.errors import UserError
+from megatron_redone.formats.checked_file import CheckedFile
+from megatron_redone.formats.indexed import IndexedDataset
 
 _WINDOW = 512  # entries read at once: 4 KB, one page
 _INTERPOLATIONS = 4  # steps after which halving takes over, for lengths that are anything but even
@@ -22,18 +21,19 @@ class DocumentBorders:
 
     def __init__(self, dataset: IndexedDataset) -> None:
         """Opens the .idx of a dataset that holds at least one token."""
-        self._fd = os.open(dataset.paths.idx, os.O_RDONLY)
-        if hasattr(os, "posix_fadvise"):  # not on macOS
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
-        self._pointers = SortedFileArray(self._fd, dataset.paths.idx, dataset.sequence_pointers)
-        self._documents = SortedFileArray(self._fd, dataset.paths.idx, dataset.document_indices)
+        self._file = CheckedFile(dataset.paths.idx, random_access=True)
+        self._pointers = SortedFileArray(self._file, dataset.sequence_pointers)
+        self._documents = SortedFileArray(self._file, dataset.document_indices)
         self._item_size = dataset.dtype.itemsize
+        self._lengths = None if dataset.has_checksums else dataset.sequence_lengths
 
     def inside(self, start: int, stop: int) -> np.ndarray:
         """The token positions `p`, `start < p < stop`, at which a document begins: `int64[n]`, ascending."""
         first, pointers = self._pointers.between((start + 1) * self._item_size, stop * self._item_size)
         if not len(pointers):
             return pointers
+        if self._lengths is not None:
+            self._check_pointers(first, len(pointers), self._lengths)
         # Almost always a document is one sequence, and then this search hits at its first guess.
         _, sequences = self._documents.between(first, first + len(pointers))
         return np.unique(pointers[sequences - first] // self._item_size)
@@ -45,40 +45,54 @@ class DocumentBorders:
         first_sequence = int(self._documents.read(document, 1)[0])
         return document, position - int(self._pointers.read(first_sequence, 1)[0]) // self._item_size
 
+    def _check_pointers(self, first: int, count: int, lengths: np.ndarray) -> None:
+        """An .idx of another program is opened on a sample alone: what is used of it is compared here."""
+        start = max(first - 1, 0)
+        pointers = self._pointers.read(start, first - start + count)
+        steps = lengths[start : start + len(pointers) - 1].astype(np.int64) * self._item_size
+        wrong = np.flatnonzero(np.diff(pointers) != steps)
+        if len(wrong):
+            raise UserError(
+                f"{self._file.path}: sequence {start + int(wrong[0]) + 1:,} does not begin where the one before ends; "
+                "copy or write the dataset again"
+            )
+
     def close(self) -> None:
         """Closes the .idx."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __del__(self) -> None:
-        if hasattr(self, "_fd"):
-            self.close()
+        self._file.close()
 
 
 class SortedFileArray:
     """An ascending array in a file, read in pieces of a page."""
 
-    def __init__(self, fd: int, path: Path, mapped: np.ndarray) -> None:
+    def __init__(self, file: CheckedFile, mapped: np.ndarray) -> None:
         """Takes the place in the file, the length and the type from a mapping of the array.
 
         Args:
-            fd: The open file.
-            path: Its name.
+            file: The open file.
             mapped: A one-dimensional, non-empty `np.memmap` of that file; only its two ends are touched.
         """
         assert isinstance(mapped, np.memmap) and len(mapped)
-        self._fd, self._path = fd, path
+        self._file = file
         self._dtype = mapped.dtype
         self._offset = mapped.offset
         self._length = len(mapped)
         self._ends = int(mapped[0]), int(mapped[-1])
 
     def read(self, start: int, count: int) -> np.ndarray:
-        """Entries from `start` on, fewer than `count` where the array ends."""
+        """Entries from `start` on, fewer than `count` where the array ends.
+
+        Raises:
+            UserError: they are damaged: not those that were written, or not ascending.
+        """
         count = min(count, self._length - start)
         size = self._dtype.itemsize
-        return np.frombuffer(read_exactly(self._fd, count * size, self._offset + start * size, self._path), self._dtype)
+        entries = np.frombuffer(self._file.read(self._offset + start * size, count * size), self._dtype)
+        if (entries[1:] < entries[:-1]).any():
+            raise UserError(
+                f"{self._file.path}: its entries from {start:,} on are not in order; copy or write the dataset again"
+            )
+        return entries
 
     def between(self, low: int, high: int) -> tuple[int, np.ndarray]:
         """The entries `v`, `low <= v < high`, and the index of the first of them."""

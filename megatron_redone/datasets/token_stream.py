@@ -7,6 +7,8 @@ an epoch are shuffled by a keyed permutation, and epochs follow each other. So o
 the same for any corpus, writes nothing, and a sample number is its whole state.
 """
 
+import os
+
 import numpy as np
 
 from megatron_redone.config.data import DataConfig
@@ -18,6 +20,7 @@ from megatron_redone.datasets.validation import ValidationSet
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.errors import UserError
 from megatron_redone.formats.indexed import IndexedDataset
+from megatron_redone.formats.manifest import check_files, read_manifest
 
 
 class TokenStream:
@@ -62,6 +65,8 @@ class TokenStream:
         self._vocabulary = vocabulary
         if vocabulary is not None:
             vocabulary.check_manifest(prefix)
+        bare = os.fspath(self._dataset.paths.bin)[:-4]
+        check_files(bare, read_manifest(bare) or {}, "tokenize the corpus again")
         self._borders = DocumentBorders(self._dataset)
         self._sample_of = Epochs(self.samples_per_epoch, seed=seed, shuffle=shuffle)
         self._last = (-1, -1)  # the last number asked for and its position: borders are asked for after the tokens

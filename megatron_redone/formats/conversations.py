@@ -55,6 +55,7 @@ class ConversationManifest:
         capability: What it trains, in the words of the configuration.
         split: `train` or `validation`.
         files: By what follows `PREFIX.` in the name.
+        checksums: Likewise, the files with the checksums of .bin and .idx.
         reports: Likewise, what was written for people to read: the list of invalid records.
         record_formats: How many records each format had.
         chat_template_sha256: Of the template's text.
@@ -73,6 +74,7 @@ class ConversationManifest:
     dtype: str
     counts: ConversationCounts
     files: dict[str, FileRecord]
+    checksums: dict[str, FileRecord] = field(default_factory=dict)
     reports: dict[str, FileRecord] = field(default_factory=dict)
     record_formats: dict[str, int] = field(default_factory=dict)
     chat_template_sha256: str = ""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from megatron_redone.formats.file_record import file_sha256
+from megatron_redone.errors import DamageError
+from megatron_redone.formats.file_record import damage
+from megatron_redone.formats.index_check import index_problems
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.manifest import file_records, read_manifest
 
@@ -19,44 +21,20 @@ _BLOCK = 1 << 22
 def problems(dataset: IndexedDataset) -> Iterator[str]:
     """Every defect that opening the dataset does not find, one line each.
 
-    That the .idx is consistent in itself, that ids lie in the vocabulary, and that the files are those
-    that the manifest names, where there is one.
+    That the .idx is consistent in itself, that ids lie in the vocabulary, that the files are those that the manifest
+    names, where there is one, and that they are those of the checksums beside them, where there are some.
     """
-    yield from _index_problems(dataset)
+    yield from index_problems(dataset)
     prefix = os.fspath(dataset.paths.bin)[:-4]
     manifest = read_manifest(prefix)
-    vocab_size = manifest["tokenizer"]["vocab_size"] if manifest else None
-    yield from _token_problems(dataset, vocab_size)
+    try:
+        dataset.check_all()
+        yield from _token_problems(dataset, manifest["tokenizer"]["vocab_size"] if manifest else None)
+    except DamageError as error:
+        yield str(error)
     if manifest is not None:
-        for suffix, record in file_records(manifest).items():
-            path = Path(f"{prefix}.{suffix}")
-            if not path.is_file():
-                yield f"{path}: no such file, but the manifest names it; copy it or write the dataset again"
-            elif file_sha256(path) != record["sha256"]:
-                yield f"{path}: its content is not that of the manifest (SHA-256 differs); it was changed or damaged"
-
-
-def _index_problems(dataset: IndexedDataset) -> Iterator[str]:
-    expected = 0
-    for start in range(0, dataset.sequence_count, _BLOCK):
-        lengths = dataset.sequence_lengths[start : start + _BLOCK].astype(np.int64)
-        pointers = dataset.sequence_pointers[start : start + _BLOCK]
-        if len(lengths) and lengths.min() < 0:
-            yield f"{dataset.paths.idx}: sequence {start + int(lengths.argmin()):,} has a negative length"
-            return
-        ends = expected + np.cumsum(lengths) * dataset.dtype.itemsize
-        wrong = np.flatnonzero(pointers != ends - lengths * dataset.dtype.itemsize)
-        if len(wrong):
-            yield f"{dataset.paths.idx}: sequence {start + int(wrong[0]):,} does not begin where the one before ends"
-            return
-        expected = int(ends[-1])
-    indices = dataset.document_indices
-    if indices[0] != 0 or indices[-1] != dataset.sequence_count:
-        yield f"{dataset.paths.idx}: its documents do not cover its sequences"
-    for start in range(0, dataset.document_count, _BLOCK):
-        if (np.diff(indices[start : start + _BLOCK + 1]) < 0).any():
-            yield f"{dataset.paths.idx}: its documents are not in order"
-            return
+        records = {**file_records(manifest), **manifest.get("checksums", {})}
+        yield from damage({Path(f"{prefix}.{suffix}"): record for suffix, record in records.items()}, whole=True)
 
 
 def _token_problems(dataset: IndexedDataset, vocab_size: int | None) -> Iterator[str]:

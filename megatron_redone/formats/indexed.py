@@ -12,10 +12,10 @@ The bytes are those of `megatron.core.datasets.indexed_dataset.IndexedDatasetBui
     int64[S]  byte offset of each sequence in the .bin
     int64[D]  first sequence of each document, and S
 
-Neither the writer nor the reader holds anything in memory that grows with the corpus.
+Neither the writer nor the reader holds anything in memory that grows with the corpus. Both files may have
+checksums beside them (see `block_checksums`), by which what is read is checked.
 """
 
-import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -30,6 +30,10 @@ import numpy.typing as npt
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import partial_name, put_in_place
+from megatron_redone.formats.block_checksums import SUFFIX, BlockChecksumWriter, checksums_path
+from megatron_redone.formats.checked_file import CheckedFile
+from megatron_redone.formats.file_record import FileRecord, record_file
+from megatron_redone.formats.index_check import index_problems
 
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1
@@ -70,13 +74,18 @@ class DatasetPaths:
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a writer wrote. The checksums are None where they were not asked for."""
+    """What a writer wrote.
+
+    Attributes:
+        files: The records of the two files by their suffixes, `bin` and `idx`; none where they were not asked for.
+        checksums: Those of the files with their checksums, likewise.
+    """
 
     documents: int
     sequences: int
     tokens: int
-    bin_sha256: str | None
-    idx_sha256: str | None
+    files: dict[str, FileRecord]
+    checksums: dict[str, FileRecord]
 
 
 class IndexedDatasetWriter:
@@ -91,7 +100,7 @@ class IndexedDatasetWriter:
         Args:
             prefix: The dataset's path without suffix; its folder is made.
             dtype: The token type, one of those that the format knows.
-            checksum: Whether `finish` answers the SHA-256 of both files.
+            checksum: Whether the checksums of both files are written beside them, and `finish` answers their records.
         """
         self.paths = DatasetPaths.of(prefix)
         self.dtype = np.dtype(dtype)
@@ -102,8 +111,8 @@ class IndexedDatasetWriter:
         self._bin: BinaryIO = open(self._partial[0], "wb")
         self._lengths: BinaryIO = open(self._spools[0], "wb")
         self._documents: BinaryIO = open(self._spools[1], "wb")
-        self._checksum = checksum
-        self._bin_hash = hashlib.sha256()
+        files = (self.paths.bin, self.paths.idx) if checksum else ()
+        self._checksums = [BlockChecksumWriter(path) for path in files]
         self.tokens = self.sequences = self.documents = 0
 
     def add(self, tokens: np.ndarray, lengths: np.ndarray, sequences_per_document: np.ndarray | None = None) -> None:
@@ -143,29 +152,41 @@ class IndexedDatasetWriter:
         self.documents += other.document_count
 
     def finish(self) -> DatasetSummary:
-        """Writes the index, flushes both files to the disk and gives them their names."""
+        """Writes the index, flushes all files to the disk and gives them their names."""
         for stream in (self._lengths, self._documents):
             stream.close()
         _flush_and_close(self._bin)
-        idx_hash = hashlib.sha256()
         with open(self._partial[1], "wb") as stream:
             for block in self._index_blocks():
                 stream.write(block)
-                if self._checksum:
-                    idx_hash.update(block)
+                if self._checksums:
+                    self._checksums[1].update(block)
             _flush_and_close(stream)
-        # The .idx comes last: where it stands, the .bin beside it is complete.
+        digests = [checksums.finish() for checksums in self._checksums]
+        self._put_in_place()
+        self._remove(self._spools)
+        written = list(zip((self.paths.bin, self.paths.idx), digests, strict=False))
+        files = {path.suffix[1:]: record_file(path, digest) for path, digest in written}
+        checksums = {f"{path.suffix[1:]}{SUFFIX}": record_file(checksums_path(path)) for path, _ in written}
+        return DatasetSummary(self.documents, self.sequences, self.tokens, files, checksums)
+
+    def _put_in_place(self) -> None:
+        for path in (self.paths.bin, self.paths.idx):
+            checksums_path(path).unlink(missing_ok=True)  # of the dataset that is replaced
+        for checksums in self._checksums:
+            checksums.put_in_place()
+        # The .idx comes last: where it stands, all beside it is complete.
         put_in_place(self._partial[0], self.paths.bin)
         put_in_place(self._partial[1], self.paths.idx)
-        self._remove(self._spools)
-        digests = (self._bin_hash.hexdigest(), idx_hash.hexdigest()) if self._checksum else (None, None)
-        return DatasetSummary(self.documents, self.sequences, self.tokens, *digests)
 
     def abandon(self) -> None:
         """Closes and removes everything that was written."""
         for stream in (self._bin, self._lengths, self._documents):
             with suppress(OSError):  # on a full disk closing fails once more
                 stream.close()
+        for checksums in self._checksums:
+            with suppress(OSError):
+                checksums.abandon()
         self._remove([*self._partial, *self._spools])
 
     def __enter__(self) -> "IndexedDatasetWriter":
@@ -177,8 +198,8 @@ class IndexedDatasetWriter:
 
     def _write_tokens(self, block: memoryview | bytes) -> None:
         self._bin.write(block)
-        if self._checksum:
-            self._bin_hash.update(block)
+        if self._checksums:
+            self._checksums[0].update(block)
 
     def _index_blocks(self) -> Iterator[bytes]:
         """The .idx, piece by piece, from the spooled lengths and document ends."""
@@ -203,6 +224,7 @@ class IndexedDataset:
     """Reads a dataset. Opening costs the same for a thousand documents and for a billion.
 
     Attributes:
+        has_checksums: Whether the .idx has checksums.
         sequence_lengths: `int32[S]`, mapped from the file.
         sequence_pointers: `int64[S]` byte offsets, mapped; the prefix sum of the lengths.
         document_indices: `int64[D + 1]`, mapped.
@@ -216,25 +238,29 @@ class IndexedDataset:
             random_access: Reads will jump about: the system fetches what is asked for and reads nothing ahead.
 
         Raises:
-            UserError: a file is missing, is not of this format, or is truncated.
+            UserError: a file is missing, is not of this format, is truncated or damaged.
         """
         self.paths = DatasetPaths.of(prefix)
         for path in (self.paths.idx, self.paths.bin):
             if not path.is_file():
                 raise UserError(f"{path}: no such file; a dataset is named by its path without .bin or .idx")
-        code, self.sequence_count, indices = _read_header(self.paths.idx)
-        self.dtype = np.dtype(_CODES[code])
-        self.document_count = indices - 1
-        self._check_index_size(indices)
+        with CheckedFile(self.paths.idx) as index:
+            self.has_checksums = index.checksums is not None
+            code, self.sequence_count, indices = _read_header(index)
+            self.dtype = np.dtype(_CODES[code])
+            self.document_count = indices - 1
+            self._check_index_size(indices)
+            for end in (_HEADER.size + 4 * self.sequence_count, _HEADER.size + 12 * self.sequence_count, index.size):
+                index.read(end - 1, 1)  # the ends of all arrays: that of the .bin follows from them
         offset = _HEADER.size
         self.sequence_lengths = self._map(np.int32, offset, self.sequence_count)
         self.sequence_pointers = self._map(np.int64, offset + 4 * self.sequence_count, self.sequence_count)
         self.document_indices = self._map(np.int64, offset + 12 * self.sequence_count, indices)
         self.token_count = self._check_bin_size()
-        self._fd = os.open(self.paths.bin, os.O_RDONLY)
+        for problem in () if self.has_checksums else index_problems(self, sampled=True):
+            raise UserError(f"{problem}; copy or write the dataset again")
         self._random_access = random_access
-        if random_access and hasattr(os, "posix_fadvise"):  # not on macOS
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
+        self._bin = CheckedFile(self.paths.bin, random_access)
 
     def __len__(self) -> int:
         """The number of sequences."""
@@ -260,20 +286,32 @@ class IndexedDataset:
         A positioned read rather than a mapping: one request to the disk, nothing left in the process.
 
         Raises:
-            UserError: the file ends before, because it has become shorter since it was opened.
+            UserError: they are not those that were written, or the file has become shorter since it was opened.
         """
         size = self.dtype.itemsize
-        return np.frombuffer(read_exactly(self._fd, count * size, start * size, self.paths.bin), self.dtype)
+        return np.frombuffer(self._bin.read(start * size, count * size), self.dtype)
+
+    def check_all(self) -> None:
+        """Compares every byte of both files with their checksums, where they have some.
+
+        Raises:
+            UserError: naming the file that is damaged.
+        """
+        self.check_index()
+        self._bin.check_all()
+
+    def check_index(self) -> None:
+        """Compares every byte of the .idx, for those who read all of it.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        with CheckedFile(self.paths.idx) as index:
+            index.check_all()
 
     def close(self) -> None:
         """Closes the .bin."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __del__(self) -> None:
-        if hasattr(self, "_fd"):
-            self.close()
+        self._bin.close()
 
     def __getstate__(self) -> dict[str, object]:
         return {"prefix": str(self.paths.bin), "random_access": self._random_access}
@@ -310,27 +348,8 @@ class IndexedDataset:
         return needed // self.dtype.itemsize
 
 
-def read_exactly(descriptor: int, size: int, offset: int, path: Path) -> bytes:
-    """`size` bytes from `offset` of an open file on; a network file system may answer one request with fewer.
-
-    Raises:
-        UserError: the file, whose name is `path`, ends before.
-    """
-    content = os.pread(descriptor, size, offset)
-    while len(content) < size:
-        more = os.pread(descriptor, size - len(content), offset + len(content))
-        if not more:
-            raise UserError(
-                f"{path}: ends at byte {offset + len(content):,}, but {size:,} bytes from {offset:,} on were wanted; "
-                "it has become shorter since it was opened, copy or write the dataset again"
-            )
-        content += more
-    return content
-
-
-def _read_header(path: Path) -> tuple[int, int, int]:
-    with open(path, "rb") as stream:
-        raw = stream.read(_HEADER.size)
+def _read_header(index: CheckedFile) -> tuple[int, int, int]:
+    path, raw = index.path, bytes(index.read(0, min(_HEADER.size, index.size)))
     if len(raw) < _HEADER.size or raw[:9] != MAGIC:
         raise UserError(f"{path}: not a Megatron index (its first bytes are {raw[:9]!r}); write the dataset again")
     _, version, code, sequences, indices = _HEADER.unpack(raw)

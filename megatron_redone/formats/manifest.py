@@ -7,13 +7,15 @@ those names). `tokenizer` stands in all of them under the same keys.
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megatron_redone.errors import UserError
-from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
-from megatron_redone.formats.file_record import FileRecord
+from megatron_redone.errors import DamageError, UserError
+from megatron_redone.formats.block_checksums import SUFFIX, BlockChecksums, checksums_path
+from megatron_redone.formats.done_check import Finished, is_sealed, read_sealed, write_sealed
+from megatron_redone.formats.file_record import FileRecord, damage
 from megatron_redone.formats.inputs import InputFile
 
 TOKENS = "megatron_redone.tokens/1"
@@ -72,6 +74,7 @@ class Manifest:
         config_hash: Its hash.
         encoded_by: How many units of work each library encoded.
         version: Of this package.
+        checksums: The files with the checksums of .bin and .idx, by what follows `PREFIX.`.
         reports: Files beside the dataset for people to read, by what follows `PREFIX.`: the list of invalid records.
     """
 
@@ -86,6 +89,7 @@ class Manifest:
     idx: FileRecord
     encoded_by: dict[str, int]
     version: str
+    checksums: dict[str, FileRecord] = field(default_factory=dict)
     reports: dict[str, FileRecord] = field(default_factory=dict)
 
 
@@ -114,6 +118,8 @@ def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
         raise UserError(f"{path}: not readable as JSON ({error}); write the dataset again") from None
     if not isinstance(content, dict) or content.get("format") not in _FORMATS:
         raise UserError(f"{path}: not a manifest of this version ({', '.join(_FORMATS)}); write the dataset again")
+    if not is_sealed(content):
+        raise DamageError(f"{path}: damaged, or changed by hand; copy it again, or write the dataset again")
     _rename_old_counts(content)
     return content
 
@@ -126,9 +132,39 @@ def _rename_old_counts(manifest: dict[str, Any]) -> None:
             counts[new] = counts.pop(old)
 
 
-def file_records(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def file_records(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The size and SHA-256 of each file of a dataset, by what follows `PREFIX.` in its name."""
-    return manifest["files"] if "files" in manifest else {kind: manifest[kind] for kind in ("bin", "idx")}
+    if "files" in manifest:
+        return manifest["files"]
+    return {kind: manifest[kind] for kind in ("bin", "idx") if kind in manifest}
+
+
+def check_files(prefix: str | os.PathLike[str], manifest: Mapping[str, Any], remedy: str) -> None:
+    """Compares the files of a dataset with its manifest, in milliseconds.
+
+    All must be there and of their size. Small ones are read whole; of .bin and .idx the checksums beside them must be
+    those of the files that the manifest names, and each part of them is compared when it is read.
+
+    Args:
+        prefix: The dataset's path without suffix.
+        manifest: Its content.
+        remedy: What to do where a file is damaged, for the message.
+
+    Raises:
+        DamageError: naming the file.
+    """
+    checksums = manifest.get("checksums", {})
+    for suffix, record in {**checksums, **file_records(manifest)}.items():
+        path = Path(f"{prefix}.{suffix}")
+        found = path.stat().st_size if path.is_file() else None
+        if found != record["size"]:
+            state = "is missing" if found is None else f"has {found:,} bytes, the manifest says {record['size']:,}"
+            raise DamageError(f"{path}: {state}; copy it again, or {remedy}")
+        if f"{suffix}{SUFFIX}" in checksums:
+            if BlockChecksums(path).sha256 != record["sha256"]:
+                raise DamageError(f"{checksums_path(path)}: of another dataset; copy it again, or {remedy}")
+        elif suffix.endswith(".npy") and damage({path: record}, whole=True):
+            raise DamageError(f"{path}: damaged (its content is not what was written); copy it again, or {remedy}")
 
 
 def finished_dataset(prefix: str | os.PathLike[str]) -> Finished | None:
@@ -139,7 +175,7 @@ def finished_dataset(prefix: str | os.PathLike[str]) -> Finished | None:
     content, is_intact = read_sealed(path)
     if content is None or not is_intact or content.get("format") not in _FORMATS:
         return Finished((content or {}).get("work"), {}, path, is_intact=False)
-    records = {**file_records(content), **content.get("reports", {})}
+    records = {**file_records(content), **content.get("checksums", {}), **content.get("reports", {})}
     return Finished(
         content.get("work"), {Path(f"{prefix}.{suffix}"): record for suffix, record in records.items()}, path
     )

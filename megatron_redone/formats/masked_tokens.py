@@ -23,20 +23,21 @@ from megatron_redone.formats.file_record import FileRecord, record_file
 from megatron_redone.formats.indexed import DatasetPaths, IndexedDataset, IndexedDatasetWriter, token_dtype
 from megatron_redone.formats.loss_weights import FILE as WEIGHTS
 from megatron_redone.formats.loss_weights import read_runs, weight_runs, weights_of
-from megatron_redone.formats.manifest import file_records, manifest_path, read_manifest
+from megatron_redone.formats.manifest import check_files, file_records, manifest_path, read_manifest
 
 _MASK = "loss_mask"
 
 
 @dataclass(frozen=True)
 class MaskedTokensSummary:
-    """What a writer wrote. `files` goes by what follows `PREFIX.` in a name."""
+    """What a writer wrote. `files` and `checksums` go by what follows `PREFIX.` in a name."""
 
     sequences: int
     tokens: int
     trained_tokens: int
     dtype: str
     files: dict[str, FileRecord]
+    checksums: dict[str, FileRecord]
 
 
 class MaskedTokensWriter:
@@ -85,14 +86,14 @@ class MaskedTokensWriter:
     def finish(self) -> MaskedTokensSummary:
         """Flushes all files to the disk and gives them their names; the manifest of what they replace goes first."""
         manifest_path(self.prefix).unlink(missing_ok=True)
-        files = self._finish_weights()
+        files, checksums = self._finish_weights(), dict[str, FileRecord]()
         # The masks first: ids without masks beside them are another tool's dataset, not a half-written one.
         for kind, writer in ((f"{_MASK}.", self._mask), ("", self._ids)):
-            summary, paths = writer.finish(), writer.paths
-            assert summary.bin_sha256 and summary.idx_sha256
-            files[f"{kind}bin"] = record_file(paths.bin, summary.bin_sha256)
-            files[f"{kind}idx"] = record_file(paths.idx, summary.idx_sha256)
-        return MaskedTokensSummary(self._ids.sequences, self._ids.tokens, self._trained, self._ids.dtype.name, files)
+            summary = writer.finish()
+            files |= {f"{kind}{suffix}": record for suffix, record in summary.files.items()}
+            checksums |= {f"{kind}{suffix}": record for suffix, record in summary.checksums.items()}
+        counts = (self._ids.sequences, self._ids.tokens, self._trained)
+        return MaskedTokensSummary(*counts, self._ids.dtype.name, files, checksums)
 
     def _finish_weights(self) -> dict[str, FileRecord]:
         path = Path(f"{self.prefix}.{WEIGHTS}")
@@ -141,6 +142,8 @@ class MaskedTokens:
         self.manifest = _checked_manifest(self.prefix, formats, stage)
         self._ids = IndexedDataset(self.prefix, random_access=True)
         self._mask = IndexedDataset(f"{self.prefix}.{_MASK}", random_access=True)
+        for index in (self._ids, self._mask):
+            index.check_index()
         self.lengths = self._ids.sequence_lengths
         if self._mask.dtype != np.uint8 or not np.array_equal(self.lengths, self._mask.sequence_lengths):
             raise UserError(
@@ -197,10 +200,5 @@ def _checked_manifest(prefix: str, formats: tuple[str, ...], stage: str) -> dict
         raise UserError(
             f"{manifest_path(prefix)}: holds {manifest['format']}, not {formats[0]}, which `redone {stage}` writes"
         )
-    for suffix, record in file_records(manifest).items():
-        path = Path(f"{prefix}.{suffix}")
-        found = path.stat().st_size if path.is_file() else None
-        if found != record["size"]:
-            state = "is missing" if found is None else f"has {found:,} bytes, the manifest says {record['size']:,}"
-            raise UserError(f"{path}: {state}; copy it again, or run `redone {stage}` again with overwrite=true")
+    check_files(prefix, manifest, f"run `redone {stage}` again with overwrite=true")
     return manifest

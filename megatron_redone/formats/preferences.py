@@ -71,6 +71,7 @@ class PreferenceManifest:
     dtype: str
     counts: PreferenceCounts
     files: dict[str, FileRecord]
+    checksums: dict[str, FileRecord] = field(default_factory=dict)
     reports: dict[str, FileRecord] = field(default_factory=dict)
     record_formats: dict[str, int] = field(default_factory=dict)
     chat_template_sha256: str = ""

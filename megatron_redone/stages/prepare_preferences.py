@@ -69,6 +69,11 @@ def _write_manifest(prefix: str, split: str, facts: SourceFacts, written: Masked
         unused_responses=tally.unused_responses,
     )
     manifest = PreferenceManifest(
-        **facts.as_keywords(), split=split, dtype=written.dtype, counts=counts, files=written.files
+        **facts.as_keywords(),
+        split=split,
+        dtype=written.dtype,
+        counts=counts,
+        files=written.files,
+        checksums=written.checksums,
     )
     write_preference_manifest(prefix, manifest)

@@ -69,6 +69,7 @@ def _write_manifest(prefix: str, split: str, facts: SourceFacts, written: Masked
         dtype=written.dtype,
         counts=counts,
         files=written.files,
+        checksums=written.checksums,
         loss_on=facts.config["loss_on"],
     )
     write_conversation_manifest(prefix, manifest)

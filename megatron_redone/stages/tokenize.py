@@ -20,8 +20,8 @@ from megatron_redone.config.tokenize import TokenizeConfig
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import writing_errors
 from megatron_redone.formats.done_check import is_complete, read_sealed, write_sealed
-from megatron_redone.formats.file_record import FileRecord, record_file
-from megatron_redone.formats.indexed import DatasetPaths, DatasetSummary, token_dtype
+from megatron_redone.formats.file_record import record_file
+from megatron_redone.formats.indexed import DatasetPaths, token_dtype
 from megatron_redone.formats.input_records import invalid_path
 from megatron_redone.formats.inputs import InputFile, expand_inputs
 from megatron_redone.formats.lock import folder_lock
@@ -170,9 +170,11 @@ def _write_dataset(
         tokenizer=_tokenizer_record(tokenizer),
         dtype=dtype.name,
         counts=counts,
-        **_file_records(config.output_prefix, summary),
+        bin=summary.files["bin"],
+        idx=summary.files["idx"],
         encoded_by={"gigatoken": len(results) - sum(slow.values()), "reference": sum(slow.values())},
         version=__version__,
+        checksums=summary.checksums,
         reports={"invalid.jsonl": record_file(listed)} if reasons else {},
     )
     write_manifest(config.output_prefix, manifest)
@@ -181,15 +183,6 @@ def _write_dataset(
 
 def _tokenizer_record(tokenizer: Tokenizer) -> TokenizerRecord:
     return TokenizerRecord(tokenizer.path, tokenizer.fingerprint(), tokenizer.vocab_size, tokenizer.eod_id)
-
-
-def _file_records(prefix: str, summary: DatasetSummary) -> dict[str, FileRecord]:
-    paths = DatasetPaths.of(prefix)
-    assert summary.bin_sha256 and summary.idx_sha256
-    return {
-        "bin": record_file(paths.bin, summary.bin_sha256),
-        "idx": record_file(paths.idx, summary.idx_sha256),
-    }
 
 
 def _report(config: TokenizeConfig, manifest: Manifest, slow: "Counter[str]") -> None:

@@ -64,6 +64,7 @@ def write_conversations(prefix: Path, conversations: list[Sequence], vocab: int)
             dtype=summary.dtype,
             counts=counts,
             files=summary.files,
+            checksums=summary.checksums,
         ),
     )
     return prefix
@@ -105,6 +106,7 @@ def write_pairs(
             dtype=summary.dtype,
             counts=counts,
             files=summary.files,
+            checksums=summary.checksums,
         ),
     )
     return prefix

@@ -11,6 +11,7 @@ from megatron_redone.curation.chats.chat_batches import EncodedBatch, EncodedIte
 from megatron_redone.curation.chats.chat_data import ChatData, SourceFacts, SourcePlan
 from megatron_redone.curation.chats.chat_held_out import HeldOut
 from megatron_redone.errors import UserError
+from megatron_redone.formats.block_checksums import SUFFIX as CHECKSUMS
 from megatron_redone.formats.file_record import record_file
 from megatron_redone.formats.input_records import InvalidRecordWriter, invalid_path
 from megatron_redone.formats.manifest import manifest_path
@@ -137,6 +138,7 @@ class SourceWriter:
 
 def remove_dataset(prefix: str) -> None:
     """Removes a dataset, its manifest first."""
-    masks = ("loss_mask.idx", "loss_mask.bin", "loss_weights.npy")
-    for suffix in ("manifest.json", "idx", "bin", *masks, "rewards.npy"):
+    indexed = ("idx", "bin", "loss_mask.idx", "loss_mask.bin")
+    checksums = (f"{suffix}{CHECKSUMS}" for suffix in indexed)
+    for suffix in ("manifest.json", *indexed, *checksums, "loss_weights.npy", "rewards.npy"):
         Path(f"{prefix}.{suffix}").unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from megatron_redone.datasets.document_borders import DocumentBorders, SortedFileArray
+from megatron_redone.formats.checked_file import CheckedFile
 from megatron_redone.formats.indexed import IndexedDataset
 
 
@@ -30,8 +31,8 @@ def test_the_search_in_a_file_agrees_with_numpy(tmp_path: Path, shape: str) -> N
         "random": np.sort(random.integers(0, 2**40, n)),
     }[shape]
     (tmp_path / "array").write_bytes(b"head" + entries.astype(np.int64).tobytes())
-    with open(tmp_path / "array", "rb") as file:
-        array = SortedFileArray(file.fileno(), tmp_path / "array", np.memmap(tmp_path / "array", np.int64, "r", 4))
+    with CheckedFile(tmp_path / "array") as file:
+        array = SortedFileArray(file, np.memmap(tmp_path / "array", np.int64, "r", 4))
         values = [*random.choice(entries, 200), *random.integers(0, int(entries[-1]) + 1, 200), -1, 0, entries[-1] + 1]
         for value in values:
             assert array.search(int(value)) == np.searchsorted(entries, value)

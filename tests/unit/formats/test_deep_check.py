@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from megatron_redone.errors import UserError
 from megatron_redone.formats.deep_check import problems
 from megatron_redone.formats.indexed import IndexedDataset, IndexedDatasetWriter
 
@@ -20,6 +22,23 @@ def patch(path: Path, offset: int, value: np.ndarray) -> None:
     path.write_bytes(content)
 
 
+def test_what_a_sample_of_a_long_index_does_not_see_is_seen_here(tmp_path: Path) -> None:
+    count = 200_000
+    with IndexedDatasetWriter(tmp_path / "a", np.int32) as writer:
+        writer.add(np.arange(count), np.ones(count, np.int64))
+        writer.finish()
+    pointers = 34 + 4 * count
+    for sequence, is_sampled in [(count // 2, False), (count - 2, True)]:
+        content = (tmp_path / "a.idx").read_bytes()
+        patch(tmp_path / "a.idx", pointers + 8 * sequence, np.int64(4 * sequence + 4))
+        if is_sampled:
+            with pytest.raises(UserError, match=f"sequence {sequence:,} does not begin"):
+                IndexedDataset(tmp_path / "a")
+        else:
+            assert f"sequence {sequence:,} does not begin" in "; ".join(problems(IndexedDataset(tmp_path / "a")))
+        (tmp_path / "a.idx").write_bytes(content)
+
+
 def test_a_sound_dataset_has_no_problems(tmp_path: Path) -> None:
     write(tmp_path / "a")
     assert list(problems(IndexedDataset(tmp_path / "a"))) == []
@@ -34,7 +53,8 @@ def test_shifted_pointers_disordered_documents_and_negative_ids(tmp_path: Path) 
     ]:
         write(tmp_path / "a")
         patch(tmp_path / "a.idx", offset, value)
-        assert message in "; ".join(problems(IndexedDataset(tmp_path / "a")))
+        with pytest.raises(UserError, match=message):
+            IndexedDataset(tmp_path / "a")
     write(tmp_path / "a")
     patch(tmp_path / "a.bin", 0, np.int32(-5))
     assert "ids from -5" in "; ".join(problems(IndexedDataset(tmp_path / "a")))

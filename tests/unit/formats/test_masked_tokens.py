@@ -32,7 +32,9 @@ def write_conversations(prefix: Path, mask: np.ndarray = MASK) -> None:
         written = writer.finish()
     counts = ConversationCounts(written.sequences, written.tokens, written.trained_tokens, records=5, invalid=1)
     facts = {"source": "posts", "capability": "general", "split": "train", "tokenizer": TOKENIZER}
-    manifest = ConversationManifest(**facts, dtype=written.dtype, counts=counts, files=written.files)
+    manifest = ConversationManifest(
+        **facts, dtype=written.dtype, counts=counts, files=written.files, checksums=written.checksums
+    )
     write_conversation_manifest(prefix, manifest)
 
 
@@ -86,15 +88,39 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(tmp_path: Path) -
     assert ConversationDataset.open(tmp_path / "b").fingerprint != first
 
 
+def read_all(prefix: Path) -> list[np.ndarray]:
+    dataset = ConversationDataset.open(prefix)
+    return [read(number) for number in range(len(dataset)) for read in (dataset.tokens, dataset.loss_weights)]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "missing"])
+def test_every_damaged_file_is_named_when_it_is_read(tmp_path: Path, damage: str) -> None:
+    random = np.random.default_rng(0)
+    weights = random.choice(np.array([0.0, 0.5, 1.0], np.float32), len(TOKENS))
+    write_conversations(tmp_path / "a", weights)
+    names = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(names) == 10
+    for name, whole in names.items():
+        content = bytearray(whole)
+        content[random.integers(len(content))] ^= 1 << random.integers(8)
+        (tmp_path / name).write_bytes({"flipped": bytes(content), "cut": whole[: len(whole) // 2]}.get(damage, b""))
+        if damage == "missing":
+            (tmp_path / name).unlink()
+        with pytest.raises(UserError, match=rf"{name}: "):
+            read_all(tmp_path / "a")
+        (tmp_path / name).write_bytes(whole)
+    read_all(tmp_path / "a")
+
+
 def test_a_mask_of_another_dataset_is_refused(tmp_path: Path) -> None:
     write_conversations(tmp_path / "a")
     with MaskedTokensWriter(tmp_path / "b", TOKENIZER.vocab_size) as writer:
         writer.add(TOKENS, MASK, LENGTHS[::-1])
         writer.finish()
-    for suffix in ("loss_mask.bin", "loss_mask.idx"):  # of the same sizes
+    for suffix in ("loss_mask.idx", "loss_mask.idx.xxh3"):  # of the same sizes
         (tmp_path / f"b.{suffix}").replace(tmp_path / f"a.{suffix}")
-    with pytest.raises(UserError, match="does not fit"):
-        ConversationDataset.open(tmp_path / "a")
+        with pytest.raises(UserError, match=r"a\.loss_mask\.idx(: damaged|\.xxh3: of another dataset)"):
+            read_all(tmp_path / "a")
 
 
 def test_damage_of_the_same_size_is_found_by_verify(tmp_path: Path) -> None:
@@ -102,4 +128,4 @@ def test_damage_of_the_same_size_is_found_by_verify(tmp_path: Path) -> None:
     content = bytearray((tmp_path / "a.loss_mask.bin").read_bytes())
     content[0] ^= 1
     (tmp_path / "a.loss_mask.bin").write_bytes(content)
-    assert "loss_mask.bin: its content is not that" in "; ".join(problems(IndexedDataset(tmp_path / "a")))
+    assert "loss_mask.bin has other content than was written" in "; ".join(problems(IndexedDataset(tmp_path / "a")))

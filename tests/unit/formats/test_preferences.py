@@ -1,5 +1,6 @@
 """Preferences on disk: what was written comes back, what is damaged is refused."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.done_check import write_sealed
+from megatron_redone.formats.file_record import record_file
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.formats.manifest import TokenizerRecord
 from megatron_redone.formats.preferences import (
@@ -32,7 +35,9 @@ def write_preferences(prefix: Path, rewards: np.ndarray | None = REWARDS) -> Non
         written = writer.finish()
     counts = PreferenceCounts(written.sequences // 2, written.tokens, written.trained_tokens, records=2)
     facts = {"source": "posts", "capability": "general", "split": "train", "tokenizer": TOKENIZER}
-    manifest = PreferenceManifest(**facts, dtype=written.dtype, counts=counts, files=written.files)
+    manifest = PreferenceManifest(
+        **facts, dtype=written.dtype, counts=counts, files=written.files, checksums=written.checksums
+    )
     write_preference_manifest(prefix, manifest)
 
 
@@ -82,7 +87,7 @@ def test_rewards_of_another_form_are_refused(wrong: np.ndarray, tmp_path: Path) 
     write_preferences(tmp_path / "a")
     np.save(tmp_path / "a.rewards.npy", wrong)
     manifest = json.loads((tmp_path / "a.manifest.json").read_text())
-    manifest["files"]["rewards.npy"]["size"] = (tmp_path / "a.rewards.npy").stat().st_size
-    (tmp_path / "a.manifest.json").write_text(json.dumps(manifest))
+    manifest["files"]["rewards.npy"] = dataclasses.asdict(record_file(tmp_path / "a.rewards.npy"))
+    write_sealed(tmp_path / "a.manifest.json", {key: value for key, value in manifest.items() if key != "seal"})
     with pytest.raises(UserError, match=r"rewards.npy: not float32 \[2, 2\]"):
         PreferenceDataset.open(tmp_path / "a")

@@ -84,13 +84,13 @@ def test_inspect_shows_texts_and_the_histogram(folder: Path) -> None:
 
 
 def test_inspect_finds_damage(folder: Path, tmp_path: Path) -> None:
-    for suffix in (".bin", ".idx", ".manifest.json"):
+    for suffix in (".bin", ".bin.xxh3", ".idx", ".idx.xxh3", ".manifest.json"):
         (tmp_path / f"d{suffix}").write_bytes((folder / f"sets/a_text_document{suffix}").read_bytes())
     content = bytearray((tmp_path / "d.bin").read_bytes())
     content[0] ^= 1
     (tmp_path / "d.bin").write_bytes(content)
     found = tool("inspect_dataset.py", tmp_path / "d", "--check")
-    assert found.returncode == 2 and "not that of the manifest" in found.stderr
+    assert found.returncode == 2 and "d.bin: damaged (its bytes from 0 on" in found.stderr
     (tmp_path / "d.bin").write_bytes(content[:-2])
     found = tool("inspect_dataset.py", tmp_path / "d")
     assert found.returncode == 2 and "truncated" in found.stderr and found.stderr.count("\n") == 1
