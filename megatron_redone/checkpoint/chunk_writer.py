@@ -14,8 +14,8 @@ from typing import Any
 import torch
 import xxhash
 
-from megatron_redone.checkpoint.checksums import Block
 from megatron_redone.checkpoint.rectangles import Rectangle, blocks
+from megatron_redone.formats.folder_checksums import Block
 
 BLOCK_BYTES = 16 << 20
 """A record holds so many bytes of a tensor at most, or one row: whoever reads a part reads and checks few others."""

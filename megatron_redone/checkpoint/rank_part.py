@@ -13,11 +13,11 @@ from typing import Any
 
 import torch.distributed as dist
 
-from megatron_redone.checkpoint.checksums import FileBlocks
 from megatron_redone.checkpoint.chunk_writer import ChunkWriter, Record, blocks_of
 from megatron_redone.checkpoint.metadata_file import write_metadata
 from megatron_redone.checkpoint.storage_check import write_common
 from megatron_redone.checkpoint.values import Values
+from megatron_redone.formats.folder_checksums import FileBlocks
 
 
 @dataclass(frozen=True, kw_only=True)

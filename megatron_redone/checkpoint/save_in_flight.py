@@ -14,11 +14,11 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from megatron_redone.checkpoint.checksums import FileBlocks
 from megatron_redone.checkpoint.rank_part import GivenUpError, RankState, join_parts, write_part
 from megatron_redone.distributed.collectives import broadcast_from_main, gather_to_main, largest
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import disk_reason
+from megatron_redone.formats.folder_checksums import FileBlocks
 from megatron_redone.processes.background import in_background
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from megatron_redone.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyConfig:
-    """A checkpoint against a Hugging Face model that transformers computes, or against its own checksums."""
+    """A checkpoint against a Hugging Face model that transformers computes; or what lies on disk, against checksums."""
 
     hf: str | None = key(
         "a Hugging Face directory with a tokenizer, or a hub name where the network allows it; null compares every "
@@ -22,6 +22,13 @@ class VerifyConfig:
     checkpoint: str | None = key(
         "a checkpoint, or the folder of a run; null takes hf's own weights, as init_from would", None, reads=True
     )
+    dataset: str | None = key(
+        "a dataset's path without .bin or .idx, of any kind: every byte of its files, masks and reference scores is "
+        "compared with the checksums that were taken when it was written",
+        None,
+        reads=True,
+    )
+    export: str | None = key("a directory of export-hf, of which every byte is compared likewise", None, reads=True)
     text: str | None = key("a UTF-8 file of real text; null takes a built-in sample", None, reads=True)
     seq_length: int = key("tokens of a row", 256, at_least=1)
     rows: int = key("rows that are compared, fewer where the text ends", 8, at_least=1)
@@ -38,9 +45,12 @@ class VerifyConfig:
 
     def __post_init__(self) -> None:
         check_plain(self.precision)
+        at_rest = [name for name in ("dataset", "export") if getattr(self, name) is not None]
+        if at_rest and (len(at_rest) > 1 or self.hf is not None or self.checkpoint is not None):
+            raise UserError(f"{at_rest[0]}: is compared alone; leave the others of dataset, export, hf, checkpoint out")
         if self.validation and (self.checkpoint is None or self.hf is None):
             raise UserError("validation: compares a run with a model; name its checkpoint, and hf")
         if self.validation and self.precision is not Precision.fp32:
             raise UserError("validation: compares weights, not arithmetic; leave precision=fp32")
-        if self.hf is None and self.checkpoint is None:
+        if self.hf is None and self.checkpoint is None and not at_rest:
             raise UserError("hf, checkpoint: both are null; give the model, or the checkpoint, or both")

@@ -14,6 +14,7 @@ from megatron_redone.conversion.mcore_reader import CheckpointWeights
 from megatron_redone.conversion.rounded_weights import Rounding, make_rounding, open_weights
 from megatron_redone.conversion.row_blocks import row_blocks
 from megatron_redone.formats.atomic import atomic_folder
+from megatron_redone.formats.hf_folder import write_hf_checksums
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,12 @@ def export_checkpoint(
     with atomic_folder(output, overwrite=overwrite) as folder:
         # What is small goes first: a mistake in it must not be found after an hour.
         write_hf_files(hf_files, folder, architecture, planned[0].dtype, end_tokens)
+        checksums = {}
         for file, shard in shards.items():
-            ShardWriter(folder / file, shard).write(_blocks(shard, tensors, weights, rounding))
+            checksums[file] = ShardWriter(folder / file, shard).write(_blocks(shard, tensors, weights, rounding))
             log.info("%s: %d tensors", file, len(shard))
         write_index(folder, shards)
+        write_hf_checksums(folder, checksums)
 
 
 def _blocks(

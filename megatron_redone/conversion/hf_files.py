@@ -4,12 +4,14 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from megatron_redone.architectures import Architecture
+from megatron_redone.architectures.json_object import read_json_object
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.conversion.config_spellings import read_otherwise, spell_config
 from megatron_redone.conversion.end_tokens import with_end_tokens
@@ -17,11 +19,14 @@ from megatron_redone.conversion.tokenizer_spellings import spell_tokenizer
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json
 from megatron_redone.formats.hf_folder import hf_files
+from megatron_redone.tokenization.chat_template import ChatTemplate
+from megatron_redone.tokenization.chat_template_file import own_templates
 from megatron_redone.tokenization.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
 _GENERATION = "generation_config.json"
+_TOKENIZER = "tokenizer.json"
 
 
 def write_hf_files(
@@ -41,6 +46,7 @@ def write_hf_files(
     Raises:
         UserError: a token is not in the vocabulary.
     """
+    _check_parsable(source)
     for name in hf_files(source):
         (output / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, output / name)
@@ -50,6 +56,17 @@ def write_hf_files(
     for line in told:
         log.warning("%s: %s", output.name.removesuffix(".partial"), line)
     _write_generation_config(output, end_tokens)
+
+
+def _check_parsable(folder: Path) -> None:
+    """What leaves can be read: JSON, the tokenizer, the chat templates."""
+    for name in hf_files(folder):
+        if name.endswith(".json") and name != _TOKENIZER:
+            read_json_object(folder / name)
+    if (folder / _TOKENIZER).is_file():
+        Tokenizer(TokenizerConfig(path=str(folder)), fast=False)
+    for name, text in own_templates(folder).items():
+        ChatTemplate(text, f"{folder}: the chat template {name!r}", {}, datetime.now())
 
 
 def _write_generation_config(folder: Path, end_tokens: Sequence[str]) -> None:

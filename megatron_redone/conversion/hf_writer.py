@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from megatron_redone.conversion.streaming import EarlyWriteBack, read_ahead
+from megatron_redone.formats.folder_checksums import Block, BlockHasher
 from megatron_redone.model_folders.dtypes import SAFETENSORS_NAMES
 
 INDEX = "model.safetensors.index.json"
@@ -54,16 +55,21 @@ class ShardWriter:
     def __init__(self, file: Path, tensors: list[PlannedTensor]) -> None:
         self._file, self._tensors = file, tensors
 
-    def write(self, blocks: Iterator[torch.Tensor]) -> None:
-        """Takes the rows of all tensors, in order, of the planned types."""
+    def write(self, blocks: Iterator[torch.Tensor]) -> list[Block]:
+        """Takes the rows of all tensors, in order, of the planned types; answers the checksums of the file."""
+        hasher, header = BlockHasher(), _header(self._tensors)
         with open(self._file, "wb") as stream:
-            stream.write(_header(self._tensors))
+            stream.write(header)
+            hasher.update(header)
             start = stream.tell()
             write_back = EarlyWriteBack(stream)
             for block in read_ahead(blocks):
-                stream.write(block.contiguous().view(-1).view(torch.uint8).numpy().data)
+                content = block.contiguous().view(-1).view(torch.uint8).numpy().data
+                stream.write(content)
+                hasher.update(content)
                 write_back.step()
             assert stream.tell() - start == sum(tensor.size for tensor in self._tensors), "other rows than planned"
+        return hasher.finish()
 
 
 def write_index(folder: Path, shards: dict[str, list[PlannedTensor]]) -> None:

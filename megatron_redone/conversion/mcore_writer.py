@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 from megatron_redone.architectures.families import MODULES_WITH_EXTRA_STATE
-from megatron_redone.checkpoint.checksums import FileBlocks
 from megatron_redone.checkpoint.chunk_writer import ChunkWriter, Record, blocks_of
 from megatron_redone.checkpoint.metadata_file import write_metadata
 from megatron_redone.checkpoint.rectangles import Rectangle
 from megatron_redone.checkpoint.storage_check import write_common
 from megatron_redone.conversion.row_blocks import row_blocks
 from megatron_redone.conversion.streaming import EarlyWriteBack, read_ahead
+from megatron_redone.formats.folder_checksums import FileBlocks
 
 _FILE_SIZE = 4 * 2**30
 

@@ -1,4 +1,4 @@
-"""Reads a dataset through and says what is wrong with it, for `tools/inspect_dataset.py --check`.
+"""Reads a dataset through and says what is wrong with it: `redone verify dataset=` and `inspect_dataset.py --check`.
 
 Whether a stage's outputs are complete is another question: `done_check.py`.
 """
@@ -6,6 +6,7 @@ Whether a stage's outputs are complete is another question: `done_check.py`.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from megatron_redone.errors import DamageError
 from megatron_redone.formats.file_record import damage
 from megatron_redone.formats.index_check import index_problems
 from megatron_redone.formats.indexed import IndexedDataset
-from megatron_redone.formats.manifest import file_records, read_manifest
+from megatron_redone.formats.manifest import check_files, file_records, fingerprint, read_manifest
+from megatron_redone.formats.reference_scores import read_reference, reference_path
 
 _BLOCK = 1 << 22
 
@@ -35,6 +37,43 @@ def problems(dataset: IndexedDataset) -> Iterator[str]:
     if manifest is not None:
         records = {**file_records(manifest), **manifest.get("checksums", {})}
         yield from damage({Path(f"{prefix}.{suffix}"): record for suffix, record in records.items()}, whole=True)
+
+
+def check_dataset(prefix: Path) -> tuple[int, bool]:
+    """Reads a dataset of any kind whole: ids, masks, all beside them, and the reference scores that lie there.
+
+    Args:
+        prefix: The dataset's path without suffix.
+
+    Returns:
+        How many bytes these are, and whether there are checksums to compare all of them with.
+
+    Raises:
+        UserError: naming everything that is damaged.
+    """
+    manifest = read_manifest(prefix)
+    if manifest is not None:
+        check_files(prefix, manifest, "write the dataset again")
+    parts = [IndexedDataset(prefix), *map(IndexedDataset, _masks(prefix))]
+    found = [problem for part in parts for problem in problems(part)]
+    if found:
+        raise DamageError("; ".join(found))
+    scores = reference_path(os.fspath(prefix), "")
+    _check_scores(scores, manifest)
+    suffixes = {"bin", "idx", *file_records(manifest or {}), *(manifest or {}).get("checksums", {})}
+    files = [*(Path(f"{prefix}.{suffix}") for suffix in suffixes), *([scores] if scores.exists() else [])]
+    return sum(file.stat().st_size for file in files), manifest is not None or all(p.has_checksums for p in parts)
+
+
+def _masks(prefix: Path) -> list[str]:
+    masks = f"{prefix}.loss_mask"
+    return [masks] if Path(f"{masks}.idx").exists() else []
+
+
+def _check_scores(path: Path, manifest: dict[str, Any] | None) -> None:
+    scores = read_reference(path)
+    if scores is not None and (manifest is None or scores.data != fingerprint(manifest)):
+        raise DamageError(f"{path}: the scores belong to other data; run `redone score-reference` again")
 
 
 def _token_problems(dataset: IndexedDataset, vocab_size: int | None) -> Iterator[str]:

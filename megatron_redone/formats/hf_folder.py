@@ -4,6 +4,12 @@ import re
 from pathlib import Path
 
 from megatron_redone.errors import UserError
+from megatron_redone.formats.folder_checksums import (
+    FileBlocks,
+    FolderChecksums,
+    read_folder_checksums,
+    write_folder_checksums,
+)
 
 # Files of a Hugging Face directory that transformers reads and that are neither weights nor adapters nor code.
 HF_FILES = (
@@ -32,6 +38,9 @@ HF_FILES = (
 ADAPTER_CONFIG = "adapter_config.json"
 ADDITIONAL_TEMPLATES = "additional_chat_templates"
 
+CHECKSUMS = "checksums.json"
+_REMEDY = "export it again; if the change is yours, remove its checksums.json"
+
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -40,6 +49,22 @@ def hf_files(folder: Path) -> list[str]:
     templates = sorted(file.name for file in (folder / ADDITIONAL_TEMPLATES).glob("*.jinja") if file.is_file())
     own = [name for name in HF_FILES if (folder / name).is_file()]
     return [*own, *(f"{ADDITIONAL_TEMPLATES}/{name}" for name in templates)]
+
+
+def write_hf_checksums(folder: Path, known: FileBlocks) -> None:
+    """Writes the checksums of all files of a model folder; see `write_folder_checksums`."""
+    write_folder_checksums(folder, Path(CHECKSUMS), known)
+
+
+def read_hf_checksums(folder: Path) -> FolderChecksums:
+    """The checksums of a model folder; none where another program, or an earlier version, has written it.
+
+    Raises:
+        DamageError: they are damaged.
+    """
+    if not (folder / CHECKSUMS).exists():
+        return FolderChecksums(folder, {}, _REMEDY)
+    return read_folder_checksums(folder, Path(CHECKSUMS), _REMEDY)
 
 
 def find_hf_folder(name: str) -> Path:

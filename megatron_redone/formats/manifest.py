@@ -5,6 +5,7 @@ those names). `tokenizer` stands in all of them under the same keys.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -137,6 +138,12 @@ def file_records(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if "files" in manifest:
         return manifest["files"]
     return {kind: manifest[kind] for kind in ("bin", "idx") if kind in manifest}
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits that change when a byte of any file of the dataset does."""
+    lines = (f"{suffix} {record['sha256']}" for suffix, record in sorted(file_records(manifest).items()))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def check_files(prefix: str | os.PathLike[str], manifest: Mapping[str, Any], remedy: str) -> None:

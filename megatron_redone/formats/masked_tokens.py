@@ -8,7 +8,6 @@
 Both are indexed datasets (see `indexed`). Conversations and preferences are built on this.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from megatron_redone.formats.file_record import FileRecord, record_file
 from megatron_redone.formats.indexed import DatasetPaths, IndexedDataset, IndexedDatasetWriter, token_dtype
 from megatron_redone.formats.loss_weights import FILE as WEIGHTS
 from megatron_redone.formats.loss_weights import read_runs, weight_runs, weights_of
-from megatron_redone.formats.manifest import check_files, file_records, manifest_path, read_manifest
+from megatron_redone.formats.manifest import check_files, file_records, fingerprint, manifest_path, read_manifest
 
 _MASK = "loss_mask"
 
@@ -176,8 +175,7 @@ class MaskedTokens:
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change when a byte of any file does, taken from the manifest."""
-        lines = (f"{suffix} {record['sha256']}" for suffix, record in sorted(file_records(self.manifest).items()))
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        return fingerprint(self.manifest)
 
     def close(self) -> None:
         """Closes the files."""

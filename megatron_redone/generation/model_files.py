@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.hf_folder import find_hf_folder, hf_files
+from megatron_redone.formats.hf_folder import find_hf_folder, hf_files, read_hf_checksums
 from megatron_redone.formats.weights_fingerprint import weights_fingerprint
 from megatron_redone.generation.placement import Placement
 from megatron_redone.model_folders import check_model_folder
@@ -42,6 +42,7 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
     Raises:
         UserError: transformers is missing or cannot load it, or the file cannot be read.
     """
+    read_hf_checksums(folder).check_small_files()
     tokenizer = _load("AutoTokenizer", folder)
     if chat_template is not None:
         tokenizer.chat_template = _read_template(chat_template)

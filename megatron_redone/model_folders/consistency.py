@@ -7,6 +7,7 @@ from megatron_redone.architectures import Architecture, read_architecture
 from megatron_redone.architectures.hf_config import ignored_keys
 from megatron_redone.architectures.json_object import read_json_object
 from megatron_redone.architectures.unsupported_model import UnsupportedModelError
+from megatron_redone.formats.hf_folder import read_hf_checksums
 from megatron_redone.model_folders.generation_settings import check_generation_settings
 from megatron_redone.model_folders.hf_reader import HFWeights
 from megatron_redone.model_folders.tensor_files import list_tensors
@@ -26,6 +27,7 @@ def open_model_folder(folder: Path, *, allow_pickle: bool = False) -> tuple[Arch
         UserError: files or keys that contradict each other, or are damaged or missing.
         UnsupportedModelError: another model than this project computes.
     """
+    read_hf_checksums(folder).check_small_files()
     architecture = read_architecture(folder)
     check_generation_settings(folder, architecture.vocab_size)
     weights = HFWeights(folder, architecture, allow_pickle=allow_pickle)
@@ -38,9 +40,12 @@ def open_model_folder(folder: Path, *, allow_pickle: bool = False) -> tuple[Arch
 def check_model_folder(folder: Path) -> None:
     """The same for those who have transformers compute the model; it may be of any family that transformers knows.
 
+    Every byte of a folder that has checksums is compared with them, as others read it whole.
+
     Raises:
         UserError: see `open_model_folder`.
     """
+    read_hf_checksums(folder).check_all()
     try:
         open_model_folder(folder)
     except UnsupportedModelError:

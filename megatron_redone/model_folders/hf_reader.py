@@ -1,5 +1,6 @@
 """Reads tensors of a Hugging Face directory, no more of them than is asked for."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from megatron_redone.architectures import Architecture
 from megatron_redone.architectures.weights import FullWeight
 from megatron_redone.errors import UserError
+from megatron_redone.formats.hf_folder import read_hf_checksums
 from megatron_redone.model_folders.shape_checks import check_tensors
 from megatron_redone.model_folders.tensor_files import Entry, Format, list_tensors
 from megatron_redone.model_folders.tensor_names import EMBEDDING, HEAD, whole_names
@@ -31,7 +33,11 @@ class HFWeights:
                 tensor that is missing, unknown, or of another shape than config.json says.
         """
         self.folder = folder
+        self._checksums = read_hf_checksums(folder)
         self._format, held = list_tensors(find_weight_files(folder, allow_pickle=allow_pickle))
+        headers = {entry.file: entry.start for entry in sorted(held.values(), key=lambda entry: -entry.start)}
+        for file, end in headers.items():
+            self._checksums.check_part(file.name, 0, end)
         names = whole_names(folder, held, architecture.tie_word_embeddings)
         self._entries = {names[name]: entry for name, entry in held.items() if name in names}
         check_tensors(folder, self._entries, architecture)
@@ -47,12 +53,27 @@ class HFWeights:
         return self._entries[name].dtype
 
     def read(self, name: str, first: int, last: int) -> torch.Tensor:
-        """Rows of a tensor, in memory of their own."""
+        """Rows of a tensor, in memory of their own.
+
+        Raises:
+            UserError: they are not those that were written.
+        """
+        self._check_rows(name, first, last)
         return self._format.read(self._entries[name], 0, first, last)
 
     def read_columns(self, name: str, first: int, last: int) -> torch.Tensor:
-        """Columns of a matrix, in memory of their own."""
+        """Columns of a matrix, in memory of their own.
+
+        Raises:
+            UserError: the matrix is not that which was written.
+        """
+        self._check_rows(name, 0, self._entries[name].shape[0])
         return self._format.read(self._entries[name], 1, first, last)
+
+    def _check_rows(self, name: str, first: int, last: int) -> None:
+        entry = self._entries[name]
+        row = math.prod(entry.shape[1:]) * entry.dtype.itemsize
+        self._checksums.check_part(entry.file.name, entry.start + first * row, entry.start + last * row)
 
     def read_rows_of(self, weight: FullWeight, first: int, last: int) -> torch.Tensor:
         """Rows of a full weight, put together."""

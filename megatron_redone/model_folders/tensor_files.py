@@ -1,5 +1,6 @@
 """Files that hold tensors: what is in them, and parts of it."""
 
+import json
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +18,13 @@ from megatron_redone.model_folders.weight_files import WeightFiles
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tensor lies, under which name, and what it is."""
+    """Where a tensor lies, under which name, and what it is; `start` is its first byte in a safetensors file."""
 
     file: Path
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
+    start: int = 0
 
 
 class Format(Protocol):
@@ -72,13 +74,14 @@ class SafetensorsFormat:
         """Reads the header."""
         found = {}
         with _opened(file) as handle:
+            starts = _starts(file)
             _check_framework(file, handle.metadata())
             for name in handle.keys():  # noqa: SIM118 - it is no dictionary
                 part = handle.get_slice(name)
                 dtype = DTYPES.get(part.get_dtype())
                 if dtype is None:
                     raise UserError(f"{file}: {name} is of the type {part.get_dtype()}, which is not supported")
-                found[name] = Entry(file, name, tuple(part.get_shape()), dtype)
+                found[name] = Entry(file, name, tuple(part.get_shape()), dtype, starts[name])
         return found
 
     def read(self, entry: Entry, dim: int, first: int, last: int) -> torch.Tensor:
@@ -86,6 +89,14 @@ class SafetensorsFormat:
         with _opened(entry.file) as handle:
             part = handle.get_slice(entry.name)
             return (part[first:last] if dim == 0 else part[:, first:last]).clone()
+
+
+def _starts(file: Path) -> dict[str, int]:
+    """The first byte of each tensor in a file whose header safetensors has checked."""
+    with open(file, "rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+    return {name: 8 + size + entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__"}
 
 
 def _check_framework(file: Path, metadata: dict[str, str] | None) -> None:

@@ -25,7 +25,10 @@ from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
 from megatron_redone.distributed.collectives import broadcast_from_last, broadcast_from_main, errors_stop_all_ranks
 from megatron_redone.errors import UserError
-from megatron_redone.formats.hf_folder import find_hf_folder
+from megatron_redone.formats.deep_check import check_dataset
+from megatron_redone.formats.folder_checksums import FolderChecksums
+from megatron_redone.formats.hf_folder import find_hf_folder, read_hf_checksums
+from megatron_redone.formats.indexed import DatasetPaths
 from megatron_redone.generation.model_files import load_causal_lm
 from megatron_redone.generation.placement import Placement
 from megatron_redone.model_folders import HFWeights, open_model_folder
@@ -136,13 +139,30 @@ def verify(config: VerifyConfig, context: ParallelContext) -> Verification:
 
 
 def _check_at_rest(config: VerifyConfig) -> None:
+    """Compares every byte of a checkpoint, a dataset or an export with its checksums, and logs.
+
+    Raises:
+        UserError: naming what is damaged, or there are no checksums.
+    """
+    if config.dataset is not None:
+        place = str(DatasetPaths.of(config.dataset).bin.with_name(DatasetPaths.of(config.dataset).bin.name[:-4]))
+        size, has_checksums = check_dataset(Path(place))
+        if not has_checksums:
+            raise UserError(f"{place}: consistent, but it has no checksums, so no more can be said")
+    else:
+        place, checksums = _checksums_of_folder(config)
+        if not checksums.files:
+            raise UserError(f"{place}: has no checksums, so nothing can be said; compare it with a model by hf=")
+        size = checksums.check_all()
+    log.info("%s: %s bytes, all as they were written", place, f"{size:,}")
+
+
+def _checksums_of_folder(config: VerifyConfig) -> tuple[Path, FolderChecksums]:
+    if config.export is not None:
+        return Path(config.export), read_hf_checksums(find_hf_folder(config.export))
     assert config.checkpoint is not None
     checkpoint = find_checkpoint(Path(config.checkpoint))
-    checksums = read_checksums(checkpoint)
-    if not checksums.files:
-        raise UserError(f"{checkpoint}: has no checksums, so nothing can be said; compare it with a model by hf=")
-    size = checksums.check_all()
-    log.info("%s: %d files, %s bytes, all as they were written", checkpoint, len(checksums.files), f"{size:,}")
+    return checkpoint, read_checksums(checkpoint)
 
 
 def _holds_reference(context: ParallelContext) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.errors import UserError
+from megatron_redone.formats.hf_folder import read_hf_checksums
 from megatron_redone.tokenization.fast import FastEncoder
 from megatron_redone.tokenization.huggingface import HuggingFaceReference, eos_token
 from megatron_redone.tokenization.probe import probe_texts
@@ -65,6 +66,8 @@ class Tokenizer:
         Raises:
             UserError: nothing usable is at the path, or the end-of-document token is not in the vocabulary.
         """
+        path = Path(config.path)
+        read_hf_checksums(path if path.is_dir() else path.parent).check_small_files()
         self._reference = _load_reference(config)
         self.path = config.path
         self.vocab_size = self._reference.vocab_size

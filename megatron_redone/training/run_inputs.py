@@ -19,6 +19,7 @@ from megatron_redone.datasets.validation import ValidationSet
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.distributed import ParallelContext
 from megatron_redone.errors import UserError
+from megatron_redone.formats.hf_folder import read_hf_checksums
 from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
 from megatron_redone.training.best import check_best_metric
 from megatron_redone.training.carried_template import is_template, template_of_data, template_texts
@@ -91,6 +92,7 @@ def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[C
     check_small_steps(config.optimizer, config.model)
     initial = find_initial_weights(config.init_from) if config.init_from is not None else None
     config_json = _config_json(config, initial)
+    read_hf_checksums(config_json.parent).check_small_files()
     architecture = read_architecture(config_json)
     check_parallel_sizes(architecture, config.parallel, config.data.seq_length)
     _warn_of_unknown_positions(architecture, config.data.seq_length)

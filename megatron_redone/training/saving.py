@@ -9,7 +9,7 @@ from pathlib import Path
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.optimizer import MegatronOptimizer
 
-from megatron_redone.checkpoint.checksums import FileBlocks, read_checksums, write_checksums
+from megatron_redone.checkpoint.checksums import read_checksums, write_checksums
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import TrainState, read_state
 from megatron_redone.checkpoint.save_in_flight import SaveInFlight
@@ -24,6 +24,7 @@ from megatron_redone.distributed.collectives import (
 from megatron_redone.distributed.context import ParallelContext
 from megatron_redone.errors import DamageError, UserError
 from megatron_redone.formats.atomic import disk_reason
+from megatron_redone.formats.folder_checksums import FileBlocks
 from megatron_redone.metrics.throughput import Throughput
 from megatron_redone.training.loop import FinishedStep
 from megatron_redone.training.model_state import full_state, load_full, load_weights

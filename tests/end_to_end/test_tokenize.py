@@ -69,7 +69,8 @@ def test_ids_and_order_are_those_of_the_input(tmp_path: Path, tokenizer: Path) -
         assert dataset[i].tolist() == [*encoding.ids, eod]
     counts = manifest(tmp_path / "out/a")["counts"]
     assert counts["records"] == counts["documents"] == len(texts) and counts["tokens"] == dataset.token_count
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.bin", "a.idx", "a.manifest.json"]
+    names = ["a.bin", "a.bin.xxh3", "a.idx", "a.idx.xxh3", "a.manifest.json"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
     again = run(tmp_path / "out/a", tokenizer, f"input={tmp_path}/a.jsonl", "shard_mb=1")
     assert again.returncode == 0 and "nothing to do" in again.stderr
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from megatron_redone.checkpoint.checksums import FileBlocks
 from megatron_redone.checkpoint.rank_part import RankState
 from megatron_redone.checkpoint.save_in_flight import SaveInFlight
 from megatron_redone.errors import UserError
+from megatron_redone.formats.folder_checksums import FileBlocks
 
 
 def save_sharded(state: RankState, folder: Path) -> FileBlocks:

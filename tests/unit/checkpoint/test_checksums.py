@@ -62,7 +62,7 @@ def test_a_whole_one_passes(checkpoint: Path, caplog: pytest.LogCaptureFixture) 
         verify.run(VerifyConfig(checkpoint=str(checkpoint)))
     names = {str(path.relative_to(checkpoint)) for path in checkpoint.rglob("*") if path.is_file()}
     assert set(read_checksums(checkpoint).files) == names - {"run/checksums.json"} and len(names) == 9
-    assert "8 files" in caplog.text and "all as they were written" in caplog.text
+    assert "all as they were written" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "missing", "of another step"])

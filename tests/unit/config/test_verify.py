@@ -14,6 +14,7 @@ from megatron_redone.errors import UserError
      ("precision=auto", "precision: auto is for training; take bf16 or fp32 here"),
      ("validation=true", "validation: compares a run with a model; name its checkpoint, and hf"),
      ("hf=null", "hf, checkpoint: both are null; give the model, or the checkpoint, or both"),
+     ("dataset=a", "dataset: is compared alone; leave the others of dataset, export, hf, checkpoint out"),
      ("tolerance=-1", "tolerance: -1.0 is less than 0"), ("tolerance=.nan", "tolerance: nan is not a finite number"),
      ("rows=0", "rows: 0 is less than 1")],
 )  # fmt: skip

@@ -11,11 +11,14 @@ import pytest
 import torch
 
 from megatron_redone.architectures import read_architecture
+from megatron_redone.architectures.weights import full_weights
 from megatron_redone.config.export_hf import ExportHFConfig
 from megatron_redone.config.import_hf import ImportHFConfig
+from megatron_redone.config.verify import VerifyConfig
 from megatron_redone.conversion import hf_writer, mcore_writer
 from megatron_redone.errors import UserError
-from megatron_redone.stages import export_hf, import_hf
+from megatron_redone.model_folders import open_model_folder
+from megatron_redone.stages import export_hf, import_hf, verify
 from tests.helpers import hf_folders
 from tests.helpers.round_trips import convert, edit_config
 
@@ -99,7 +102,7 @@ def test_a_checkpoint_of_another_shape_or_with_more_weights_is_refused(source: P
         (hf / "config.json").write_text(before)
     for file in (tmp_path / "checkpoint").glob("*.distcp"):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(UserError, match="truncated or damaged"):
+    with pytest.raises(UserError, match="damaged"):
         export_hf.run(ExportHFConfig(checkpoint=str(tmp_path / "checkpoint"), output=str(tmp_path / "other")))
     assert not list(tmp_path.glob("other*"))
 
@@ -156,3 +159,47 @@ def test_a_model_as_the_quickstart_makes_it_is_read_by_transformers_4(tmp_path: 
     assert config["rope_parameters"] == before["rope_parameters"]
     assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert tokenizer["additional_special_tokens"] == ["<|im_start|>"] and "extra_special_tokens" not in tokenizer
+
+
+@pytest.fixture(scope="module")
+def exported(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return convert(source, tmp_path_factory.mktemp("exported"))
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "missing"])
+def test_every_damaged_file_of_an_export_is_named(exported: Path, tmp_path: Path, how: str) -> None:
+    """By whoever reads all of the model, and by the comparison at rest."""
+    names = sorted(path.name for path in exported.iterdir())
+    assert {"checksums.json", "tokenizer.json", "chat_template.jinja", "model.safetensors.index.json"} < set(names)
+    for name in names:
+        copy = Path(shutil.copytree(exported, tmp_path / name))
+        content = bytearray((copy / name).read_bytes())
+        content[len(content) // 3] ^= 1
+        (copy / name).write_bytes(content if how == "flipped" else content[: len(content) // 2])
+        if how == "missing":
+            (copy / name).unlink()
+            if name == "checksums.json":  # as a model of another program: nothing is known, nothing is wrong
+                continue
+        for read in (read_all, lambda folder: verify.run(VerifyConfig(export=str(folder)))):
+            with pytest.raises(UserError, match=rf"/{name}: "):
+                read(copy)
+    read_all(exported)
+
+
+def read_all(folder: Path) -> None:
+    architecture, weights = open_model_folder(folder)
+    for weight in full_weights(architecture).values():
+        weights.read_rows_of(weight, 0, weight.shape[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("tokenizer.json", ""), ("generation_config.json", "{"), ("chat_template.jinja", "{% if %}"), ("config.json", "")],
+)
+def test_what_cannot_be_parsed_does_not_leave(source: Path, tmp_path: Path, name: str, content: str) -> None:
+    hf = Path(shutil.copytree(source, tmp_path / "hf"))
+    import_hf.run(ImportHFConfig(hf=str(hf), output=str(tmp_path / "core")))
+    (hf / name).write_text(content)
+    with pytest.raises(UserError) as caught:
+        export_hf.run(ExportHFConfig(checkpoint=str(tmp_path / "core"), hf_config=str(hf), output=str(tmp_path / "x")))
+    assert str(hf) in str(caught.value) and "\n" not in str(caught.value) and not (tmp_path / "x").exists()
