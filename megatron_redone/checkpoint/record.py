@@ -35,12 +35,16 @@ class TrainState:
         consumed_samples: Of the training blend, over all ranks: the data's whole state.
         consumed_tokens: Over all ranks.
         data: What identifies the training data; compared on resuming.
+        left_out: Samples that are not trained on, as [first, last], because a step on them went wrong.
+        recent: Figures of the last steps by name, oldest first, which the next ones are compared with.
     """
 
     step: int = 0
     consumed_samples: int = 0
     consumed_tokens: int = 0
     data: dict[str, Any] = field(default_factory=dict)
+    left_out: list[list[int]] = field(default_factory=list)
+    recent: dict[str, list[float]] = field(default_factory=dict)
 
     def after(self, batch: GlobalBatch) -> "TrainState":
         """Where the run stands after one more step, on a batch."""
@@ -115,6 +119,8 @@ def _check_state(state: TrainState, checkpoint: Path) -> None:
             raise DamageError(f"{file}: damaged ({name} is {value!r}); take another checkpoint")
     if not isinstance(state.data, dict):
         raise DamageError(f"{file}: damaged (data is {state.data!r}); take another checkpoint")
+    if not isinstance(state.left_out, list) or not isinstance(state.recent, dict):
+        raise DamageError(f"{file}: damaged (left_out or recent); take another checkpoint")
     named = step_of_name(checkpoint.name)
     if named is not None and named != state.step:
         raise DamageError(f"{file}: damaged (it says step {state.step}, the folder {named}); take another checkpoint")

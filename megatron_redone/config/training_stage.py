@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from megatron_redone.config.checkpoint import CheckpointConfig
 from megatron_redone.config.data import TrainingDataConfig
 from megatron_redone.config.field import key
+from megatron_redone.config.guards import GuardConfig
 from megatron_redone.config.metrics import MetricsConfig
 from megatron_redone.config.model import ModelConfig
 from megatron_redone.config.optimizer import OptimizerConfig
@@ -31,5 +32,6 @@ class TrainingStageConfig:
     data: TrainingDataConfig = key("what is read")
     training: TrainingConfig = key("length and batch")
     optimizer: OptimizerConfig = key("AdamW and learning rate", OptimizerConfig)
+    guards: GuardConfig = key("what is done about steps that go wrong", GuardConfig, decides=False)
     checkpoint: CheckpointConfig = key("saving and resuming", CheckpointConfig)
     metrics: MetricsConfig = key("reports", MetricsConfig, decides=False)

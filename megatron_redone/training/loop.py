@@ -1,5 +1,6 @@
 """The training loop. It knows no task: an objective makes the loss, callbacks do everything besides."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +12,9 @@ from megatron_redone.batches.micro_batch import GlobalBatch
 from megatron_redone.checkpoint.record import TrainState
 from megatron_redone.objectives import Objective
 from megatron_redone.training.optimizer import set_learning_rate
+from megatron_redone.training.samples import SampleRange
 from megatron_redone.training.schedule import LearningRate
+from megatron_redone.training.step_guard import StepGuard
 from megatron_redone.training.train_step import StepResult, train_step
 
 
@@ -56,21 +59,36 @@ class Training:
 
     Attributes:
         model_chunks: This rank's, wrapped, in training mode.
+        guard: Judges every step.
     """
 
     model_chunks: Sequence[DistributedDataParallel]
     optimizer: MegatronOptimizer
     objective: Objective
     schedule: LearningRate
+    guard: StepGuard
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the loop ended.
+
+    Attributes:
+        state: Where the run stands.
+        leave_out: Set where it is to go back to its newest checkpoint and go on without these samples.
+    """
+
+    state: TrainState
+    leave_out: SampleRange | None = None
 
 
 def train(
     training: Training, state: TrainState, batches: Iterator[GlobalBatch], callbacks: Sequence[Callback], stop: Stop
-) -> TrainState:
-    """Trains from a state to the end of the schedule, or until a stop is agreed on.
+) -> Ended:
+    """Trains from a state to the end of the schedule, until a stop is agreed on, or until the guard wants to go back.
 
     Args:
-        training: Model, optimizer, objective and schedule.
+        training: Model, optimizer, objective, schedule and guard.
         state: Where to go on from.
         batches: This rank's part of the global batches from `state.consumed_samples` on, without end.
         callbacks: Called after every step.
@@ -78,10 +96,19 @@ def train(
     """
     while state.step < training.schedule.train_steps:
         batch = next(batches)
+        samples = SampleRange(state.consumed_samples, batch.consumed_samples - 1)
+        if samples.meets_any(state.left_out):
+            state = dataclasses.replace(state, consumed_samples=batch.consumed_samples)
+            continue
         learning_rate = training.schedule.at(state.step)
         set_learning_rate(training.optimizer, learning_rate)
-        result = train_step(training.model_chunks, training.optimizer, training.objective, batch.micro_batches)
-        state = state.after(batch)
+        result = train_step(
+            training.model_chunks, training.optimizer, training.objective, batch.micro_batches, training.guard.judge
+        )
+        leave_out = training.guard.settle(state.step + 1, samples)
+        if leave_out is not None:
+            return Ended(state, leave_out)
+        state = dataclasses.replace(state.after(batch), recent=training.guard.recent)
         is_last = stop.agreed() or state.step == training.schedule.train_steps
         finished = FinishedStep(
             state=state, result=result, learning_rate=learning_rate, tokens=batch.tokens, is_last=is_last
@@ -90,4 +117,4 @@ def train(
             callback.after_step(finished)
         if is_last:
             break
-    return state
+    return Ended(state)

@@ -42,9 +42,10 @@ from megatron_redone.objectives import Objective
 from megatron_redone.training.agreed_batches import agreed
 from megatron_redone.training.best import BestSaver
 from megatron_redone.training.dithering import dither_main_weights
-from megatron_redone.training.loop import Callback, Training, train
+from megatron_redone.training.loop import Callback, Ended, Training, train
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.reporting import Reporter
+from megatron_redone.training.rollback import Rollbacks
 from megatron_redone.training.run_inputs import (
     ConfigT,
     Inputs,
@@ -56,8 +57,9 @@ from megatron_redone.training.run_inputs import (
     recorded_precision,
 )
 from megatron_redone.training.saving import Saver, resume, whole_checkpoint
-from megatron_redone.training.skip_guard import SkipGuard
+from megatron_redone.training.skipped_steps import SkippedSteps
 from megatron_redone.training.small_steps import are_dithered
+from megatron_redone.training.step_guard import StepGuard
 from megatron_redone.training.stochastic_copies import round_copies_stochastically
 from megatron_redone.training.stop_request import EXIT_STOPPED, StopRequest
 from megatron_redone.training.validator import Validator
@@ -90,11 +92,11 @@ class _Callbacks:
     validator: Validator
     saver: Saver
     best: BestSaver | None
-    skips: SkipGuard
+    skipped: SkippedSteps
 
     def in_order(self) -> list[Callback]:
         best = [] if self.best is None else [self.best]
-        return [self.reporter, self.validator, self.saver, *best, self.skips]
+        return [self.reporter, self.validator, self.saver, *best, self.skipped]
 
 
 def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: MakeObjective[ConfigT]) -> None:
@@ -126,7 +128,7 @@ def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: 
             log.info("complete already: step %d of %d", setup.state.step, inputs.schedule.train_steps)
         else:
             _describe(config, context, inputs, setup.model)
-            _train(config, context, inputs, setup)
+            _train_and_go_back(config, context, inputs, setup)
     destroy_context()
 
 
@@ -190,7 +192,20 @@ def _check_model(config: TrainingStageConfig, inputs: Inputs, model: Model) -> N
         check_initializable(inputs, inputs.initial)
 
 
-def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, setup: TrainingSetup) -> None:
+def _train_and_go_back(
+    config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, setup: TrainingSetup
+) -> None:
+    rollbacks = Rollbacks(config, inputs.folder, setup.model.chunks, setup.optimizer)
+    ended = _train(config, context, inputs, setup)
+    while ended.leave_out is not None:
+        state = rollbacks.go_back(ended.state, ended.leave_out)
+        ended = _train(config, context, inputs, dataclasses.replace(setup, state=state))
+    _log_end(inputs, ended.state)
+    if ended.state.step < inputs.schedule.train_steps:
+        raise SystemExit(EXIT_STOPPED)
+
+
+def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, setup: TrainingSetup) -> Ended:
     trackers = _open_trackers(config, context, inputs, setup.state.step)
     callbacks = _callbacks(config, context, inputs, setup, trackers)
     if setup.state.step == 0:
@@ -200,6 +215,7 @@ def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs
         optimizer=setup.optimizer,
         objective=setup.objective,
         schedule=inputs.schedule,
+        guard=StepGuard(config.guards, setup.state.recent),
     )
     loader = Loader(
         inputs.data.reader,
@@ -208,12 +224,11 @@ def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs
         pin=context.device.type == "cuda",
     )
     with StopRequest() as stop, loader as batches, callbacks.saver.finished_before_the_end():
-        state = train(training, setup.state, agreed(batches), callbacks.in_order(), stop)
+        ended = train(training, setup.state, agreed(batches), callbacks.in_order(), stop)
+    callbacks.saver.finish()
     if trackers is not None:
         trackers.close()
-    _log_end(inputs, state)
-    if state.step < inputs.schedule.train_steps:
-        raise SystemExit(EXIT_STOPPED)
+    return ended
 
 
 def _callbacks(
@@ -258,7 +273,7 @@ def _callbacks(
         validator=validator,
         saver=saver,
         best=BestSaver(config.checkpoint, saver, validator) if config.checkpoint.best_metric is not None else None,
-        skips=SkipGuard(config.training.max_skipped_steps),
+        skipped=SkippedSteps(config.training.max_skipped_steps),
     )
 
 

@@ -1,7 +1,7 @@
 """One step of training, and one of evaluation, over megatron-core's schedules."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,13 +24,18 @@ class StepResult:
         metrics: The objective's metrics over the global batch, each already divided; `loss` among them.
         terms: What each was divided by; for `loss` of language modelling, the tokens that counted.
         grad_norm: Of all gradients, before clipping.
-        skipped: Whether the gradients were not finite, and the weights therefore left alone.
+        fault: Why the weights were left alone; None where they changed.
     """
 
     metrics: dict[str, float]
     terms: dict[str, float]
     grad_norm: float
-    skipped: bool
+    fault: str | None = None
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the weights were left alone."""
+        return self.fault is not None
 
     @property
     def loss(self) -> float:
@@ -38,11 +43,21 @@ class StepResult:
         return self.metrics["loss"]
 
 
+Judge = Callable[[float, float, bool], str | None]
+"""Takes loss, gradient norm and whether all numbers are finite; says why the weights are to stay, or None."""
+
+
+def only_finite(_: float, __: float, finite: bool) -> str | None:
+    """The least that is asked of a step."""
+    return None if finite else "numbers that are not finite"
+
+
 def train_step(
     model_chunks: Sequence[DistributedDataParallel],
     optimizer: MegatronOptimizer,
     objective: Objective,
     micro_batches: Sequence[MicroBatch],
+    judge: Judge = only_finite,
 ) -> StepResult:
     """Gradients over this rank's micro-batches, reduced over all ranks, clipped and applied.
 
@@ -51,14 +66,21 @@ def train_step(
         optimizer: Its learning rate is already set.
         objective: Makes the loss.
         micro_batches: This data-parallel rank's, all of one shape, as many as on the other ranks.
+        judge: Decides from what all ranks share whether the weights change, and so decides the same on all of them.
     """
     for chunk in model_chunks:
         chunk.zero_grad_buffer()
     optimizer.zero_grad()
     reports = run_micro_batches(model_chunks, objective, micro_batches, forward_only=False)
-    grad_norm, skipped = _apply_gradients(optimizer)
+    not_finite = optimizer.prepare_grads()
+    grad_norm = float(optimizer.get_grad_norm())
     metrics, terms = _reduce(reports, objective.row_placer.context)
-    return StepResult(metrics=metrics, terms=terms, grad_norm=grad_norm, skipped=skipped)
+    finite = not not_finite and math.isfinite(grad_norm) and (math.isfinite(metrics["loss"]) or not terms["loss"])
+    fault = judge(metrics["loss"], grad_norm, finite)
+    if fault is None:
+        _clip(optimizer, grad_norm)
+        fault = None if optimizer.step_with_ready_grads() else "an optimizer that refused it"
+    return StepResult(metrics=metrics, terms=terms, grad_norm=grad_norm, fault=fault)
 
 
 @torch.no_grad()
@@ -71,16 +93,6 @@ def evaluate_step(
     """
     reports = run_micro_batches(model_chunks, forward_pass, micro_batches, forward_only=True)
     return _reduce(reports, forward_pass.row_placer.context)
-
-
-def _apply_gradients(optimizer: MegatronOptimizer) -> tuple[float, bool]:
-    """Clips and steps; gradients that are not finite leave weights and optimizer state as they are."""
-    not_finite = optimizer.prepare_grads()
-    grad_norm = float(optimizer.get_grad_norm())
-    if not_finite or not math.isfinite(grad_norm):
-        return grad_norm, True
-    _clip(optimizer, grad_norm)
-    return grad_norm, not optimizer.step_with_ready_grads()
 
 
 def _clip(optimizer: MegatronOptimizer, grad_norm: float) -> None:

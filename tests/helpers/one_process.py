@@ -49,7 +49,12 @@ def finished(step: int, *, is_last: bool = False, skipped: bool = False, **metri
     """A step of 64 tokens and 4 samples."""
     return FinishedStep(
         state=TrainState(step=step, consumed_samples=4 * step, consumed_tokens=64 * step),
-        result=StepResult(metrics={"loss": 1.5, **metrics}, terms={"loss": 60.0}, grad_norm=0.25, skipped=skipped),
+        result=StepResult(
+            metrics={"loss": 1.5, **metrics},
+            terms={"loss": 60.0},
+            grad_norm=0.25,
+            fault="a reason" if skipped else None,
+        ),
         learning_rate=1e-3,
         tokens=64,
         is_last=is_last,

@@ -1,0 +1,58 @@
+"""What a run does about steps that go wrong."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from megatron_redone.config.field import key
+from megatron_redone.errors import UserError
+
+
+class OnBadStep(Enum):
+    """What follows a step that went wrong.
+
+    tell trains on it and says so; skip leaves the weights as they were before it; rollback goes back to the newest
+    checkpoint and leaves the samples of the step out; stop ends the run.
+    """
+
+    tell = "tell"
+    skip = "skip"
+    rollback = "rollback"
+    stop = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """Steps without finite numbers, and spikes."""
+
+    on_not_finite: OnBadStep = key(
+        "what follows a step whose loss or gradient is infinite or NaN: skip, rollback or stop",
+        OnBadStep.skip,
+        decides=False,
+    )
+    on_spike: OnBadStep = key(
+        "what follows a step whose loss or gradient norm lies far above those of the steps before: tell, skip, "
+        "rollback or stop",
+        OnBadStep.tell,
+        decides=False,
+    )
+    spike_deviations: float | None = key(
+        "how far: so many robust deviations (1.4826 times the median distance from the median) above their median; "
+        "null looks for no spikes",
+        10.0,
+        decides=False,
+        above=0,
+    )
+    spike_window: int = key("how many of the steps before a spike are compared with", 100, decides=False, at_least=20)
+    left_out_steps: int = key(
+        "rollback leaves out the samples of so many steps: the one that went wrong and those right before it",
+        1,
+        decides=False,
+        at_least=1,
+    )
+    max_rollbacks: int = key("after so many rollbacks the next one ends the run", 3, decides=False, at_least=1)
+
+    def __post_init__(self) -> None:
+        if self.on_not_finite is OnBadStep.tell:
+            raise UserError(
+                "guards.on_not_finite: NaN would stay in the weights for ever; give one of skip, rollback, stop"
+            )
