@@ -33,6 +33,7 @@ from megatron_redone.training.optimizer_state import Held, iterate_held
 from megatron_redone.training.tensor_places import find_places, places_by_parameter
 from tests.helpers import hf_models
 from tests.helpers.gathered_checkpoints import load_gathered
+from tests.helpers.peak_memory import peak_mb
 from tests.helpers.sharded_saves import save_sharded
 
 _PP2: dict[str, Any] = {"pipeline_model_parallel_size": 2}
@@ -245,22 +246,9 @@ def needs(folder: Path) -> Needs:
         part.init_state_fn(part.optimizer, part.config)
     dist.barrier()
     with _bytes_sent() as sent:
-        saving = _peak_mb(lambda: save(state, folder))
-    loading = _peak_mb(lambda: load(state, folder))
+        saving = peak_mb(lambda: save(state, folder))
+    loading = peak_mb(lambda: load(state, folder))
     return Needs(sum(sent), saving, loading)
-
-
-def _peak_mb(work: Callable[[], None]) -> float:
-    """How far the memory of this process rises over what it was before."""
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status_mb("VmRSS")
-    work()
-    return _status_mb("VmHWM") - before
-
-
-def _status_mb(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 @contextmanager

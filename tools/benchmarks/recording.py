@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -31,15 +32,43 @@ def record(name: str, metrics: Mapping[str, float], packages: Sequence[str], not
         packages: Those whose versions matter.
         notes: How it was measured, what the machine was doing besides.
     """
-    content = {
+    return _write(name, {**_head(name, packages), "metrics": _all_rounded(metrics), "notes": notes})
+
+
+def record_part(name: str, part: str, metrics: Mapping[str, float], packages: Sequence[str], notes: str) -> Path:
+    """Writes a part of benchmarks/results/NAME.json, and leaves what other parts have measured as it is.
+
+    Args:
+        name: Of the benchmark.
+        part: Which part of it; its line in the notes begins with this word.
+        metrics: Flat names and numbers.
+        packages: Those whose versions matter.
+        notes: How this part was measured, what the machine was doing besides; one line.
+    """
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"metrics": {}, "notes": ""}
+    head = _head(name, packages)
+    lines = [line for line in before["notes"].splitlines() if not line.startswith(f"{part} (")]
+    lines.append(f"{part} ({head['date']}, {head['command']}): {notes}")
+    joined = {**before["metrics"], **_all_rounded(metrics)}
+    return _write(name, {**head, "metrics": joined, "notes": "\n".join(lines)})
+
+
+def _head(name: str, packages: Sequence[str]) -> dict[str, Any]:
+    return {
         "name": name,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in packages}},
         "command": " ".join(["python", *(_from_repository(word) for word in sys.argv)]),
-        "metrics": {key: _rounded(value) for key, value in metrics.items()},
-        "notes": notes,
     }
+
+
+def _all_rounded(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {key: _rounded(value) for key, value in metrics.items()}
+
+
+def _write(name: str, content: Mapping[str, Any]) -> Path:
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     text = json.dumps(content, indent=2, ensure_ascii=False)
