@@ -68,7 +68,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["megatron_redone", "megatron_redone.*"]),
-    package_data={"megatron_redone.report": ["page.*"]},
+    package_data={
+        "megatron_redone.report": ["page.*"],
+        "megatron_redone.evaluation": ["tasks/*/*.yaml", "tasks/*/*_yaml", "tasks/*/*.py"],
+    },
     install_requires=[
         # 2.3 so that it can live beside nemo-toolkit, which caps it there.
         "omegaconf>=2.3,<2.5",

@@ -103,6 +103,52 @@ class ConversationSource(EvaluationSource):
         return extraction or self.answers is AnswerKind.items
 
 
+class Scoring(enum.Enum):
+    """How SNS-Bench is scored."""
+
+    official = "official"
+    corrected = "corrected"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkSource:
+    """A task of lm-evaluation-harness, or a group of them, on data that lies here."""
+
+    task: str = key(
+        "sns_bench, redtrans, mmlu_local, cmmlu_local, gsm8k_local, bbh_local, ifeval_local, bits_per_byte_local, or a "
+        "task or group of `include`"
+    )
+    name: str | None = key("how tables call it; null takes the task's name", None)
+    data: str | None = key("the folder (or file) of the benchmark's data", None, reads=True)
+    include: str | None = key("a folder of harness tasks of your own", None, reads=True)
+    max_records: int | None = key("items of each subset, drawn by the seed; null takes all", None, at_least=1)
+    scoring: Scoring = key(
+        "of SNS-Bench: as published, or with its defects mended so that gold answers score 100", Scoring.corrected
+    )
+    chat: bool | None = key("whether prompts go through the chat template; null takes what the task says", None)
+    num_fewshot: int | None = key("worked examples before each question; null takes the task's own", None, at_least=0)
+    max_new_tokens: int | None = key("tokens of an answer at most; null takes the task's", None, at_least=1)
+    thinking: bool = key("whether a model that can think aloud may; its answer stands behind </think>", False)
+    thinking_tokens: int = key("tokens of a thought at most, beside those of the answer", 1024, at_least=1)
+    prompts: str | None = key("a JSON file of SNS-Bench's prompts by subset; null takes ours", None, reads=True)
+    embedding: str | None = key(
+        "the folder of bge-large-en-v1.5, for the half of QueryGen that needs it; null scores the other half alone",
+        None,
+        reads=True,
+    )
+    stand_in_embedding: str | None = key(
+        "the folder of another sentence embedding; QueryGen with it is a row of its own", None, reads=True
+    )
+
+    def __post_init__(self) -> None:
+        _check_name(self.label)
+
+    @property
+    def label(self) -> str:
+        """The name in tables."""
+        return self.name or self.task
+
+
 @dataclass(frozen=True, kw_only=True)
 class BootstrapConfig:
     """The intervals."""
@@ -122,6 +168,7 @@ class EvaluateConfig:
     held_out: list[HeldOutSource] = key("texts for bits per byte", [])
     preferences: list[PreferenceSource] = key("pairs of a better and a worse response", [])
     conversations: list[ConversationSource] = key("conversations for exact match", [])
+    benchmarks: list[BenchmarkSource] = key("tasks of lm-evaluation-harness", [])
     max_records: int = key("records taken of a source that has no limit of its own", 1000, at_least=1)
     sample_seed: int = key("seed by which records are drawn where a source has more", 0)
     window: int = key("tokens that a long text is read at once by, at most the model's own limit", 2048, at_least=2)
@@ -141,9 +188,9 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if not self.models:
             raise UserError("models: the list is empty; name at least one Hugging Face directory")
-        if not (self.held_out or self.preferences or self.conversations):
-            raise UserError("held_out: nothing to evaluate on; name held_out, preferences or conversations")
-        for where in ("models", "held_out", "preferences", "conversations"):
+        if not (self.held_out or self.preferences or self.conversations or self.benchmarks):
+            raise UserError("held_out: nothing to evaluate on; name held_out, preferences, conversations or benchmarks")
+        for where in ("models", "held_out", "preferences", "conversations", "benchmarks"):
             _check_distinct(where, [source.label for source in getattr(self, where)])
         if self.stride >= self.window:
             raise UserError(f"stride: {self.stride} is not less than window={self.window}")

@@ -15,12 +15,19 @@ from megatron_redone.evaluation.metric_definitions import HEADLINES, Kind, Metri
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedSource:
-    """A source and what every model did on it, example by example in the same order."""
+    """A source and what every model did on it, example by example in the same order.
+
+    A benchmark brings its `metrics`, where it stands among the subsets (`path`), and the names of the metrics that
+    means are taken of (`headlines`; the first where there is none).
+    """
 
     kind: Kind
     name: str
     side: str
     results: Mapping[str, Results]
+    metrics: Sequence[Metric] | None = None
+    path: str | None = None
+    headlines: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,8 @@ class MetricValue:
         examples: How many the value is taken over.
         interval: The value and its bounds.
         difference: What it is more than the base model's, with bounds; None for the base model itself.
+        mean_of: How many rows of a benchmark it is the mean of; 0 for a row itself.
+        path: Where it stands among the subsets of a benchmark.
     """
 
     model: str
@@ -43,6 +52,8 @@ class MetricValue:
     examples: int
     interval: Interval
     difference: Interval | None
+    mean_of: int = 0
+    path: str | None = None
 
     def as_record(self) -> dict[str, Any]:
         """One flat entry of evaluation.json."""
@@ -55,6 +66,10 @@ class MetricValue:
             "examples": self.examples,
             **vars(self.interval),
         }
+        if self.kind is Kind.benchmarks:
+            better = self.metric.higher_is_better
+            record |= {"title": self.metric.title, "unit": self.metric.unit.name, "higher_is_better": better}
+            record |= {"mean_of": self.mean_of, "path": self.path}
         if self.difference is not None:
             record |= {name: getattr(self.difference, part) for name, part in _DIFFERENCE.items()}
         return record
@@ -74,7 +89,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRow:
-    """The same value of all models."""
+    """The same value of all models; `in_mean`, `path` and `mean_of` of a benchmark are those of `folded_rows.py`."""
 
     kind: Kind
     source: str | None
@@ -82,6 +97,9 @@ class ComparedRow:
     metric: Metric
     examples: int
     estimates: dict[str, Estimate]
+    in_mean: bool = False
+    path: str | None = None
+    mean_of: int = 0
 
 
 def estimate_rows(sources: Sequence[EvaluatedSource], config: BootstrapConfig) -> list[ComparedRow]:
@@ -108,7 +126,9 @@ def compute_metrics(rows: Sequence[ComparedRow], base: str, config: BootstrapCon
 
 def _rows(source: EvaluatedSource, config: BootstrapConfig) -> Iterator[ComparedRow]:
     anyone = next(iter(source.results.values()))
-    for metric in metrics_of(source.kind, anyone[0]):
+    metrics = metrics_of(source.kind, anyone[0]) if source.metrics is None else source.metrics
+    headlines = source.headlines or [metric.name for metric in metrics[:1]]
+    for metric in metrics:
         yield ComparedRow(
             kind=source.kind,
             source=source.name,
@@ -116,6 +136,8 @@ def _rows(source: EvaluatedSource, config: BootstrapConfig) -> Iterator[Compared
             metric=metric,
             examples=len(anyone),
             estimates={model: _estimate(results, metric, source, config) for model, results in source.results.items()},
+            in_mean=source.kind is Kind.benchmarks and metric.name in headlines,
+            path=source.path,
         )
 
 
@@ -131,7 +153,7 @@ def _group_means(rows: Sequence[ComparedRow]) -> Iterator[ComparedRow]:
     """Headline metrics over the sources of a table: resampled within each, and averaged, each source counted alike."""
     tables: dict[tuple[Metric, str], list[ComparedRow]] = defaultdict(list)
     for row in rows:
-        if row.metric in HEADLINES:
+        if row.metric in HEADLINES and row.kind is not Kind.benchmarks:
             tables[row.metric, row.side if row.kind is Kind.held_out else ""].append(row)
     for (metric, side), members in tables.items():
         yield ComparedRow(
@@ -165,4 +187,6 @@ def _metric_values(row: ComparedRow, base: str, confidence: float) -> Iterator[M
             examples=row.examples,
             interval=percentile_interval(estimate.value, estimate.distribution, confidence),
             difference=None if model == base else difference,
+            mean_of=row.mean_of,
+            path=row.path,
         )

@@ -8,6 +8,8 @@ from typing import Any
 from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import plain
 from megatron_redone.evaluation.comparison import EvaluatedSource, compute_metrics, estimate_rows
+from megatron_redone.evaluation.folded_rows import fold_benchmarks
+from megatron_redone.evaluation.metric_definitions import Kind
 from megatron_redone.evaluation.results import Part
 from megatron_redone.evaluation.significance import compare_models
 from megatron_redone.evaluation.tasks import Task
@@ -62,10 +64,12 @@ def evaluation_content(
             name=task.name,
             side=task.side,
             results={model: part.results for model, part in parts[task.file_name].items()},
+            **_of_benchmark(task, parts[task.file_name]),
         )
         for task in tasks
     ]
     rows = estimate_rows(sources, config.bootstrap)
+    rows += fold_benchmarks([row for row in rows if row.kind is Kind.benchmarks])
     metrics = compute_metrics(rows, config.base_label, config.bootstrap)
     comparisons = compare_models(rows, config.bootstrap.confidence)
     return {
@@ -79,13 +83,24 @@ def evaluation_content(
         "metrics": [value.as_record() for value in metrics],
         "comparisons": [comparison.as_record() for comparison in comparisons],
         "place": str(place),
-        "versions": installed_versions("torch", "transformers"),
+        "versions": installed_versions("torch", "transformers", "lm_eval"),
         "config": plain(config),
     }
 
 
-def _source_record(task: Task, parts: Mapping[str, Part]) -> dict[str, Any]:
+def _of_benchmark(task: Task, parts: Mapping[str, Part]) -> dict[str, Any]:
+    if task.benchmark is None:
+        return {}
+    first = next(iter(parts.values()))
     return {
+        "metrics": task.benchmark.metrics(first.results),
+        "path": task.benchmark.path,
+        "headlines": task.benchmark.headlines,
+    }
+
+
+def _source_record(task: Task, parts: Mapping[str, Part]) -> dict[str, Any]:
+    record = {
         "kind": task.kind.name,
         "name": task.name,
         "side": task.side,
@@ -94,3 +109,7 @@ def _source_record(task: Task, parts: Mapping[str, Part]) -> dict[str, Any]:
         "invalid": dict(Counter(record.reason for record in task.source.invalid)),
         "seconds": {model: round(part.seconds, 3) for model, part in parts.items()},
     }
+    if task.benchmark is not None:
+        record["answers"] = {model: task.benchmark.shares(part.results) for model, part in parts.items()}
+        record["without_model"] = task.benchmark.without_model()
+    return record

@@ -18,6 +18,15 @@ class Kind(enum.Enum):
     held_out = "held_out"
     preferences = "preferences"
     conversations = "conversations"
+    benchmarks = "benchmarks"
+
+
+class Unit(enum.Enum):
+    """How a value is written."""
+
+    percent = "percent"
+    bits = "bits"
+    number = "number"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +39,14 @@ class Metric:
         higher_is_better: The direction of an improvement.
         top: What an example's result adds to the upper sum.
         bottom: What it adds to the lower sum; 1 makes a mean.
+        unit: Of the value in tables.
         over_all: Makes the value of all results together where it is no such ratio (micro-F1, average precision).
     """
 
     name: str
     title: str
     higher_is_better: bool = True
+    unit: Unit = Unit.percent
     top: Callable[[Mapping[str, Any]], float] = lambda _: 0.0
     bottom: Callable[[Mapping[str, Any]], float] = lambda _: 1.0
     over_all: Callable[[Results], Statistic] | None = None
@@ -59,6 +70,7 @@ class Metric:
 BITS_PER_BYTE = Metric(
     name="bits_per_byte",
     title="bits per byte",
+    unit=Unit.bits,
     higher_is_better=False,
     top=lambda result: result["bits"],
     bottom=lambda result: result["bytes"],

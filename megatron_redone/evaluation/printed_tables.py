@@ -18,12 +18,15 @@ def to_markdown(evaluation: Mapping[str, Any]) -> str:
     several = len(names) > 1
     for section in sections(evaluation):
         lines += [f"## {section.title}", "", f"{section.hint[0].upper()}{section.hint[1:]}.", ""]
+        rules = any(row.without_model for row in section.rows)
+        further = " least difference |" * several + " without a model |" * rules
         lines += [
-            f"| | examples | {' | '.join(map(plain_markdown, names))} |{' least difference |' * several}",
-            "| --- | ---: |" + " ---: |" * (len(names) + several),
+            f"| | examples | {' | '.join(map(plain_markdown, names))} |{further}",
+            "| --- | ---: |" + " ---: |" * (len(names) + several + rules),
         ]
         for row in section.rows:
             cells = [*map(_markdown_cell, row.cells), *[row.least_difference or "–"] * several]
+            cells += [plain_markdown(row.without_model) or "–"] * rules
             lines.append(f"| {_markdown_title(row)} | {row.examples:,} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join([*lines, plain_markdown(reading_note(evaluation))]) + "\n"
@@ -39,7 +42,7 @@ def plain_markdown(text: str) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = f"{cell.value} ({cell.bounds})"
+    text = f"{cell.value} ({cell.bounds})" + (f"<br>{cell.note}" if cell.note else "")
     if not cell.change:
         return text
     change = f"{cell.change} ({cell.change_bounds})"
@@ -62,15 +65,19 @@ def to_terminal(evaluation: Mapping[str, Any]) -> Iterator[Any]:
             table.add_column(escape(name), justify="right")
         if several:
             table.add_column("least difference", justify="right")
+        rules = any(row.without_model for row in section.rows)
+        if rules:
+            table.add_column("without a model", justify="right")
         for row in section.rows:
             cells = [*map(_terminal_cell, row.cells), *[row.least_difference or "–"] * several]
+            cells += [escape(row.without_model.replace(", ", "\n")) or "–"] * rules
             title = f"{escape(row.title)}\n[dim]{escape(row.detail)}[/dim]" if row.detail else escape(row.title)
             table.add_row(title, f"{row.examples:,}", *cells, style="italic" if row.is_mean else None)
         yield table
 
 
 def _terminal_cell(cell: Cell) -> str:
-    text = f"[bold]{cell.value}[/bold]  [dim]{cell.bounds}[/dim]"
+    text = f"[bold]{cell.value}[/bold]  [dim]{cell.bounds}[/dim]" + (f"\n[dim]{cell.note}[/dim]" if cell.note else "")
     if not cell.change:
         return text
     colour = {True: "green", False: "red", None: "dim"}[cell.improved]

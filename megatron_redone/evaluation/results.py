@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from megatron_redone.evaluation.response_journal import ResponseJournal
 from megatron_redone.formats.atomic import write_text
 from megatron_redone.formats.done_check import read_sealed, write_sealed
 from megatron_redone.formats.file_record import damage, record_file
@@ -48,10 +49,18 @@ class ResultFolder:
         write_text(file, "".join(orjson.dumps(line).decode() + "\n" for line in part.results))
         record = dataclasses.asdict(record_file(file))
         write_sealed(marker, {"work": work, "file": record, "seconds": round(part.seconds, 3)})
+        self._journal_file(model, task).unlink(missing_ok=True)
 
     def file(self, model: str, task: str) -> Path:
         """Where results lie, one a line."""
         return self._folder / model / f"{task}.jsonl"
+
+    def journal(self, model: str, task: str, work: str) -> ResponseJournal:
+        """Where a model's responses are kept until its results on a task are whole."""
+        return ResponseJournal(self._journal_file(model, task), work)
+
+    def _journal_file(self, model: str, task: str) -> Path:
+        return self._folder / model / f"{task}.partial.jsonl"
 
     def _marker(self, model: str, task: str) -> Path:
         return self._folder / model / f"{task}.json"

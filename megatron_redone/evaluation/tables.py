@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from megatron_redone.evaluation.metric_definitions import BITS_PER_BYTE, METRICS, Kind, Metric
+from megatron_redone.evaluation.metric_definitions import BITS_PER_BYTE, METRICS, Kind, Metric, Unit
 
 MINUS = "−"
 
@@ -23,6 +23,7 @@ class Cell:
         change_bounds: The interval around that.
         improved: Whether the change is for the better; None where its interval holds zero, and for the base model.
         p_value: Of the paired test against the base model, adjusted over the table, as text; empty for the base model.
+        note: What share of its answers parses, and what share is the commonest one, as text.
     """
 
     number: float
@@ -34,6 +35,7 @@ class Cell:
     change_bounds: str = ""
     improved: bool | None = None
     p_value: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class Row:
         is_mean: Whether it is the mean over the section's other rows.
         least_difference: The least true difference from the base model that so many examples show, as text; of the
             models the largest; empty where there is none.
+        without_model: What rules get that need no model: the best of a benchmark's own, the majority, a random answer.
     """
 
     title: str
@@ -56,6 +59,7 @@ class Row:
     cells: list[Cell]
     is_mean: bool = False
     least_difference: str = ""
+    without_model: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,16 @@ def sections(evaluation: Mapping[str, Any]) -> list[Section]:
             (Kind.conversations, None, "Answers", "greedy answers against the expected ones; higher is better"),
         )
     ]  # fmt: skip
+    found += [
+        _section(
+            evaluation,
+            Kind.benchmarks,
+            side,
+            side,
+            "lm-evaluation-harness on local items; higher is better, but for bits per byte",
+        )
+        for side in dict.fromkeys(entry["side"] for entry in evaluation["metrics"] if entry["kind"] == "benchmarks")
+    ]
     return [section for section in found if section.rows]
 
 
@@ -102,9 +116,9 @@ def _section(evaluation: Mapping[str, Any], kind: Kind, side: str | None, title:
         title=title,
         hint=hint,
         rows=[
-            _row(group, tests, means[metric])
+            _with_rules(_row(group, tests, means[metric]), group, evaluation)
             for (_, source, metric), group in rows.items()
-            if source is not None or means[metric] > 1  # the mean of one source is itself
+            if source is not None or means[metric] > 1 or kind is Kind.benchmarks  # the mean of one source is itself
         ],
     )
 
@@ -133,25 +147,76 @@ def _row(group: Sequence[Mapping[str, Any]], tests: _Tests, mean_of: int) -> Row
     least = [test["least_difference"] for test in own if test is not None]
     told = max((value for value in least if value is not None), default=None) if None not in least else None
     return Row(
-        title=first["source"] or f"mean of {mean_of} sources",
+        title=_title(first, mean_of),
         detail=_detail(first),
         examples=first["examples"],
         cells=[_cell(entry, test) for entry, test in zip(group, own, strict=True)],
         is_mean=first["source"] is None,
-        least_difference="" if told is None else _bare(METRICS[first["metric"]], told),
+        least_difference="" if told is None else _bare(_metric(first), told),
     )
 
 
+def _title(entry: Mapping[str, Any], mean_of: int) -> str:
+    if entry.get("mean_of"):
+        return f"{entry['path'] or 'all'}: mean of {entry['mean_of']}"
+    return entry.get("path") or entry["source"] or f"mean of {mean_of} sources"
+
+
+def _metric(entry: Mapping[str, Any]) -> Metric:
+    """A benchmark's entries say themselves what they are."""
+    if entry["kind"] != Kind.benchmarks.name:
+        return METRICS[entry["metric"]]
+    return Metric(
+        name=entry["metric"],
+        title=entry["title"],
+        unit=Unit[entry["unit"]],
+        higher_is_better=entry["higher_is_better"],
+    )
+
+
+def _with_rules(row: Row, group: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]) -> Row:
+    """A benchmark's row with what rules get that need no model, and how the models' answers are spread."""
+    first = group[0]
+    if first["kind"] != Kind.benchmarks.name:
+        return row
+    source = next(
+        (one for one in evaluation["sources"] if (one["kind"], one["name"]) == (first["kind"], first["source"])), {}
+    )
+    if "without_model" not in source:
+        return row
+    metric, rules = _metric(first), source["without_model"]
+    values = {name: found[metric.name] for name, found in rules.items() if metric.name in found}
+    own = {name: value for name, value in values.items() if name not in ("majority", "random")}
+    told = [max(own, key=lambda name: own[name])] if own else []
+    told += [name for name in ("majority", "random") if name in values]
+    cells = [
+        replace(cell, note=_spread(source["answers"].get(entry["model"], {})))
+        for cell, entry in zip(row.cells, group, strict=True)
+    ]
+    return replace(row, cells=cells, without_model=", ".join(f"{_bare(metric, values[name])} {name}" for name in told))
+
+
+def _spread(answers: Mapping[str, Any]) -> str:
+    parts = []
+    if "parsed" in answers:
+        parts.append(f"{100 * answers['parsed']:.0f} % parse")
+    if "commonest" in answers:
+        parts.append(f"{100 * answers['commonest']:.0f} % one answer")
+    return ", ".join(parts)
+
+
 def _detail(entry: Mapping[str, Any]) -> str:
-    metric = METRICS[entry["metric"]]
+    metric = _metric(entry)
     if metric is BITS_PER_BYTE:
         return ""
+    if entry["kind"] == Kind.benchmarks.name:
+        return metric.title
     capability = [entry["side"].replace("_", " ")] if entry["side"] else []
     return ", ".join([*capability, metric.title])
 
 
 def _cell(entry: Mapping[str, Any], test: Mapping[str, Any] | None) -> Cell:
-    metric = METRICS[entry["metric"]]
+    metric = _metric(entry)
     cell = Cell(
         number=entry["value"],
         low=entry["low"],
@@ -177,11 +242,11 @@ def _probability(value: float) -> str:
 
 def format_value(metric: Metric, value: float) -> str:
     """A value with its unit."""
-    return _bare(metric, value) if metric is BITS_PER_BYTE else f"{_bare(metric, value)} %"
+    return f"{_bare(metric, value)} %" if metric.unit is Unit.percent else _bare(metric, value)
 
 
 def _bare(metric: Metric, value: float) -> str:
-    return f"{value:.3f}" if metric is BITS_PER_BYTE else f"{100 * value:.1f}"
+    return f"{100 * value:.1f}" if metric.unit is Unit.percent else f"{value:.3f}"
 
 
 def _signed(metric: Metric, value: float) -> str:

@@ -15,13 +15,34 @@ from megatron_redone.config.evaluate import (
 from megatron_redone.evaluation.bits_per_byte import evaluate_texts
 from megatron_redone.evaluation.exact_match import evaluate_answers
 from megatron_redone.evaluation.examples import Examples, read_conversations, read_pairs, read_texts
-from megatron_redone.evaluation.metric_definitions import Kind
+from megatron_redone.evaluation.metric_definitions import Kind, Metric
 from megatron_redone.evaluation.pair_accuracy import evaluate_pairs
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance, BatchLimits
 from megatron_redone.hashing import short_hash
 
 Results = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What a task of lm-evaluation-harness has besides.
+
+    Attributes:
+        path: Where it stands among the subsets of its benchmark, such as `mrc/simple`.
+        headlines: The metrics that means are taken of; none takes the first.
+        metrics: Takes results; gives the metrics of them.
+        shares: Takes a model's results; says what share of its answers parses, and what share is the commonest one.
+        without_model: What rules get that need no model, by rule and metric.
+        evaluate: As that of the task, with a place where responses are kept as they come.
+    """
+
+    path: str
+    headlines: list[str]
+    metrics: Callable[[Results], list[Metric]]
+    shares: Callable[[Results], dict[str, Any]]
+    without_model: Callable[[], dict[str, dict[str, float]]]
+    evaluate: Callable[..., Results]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +56,7 @@ class Task:
         source: What was read.
         settings: Everything beside source and model that results depend on.
         evaluate: Takes a model, and what is called after each batch; gives one result an example.
+        benchmark: What a benchmark has besides.
     """
 
     kind: Kind
@@ -43,11 +65,12 @@ class Task:
     source: Examples[Any]
     settings: dict[str, Any]
     evaluate: Callable[[LoadedModel, Advance], Results]
+    benchmark: Benchmark | None = None
 
     @property
     def file_name(self) -> str:
         """Under which results are kept."""
-        return f"{self.kind.name}.{self.name}"
+        return f"{self.kind.name}.{self.name}".replace("/", "-")
 
     def work(self, fingerprint: str, place: str) -> str:
         """Sixteen hexadecimal digits that change when a model's results on this task may.

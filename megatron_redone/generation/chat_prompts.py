@@ -27,7 +27,7 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     Raises:
         UserError: there is no chat template, or it does not take the messages.
     """
-    return _encode(tokenizer, _render(tokenizer, messages, add_generation_prompt=True))
+    return _encode(tokenizer, render(tokenizer, messages, add_generation_prompt=True))
 
 
 def pair_ids(tokenizer: Any, prompt: str | Messages, responses: Sequence[str | Messages]) -> RenderedPair:
@@ -72,18 +72,28 @@ def _ended(tokenizer: Any, response: str) -> str:
 
 
 def _conversation_ids(tokenizer: Any, messages: Messages) -> list[int]:
-    return _encode(tokenizer, _render(tokenizer, messages).rstrip())
+    return _encode(tokenizer, render(tokenizer, messages).rstrip())
 
 
-def _render(tokenizer: Any, messages: Messages, **options: Any) -> str:
+def render(tokenizer: Any, messages: Messages, *, thinks: bool = False, **options: Any) -> str:
+    """A conversation as text.
+
+    Args:
+        tokenizer: transformers' own, with its chat template.
+        messages: The conversation.
+        thinks: Whether a template that knows of thinking aloud (Qwen3's) is to let the model think; others do not look.
+        options: Further ones of transformers' `apply_chat_template`.
+
+    Raises:
+        UserError: there is no chat template, or it does not take the messages.
+    """
     name = tokenizer.name_or_path
     if tokenizer.chat_template is None:
         raise UserError(f"{name}: the model has no chat template; name one with chat_template=FILE.jinja")
     from jinja2 import TemplateError  # apply_chat_template needs it as well
 
     try:
-        # Templates that know of thinking aloud (Qwen3's) are told to answer at once; the others do not look.
-        return tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, **options)
+        return tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=thinks, **options)
     except TemplateError as error:
         beginning = messages[0]["content"][:60]
         raise UserError(f"{name}: its chat template does not take the messages {beginning!r}...: {error}") from None

@@ -69,7 +69,7 @@ def greedy_answers(
             batch = [group.members[place] for place in places]
             rows = _Rows([prompts[i] for i in batch], group.length, prefix(len(batch)))
             for index, [answer] in zip(batch, _draw(model, rows, drawing), strict=True):
-                texts[index] = _cut(model.tokenizer.decode(answer, skip_special_tokens=True), drawing.stops)
+                texts[index] = cut_at(model.tokenizer.decode(answer, skip_special_tokens=True), drawing.stops)
             done(batch, [texts[i] for i in batch])
             count += len(batch)
             advance(count, len(prompts))
@@ -132,9 +132,10 @@ class _Stops:
         return torch.tensor(ended, device=tokens.device)
 
 
-def _cut(text: str, stops: Sequence[str]) -> str:
+def cut_at(text: str, stops: Sequence[str]) -> str:
+    """A text up to the first of the stops."""
     for stop in stops:
-        text = text.split(stop, 1)[0]
+        text = text.split(stop, 1)[0] if stop else text
     return text
 
 

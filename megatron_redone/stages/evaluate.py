@@ -17,8 +17,10 @@ from rich.console import Console
 
 from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import work_hash
+from megatron_redone.errors import UserError
 from megatron_redone.evaluation.evaluation_file import Parts, evaluation_content, read_complete, write_evaluation
 from megatron_redone.evaluation.printed_tables import to_markdown, to_terminal
+from megatron_redone.evaluation.response_journal import ResponseJournal
 from megatron_redone.evaluation.results import Part, ResultFolder
 from megatron_redone.evaluation.tables import reading_note
 from megatron_redone.evaluation.tasks import Task, build_tasks
@@ -41,7 +43,7 @@ def run(config: EvaluateConfig) -> None:
     """
     place = choose_placement(config.device, config.dtype)
     fingerprints = {entry.label: model_fingerprint(entry.path, entry.chat_template) for entry in config.models}
-    tasks = list(build_tasks(config))
+    tasks = [*build_tasks(config), *(_benchmarks(config) if config.benchmarks else [])]
     work = work_hash(config, [task.work(one, str(place)) for task in tasks for one in fingerprints.values()])
     with folder_lock(Path(config.output), "output") as output:
         evaluation = read_complete(output, work)
@@ -65,7 +67,7 @@ def _evaluate(
             part = folder.read(entry.label, task.file_name, work)
             if part is None:
                 model = model or load_model(entry.path, place, entry.chat_template)
-                part = _evaluate_part(entry.label, model, task)
+                part = _evaluate_part(entry.label, model, task, folder.journal(entry.label, task.file_name, work))
                 folder.write(entry.label, task.file_name, work, part)
             else:
                 log.info("%s on %s: kept from before", entry.label, task.name)
@@ -73,10 +75,24 @@ def _evaluate(
     return parts
 
 
-def _evaluate_part(label: str, model: LoadedModel, task: Task) -> Part:
+def _benchmarks(config: EvaluateConfig) -> Iterator[Task]:
+    """Needs lm_eval, which takes seconds to import."""
+    try:
+        import lm_eval  # noqa: F401
+    except ImportError:
+        raise UserError("lm_eval is not installed: `pip install 'megatron_redone[evaluation]'`") from None
+    from megatron_redone.evaluation.benchmark_tasks import build_benchmarks
+
+    return build_benchmarks(config)
+
+
+def _evaluate_part(label: str, model: LoadedModel, task: Task, journal: ResponseJournal) -> Part:
     start = time.monotonic()
     with _progress(f"{label} on {task.name}", len(task.source.examples)) as advance:
-        results = task.evaluate(model, advance)
+        if task.benchmark is None:
+            results = task.evaluate(model, advance)
+        else:
+            results = task.benchmark.evaluate(model, advance, journal)
     seconds = time.monotonic() - start
     log.info("%s on %s: %s examples in %.1f s", label, task.name, f"{len(results):,}", seconds)
     shortened = sum(bool(result.get("shortened")) for result in results)

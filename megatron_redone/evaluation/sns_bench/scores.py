@@ -36,8 +36,13 @@ class Scorer:
 
     def score(self, counts: Sequence[Counts]) -> float:
         """Of all items, between 0 and 1; 0 where there is none."""
-        sums = {name: np.array(sum(count[name] for count in counts), float) for name in self.names}
-        return float(self.combine(sums))
+        return float(self.combine(sums_of(counts)))
+
+
+def sums_of(counts: Sequence[Mapping[str, Any]]) -> Sums:
+    """The sum of every count of items that have the same."""
+    names = [name for name, value in counts[0].items() if not isinstance(value, str | None)]
+    return {name: np.array(sum(count[name] for count in counts), float) for name in names}
 
 
 def divided(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
