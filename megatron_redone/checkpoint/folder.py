@@ -1,7 +1,7 @@
 """The folder of a run's checkpoints: names, the commit by a rename, and what is kept.
 
     step-00000500/       complete; made by the rename of step-00000500.partial
-    latest               the name of the newest complete one
+    latest               the name of the newest complete one, and a line with its checksum; written by hand without
     best.json            where one is kept for its metrics: its step, the metric and the value
 
 A reader never meets half a checkpoint: everything is on the disk before the rename, and `latest` is
@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.checkpoint.record import step_of_name
-from megatron_redone.errors import UserError
+from megatron_redone.errors import DamageError, UserError
 from megatron_redone.formats.atomic import (
     atomic_file,
     begin_folder,
     commit_folder,
     partial_name,
     remove_folder,
-    write_json,
 )
+from megatron_redone.formats.done_check import is_sealed, write_sealed
+from megatron_redone.hashing import short_hash
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,11 @@ class CheckpointFolder:
         return partial_name(self.of_step(step))
 
     def latest(self) -> Path | None:
-        """The checkpoint that `latest` names, or the newest where it names none of this folder; None without any."""
+        """The checkpoint that `latest` names, or the newest where it names none of this folder; None without any.
+
+        Raises:
+            DamageError: the name is not the one that was written.
+        """
         named = self._read_latest()
         if named is not None:
             return named
@@ -71,11 +76,15 @@ class CheckpointFolder:
     def _read_latest(self) -> Path | None:
         """The name is one of this folder's own: nothing leads out of it."""
         try:
-            name = (self.path / _LATEST).read_text(encoding="utf-8").strip()
+            name, _, seal = (self.path / _LATEST).read_text(encoding="utf-8").strip().partition("\n")
         except (OSError, UnicodeDecodeError):
             return None
         step = step_of_name(name)
-        return self.of_step(step) if step in self.steps() else None
+        if step not in self.steps():
+            return None
+        if seal and seal != short_hash(name):  # another of this folder's checkpoints, by chance
+            raise DamageError(f"{self.path / _LATEST}: damaged; write the name of the checkpoint that is meant into it")
+        return self.of_step(step)
 
     def begin(self, step: int) -> Path:
         """An empty folder to write the checkpoint of a step to.
@@ -99,7 +108,7 @@ class CheckpointFolder:
         final = self.of_step(step)
         # Its name lies on the disk before the rename: where the disk is full, neither appears.
         with atomic_file(self.path / _LATEST) as stream:
-            stream.write(final.name + "\n")
+            stream.write(f"{final.name}\n{short_hash(final.name)}\n")
             stream.flush()
             commit_folder(self.partial(step), final)  # in place of the same step, after a resume from an earlier one
         return final
@@ -132,7 +141,7 @@ class CheckpointFolder:
 
     def mark_best(self, step: int, metric: str, value: float) -> None:
         """Names the checkpoint that is best by a metric; it stays until another one is."""
-        write_json(self.path / _BEST, {"step": step, "checkpoint": self.of_step(step).name, metric: value})
+        write_sealed(self.path / _BEST, {"step": step, "checkpoint": self.of_step(step).name, metric: value})
 
     def best_value(self, metric: str) -> float | None:
         """The value of the best checkpoint by a metric, or None where there is none.
@@ -165,6 +174,8 @@ class CheckpointFolder:
         step = content.get("step") if isinstance(content, dict) else None
         if not isinstance(step, int) or isinstance(step, bool) or step < 0:
             raise self._damaged_best("it names no step")
+        if not is_sealed(content):
+            raise self._damaged_best("its checksum differs")
         return content
 
     def _damaged_best(self, reason: str) -> UserError:

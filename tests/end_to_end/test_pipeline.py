@@ -115,7 +115,7 @@ def test_a_changed_setting_reruns_its_stage_and_those_after_it(copy: Path) -> No
     after = load_file(copy / "exports/final/model.safetensors")
     assert any(not torch.equal(value, after[name]) for name, value in before.items())
     # The run was not gone on with, and is not lost.
-    assert (copy / "runs/second.replaced-1/checkpoints/latest").read_text() == "step-00000008\n"
+    assert (copy / "runs/second.replaced-1/checkpoints/latest").read_text().startswith("step-00000008\n")
     steps = [json.loads(line)["step"] for line in (copy / "runs/second/metrics.jsonl").read_text().splitlines()]
     assert min(steps) <= 1 and max(steps) == 8
     assert begun(pipeline(copy).stderr) == []

@@ -121,3 +121,21 @@ def test_what_killed_saves_left_is_removed_and_nothing_else(tmp_path: Path) -> N
     assert sorted(p.name for p in folder.path.iterdir()) == [
         *("latest", "notes.partial", "step-00000005", "step-00000005.copy")
     ]
+
+
+def test_a_name_or_a_best_that_is_not_the_one_written_is_refused(tmp_path: Path) -> None:
+    """One flipped bit may name another checkpoint that is there."""
+    folder = CheckpointFolder(tmp_path)
+    for step in (2, 3):
+        folder.begin(step)
+        folder.commit(step)
+    folder.mark_best(2, "loss", 1.5)
+    for name, call in [("latest", folder.latest), ("best.json", folder.best)]:
+        text = (tmp_path / name).read_text()
+        assert call() is not None
+        swapped = text.translate(str.maketrans("23", "32")) if name == "best.json" else text.replace("3", "2", 1)
+        (tmp_path / name).write_text(swapped)
+        with pytest.raises(UserError, match=rf"/{name}: damaged"):
+            call()
+    (tmp_path / "latest").write_text("step-00000002\n")  # by hand
+    assert folder.latest() == folder.of_step(2)
