@@ -117,7 +117,7 @@ class BlockChecksums:
         """
         self.path = checksums_path(file)
         self._fd = os.open(self.path, os.O_RDONLY)
-        self._page: tuple[int, list[int]] = (-1, [])
+        self._page: tuple[int, bytes] = (-1, b"")
         found = os.fstat(self._fd).st_size
         end = os.pread(self._fd, _END_BYTES, max(0, found - _END_BYTES))
         if len(end) < _END_BYTES or _CHECKSUM.pack(xxhash.xxh3_64_intdigest(end[: _END.size])) != end[_END.size :]:
@@ -137,8 +137,9 @@ class BlockChecksums:
         found: list[int] = []
         while first < last:
             page, place = divmod(first, _ON_PAGE)
-            found += self._read_page(page)[place : place + last - first]
-            first = (page + 1) * _ON_PAGE
+            count = min(last - first, _ON_PAGE - place)
+            found += struct.unpack_from(f"<{count}Q", self._read_page(page), 8 * place)
+            first += count
         return found
 
     def close(self) -> None:
@@ -151,13 +152,13 @@ class BlockChecksums:
         if hasattr(self, "_fd"):
             self.close()
 
-    def _read_page(self, number: int) -> list[int]:
+    def _read_page(self, number: int) -> bytes:
         if self._page[0] != number:
             content = os.pread(self._fd, _PAGE, number * _PAGE)
-            own = content[8 * _ON_PAGE :]
-            if _CHECKSUM.pack(xxhash.xxh3_64_intdigest(content[: 8 * _ON_PAGE], number)) != own:
+            own = xxhash.xxh3_64_intdigest(memoryview(content)[: 8 * _ON_PAGE], number)
+            if len(content) < _PAGE or _CHECKSUM.unpack_from(content, 8 * _ON_PAGE)[0] != own:
                 raise self._damaged()
-            self._page = number, np.frombuffer(content, "<u8", _ON_PAGE).tolist()
+            self._page = number, content
         return self._page[1]
 
     def _damaged(self) -> DamageError:

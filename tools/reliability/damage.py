@@ -60,16 +60,21 @@ def main() -> int:
 
 def try_many(trials: int, results: Path, folder: Path) -> dict[str, int]:
     """Goes on to `trials` trials, a line each in `results`; the counts of their outcomes, and of all."""
-    done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    if len(done) < trials:
+    done = count(results)["trials"]
+    if done < trials:
         forked.preload()
         build(folder / "world")
         truths = {case.name: _truth(case, folder) for case in CASES}
-        for number in range(len(done), trials):
+        for number in range(done, trials):
             trial = _try(number, CASES[number % len(CASES)], truths, folder)
-            done.append(vars(trial))
             with open(results, "a", encoding="utf-8") as stream:
                 stream.write(json.dumps(vars(trial)) + "\n")
+    return count(results)
+
+
+def count(results: Path) -> dict[str, int]:
+    """How often each outcome stands in the results, and how many there are."""
+    done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     outcomes = collections.Counter(trial["outcome"] for trial in done)
     names = ("named", "told", "older", "same", "silent", "traceback")
     return {"trials": len(done), **{name: outcomes[name] for name in names}}
