@@ -35,9 +35,12 @@ class ComputeDtype(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedModel:
-    """One Hugging Face directory."""
+    """One Hugging Face directory, or a run's checkpoint."""
 
-    path: str = key("a Hugging Face directory with weights and tokenizer", reads=True)
+    path: str = key(
+        "a Hugging Face directory with weights and tokenizer, or a run or its checkpoint, which is not exported for it",
+        reads=True,
+    )
     name: str | None = key("how tables call it; null takes the last part of the path", None)
     chat_template: str | None = key("a Jinja file for a model that comes without a chat template", None, reads=True)
 

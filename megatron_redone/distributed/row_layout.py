@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import torch
 from megatron.core.packed_seq_params import PackedSeqParams
@@ -24,6 +25,8 @@ class RowLayout(PackedSeqParams):
             None where no segment has one.
         context_rank: Which chunks of the row this rank holds.
         context_size: Among how many ranks the row is shared.
+        cache: The `KeyValueCache` of what the model has read already, where an answer is being written; without
+            segments and context parallelism.
         masks: Kept over the layers of a micro-batch.
         segment_masks: Likewise.
     """
@@ -33,6 +36,7 @@ class RowLayout(PackedSeqParams):
     prefixes: list[tuple[int, int]] | None = None
     context_rank: int = 0
     context_size: int = 1
+    cache: Any = field(default=None, repr=False)
     masks: dict[tuple[int, torch.device], "ChunkMask"] = field(default_factory=dict, repr=False)
     segment_masks: dict[tuple[int, int, torch.device], torch.Tensor] = field(default_factory=dict, repr=False)
 

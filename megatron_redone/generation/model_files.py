@@ -28,7 +28,16 @@ def model_fingerprint(path: str, chat_template: str | None = None) -> str:
     """
     folder = find_hf_folder(path)
     check_model_folder(folder)
-    digest = hashlib.sha256(weights_fingerprint(folder).encode())
+    return folder_fingerprint(folder, folder, chat_template)
+
+
+def folder_fingerprint(weights: Path, folder: Path, chat_template: str | None = None) -> str:
+    """The same of weights and of the folder with configuration and tokenizer, which a checkpoint keeps apart.
+
+    Raises:
+        UserError: there are no weights, or no such template.
+    """
+    digest = hashlib.sha256(weights_fingerprint(weights).encode())
     for name in hf_files(folder):
         digest.update(name.encode() + (folder / name).read_bytes())
     if chat_template is not None:
@@ -47,6 +56,19 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> Any:
     if chat_template is not None:
         tokenizer.chat_template = _read_template(chat_template)
     return tokenizer
+
+
+def load_generation_settings(folder: Path) -> Any:
+    """transformers' GenerationConfig of a folder: what its generation_config.json says, else its config.json.
+
+    Raises:
+        UserError: transformers is missing or cannot read it.
+    """
+    if (folder / "generation_config.json").is_file():
+        return _load("GenerationConfig", folder)
+    import transformers
+
+    return transformers.GenerationConfig.from_model_config(_load("AutoConfig", folder))
 
 
 def load_causal_lm(folder: Path, place: Placement, **options: Any) -> Any:
@@ -89,7 +111,8 @@ def _load(factory: str, folder: Path, **options: Any) -> Any:
         raise UserError("transformers is not installed: `pip install 'megatron_redone[evaluation]'`") from None
     their_logging.disable_progress_bar()
     try:
-        return getattr(transformers, factory).from_pretrained(str(folder), **_LOCAL, **options)
+        trust = {} if factory == "GenerationConfig" else _LOCAL
+        return getattr(transformers, factory).from_pretrained(str(folder), **trust, **options)
     except Exception as error:  # its own, of many kinds, and those of safetensors and tokenizers
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder}: transformers cannot load it ({reason})") from None

@@ -79,7 +79,9 @@ class TorchCoreAttention(torch.nn.Module):
         """Query [S, B, N, D], key and value [S, B, G, D] to [S, B, N * D]."""
         row_layout = packed_seq_params
         assert row_layout is None or isinstance(row_layout, RowLayout)
-        if self.context_size > 1:
+        if row_layout is not None and row_layout.cache is not None:
+            out = self._attend(query, *row_layout.cache.extend(self, key, value))
+        elif self.context_size > 1:
             assert row_layout is not None, "context parallelism needs the layout of the rows"
             out = self._over_ranks(query, key, value, row_layout)
         elif row_layout is not None and row_layout.cu_seqlens is not None:

@@ -19,6 +19,7 @@ from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import work_hash
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.evaluation_file import Parts, evaluation_content, read_complete, write_evaluation
+from megatron_redone.evaluation.model_loading import identify, load
 from megatron_redone.evaluation.printed_tables import to_markdown, to_terminal
 from megatron_redone.evaluation.response_journal import ResponseJournal
 from megatron_redone.evaluation.results import Part, ResultFolder
@@ -26,9 +27,8 @@ from megatron_redone.evaluation.tables import reading_note
 from megatron_redone.evaluation.tasks import Task, build_tasks
 from megatron_redone.formats.atomic import write_text
 from megatron_redone.formats.lock import folder_lock
-from megatron_redone.generation.hf_model import LoadedModel, load_model
+from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance
-from megatron_redone.generation.model_files import model_fingerprint
 from megatron_redone.generation.placement import Placement, choose_placement
 from megatron_redone.processes.live_progress import LiveProgress
 
@@ -42,7 +42,7 @@ def run(config: EvaluateConfig) -> None:
         UserError: for anything that the user can mend: see the message.
     """
     place = choose_placement(config.device, config.dtype)
-    fingerprints = {entry.label: model_fingerprint(entry.path, entry.chat_template) for entry in config.models}
+    fingerprints = {entry.label: identify(entry) for entry in config.models}
     tasks = [*build_tasks(config), *(_benchmarks(config) if config.benchmarks else [])]
     work = work_hash(config, [task.work(one, str(place)) for task in tasks for one in fingerprints.values()])
     with folder_lock(Path(config.output), "output") as output:
@@ -66,7 +66,7 @@ def _evaluate(
             work = task.work(fingerprints[entry.label], str(place))
             part = folder.read(entry.label, task.file_name, work)
             if part is None:
-                model = model or load_model(entry.path, place, entry.chat_template)
+                model = model or load(entry, place)
                 part = _evaluate_part(entry.label, model, task, folder.journal(entry.label, task.file_name, work))
                 folder.write(entry.label, task.file_name, work, part)
             else:
