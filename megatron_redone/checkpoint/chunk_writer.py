@@ -6,13 +6,15 @@ record is a view of the memory that the state lies in, and of a device at most a
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import xxhash
+from torch.serialization import get_crc32_options, set_crc32_options
 
 from megatron_redone.checkpoint.rectangles import Rectangle, blocks
 from megatron_redone.formats.folder_checksums import Block
@@ -131,7 +133,8 @@ class _CheckedStream:
             OSError: it could not be written.
         """
         start, self._checksum = self._end, xxhash.xxh3_64()
-        save(self)
+        with _without_crc32():
+            save(self)
         if self._error is not None:
             raise self._error
         return start, self._end - start, self._checksum.intdigest()
@@ -151,6 +154,17 @@ class _CheckedStream:
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+
+@contextmanager
+def _without_crc32() -> Iterator[None]:
+    """Leaves the CRC-32 out of archives, which torch never compares and which takes longer than XXH3 and the copy."""
+    before = get_crc32_options()
+    set_crc32_options(False)
+    try:
+        yield
+    finally:
+        set_crc32_options(before)
 
 
 def _own_storage(tensor: torch.Tensor) -> torch.Tensor:
