@@ -15,8 +15,8 @@ LIMITS = BatchLimits(4, 100_000)
 
 
 def subject(number: int, items: int, first: int = 0) -> list[list[int]]:
-    """Prompts of 60 tokens that share 50, of which the first ten with other subjects."""
-    shared = [1] * 10 + [number] * 40
+    """Prompts of 90 tokens that share 80, of which the first 36 with other subjects."""
+    shared = [1] * 36 + [number] * 44
     return [[*shared, *range(first + item, first + item + 10)] for item in range(items)]
 
 
@@ -30,8 +30,8 @@ def groups(sequences: list[list[int]]) -> set[tuple[int, frozenset[int]]]:
 
 def test_each_subject_is_a_group_of_its_own() -> None:
     sequences = subject(2, 3) + subject(3, 2) + subject(4, 1)
-    assert groups(sequences) == {(50, frozenset({0, 1, 2})), (50, frozenset({3, 4})), (0, frozenset({5}))}
-    assert groups(sequences[::-1]) == {(50, frozenset({3, 4, 5})), (50, frozenset({1, 2})), (0, frozenset({0}))}
+    assert groups(sequences) == {(80, frozenset({0, 1, 2})), (80, frozenset({3, 4})), (0, frozenset({5}))}
+    assert groups(sequences[::-1]) == {(80, frozenset({3, 4, 5})), (80, frozenset({1, 2})), (0, frozenset({0}))}
 
 
 def test_short_prefixes_are_not_shared() -> None:
