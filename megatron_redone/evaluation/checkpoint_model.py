@@ -10,8 +10,7 @@ import torch
 import torch.distributed as dist
 
 from megatron_redone.architectures import read_architecture
-from megatron_redone.checkpoint.locate import checkpoint_of_run
-from megatron_redone.checkpoint.record import hf_folder, is_checkpoint
+from megatron_redone.checkpoint.record import hf_folder
 from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.distributed import destroy_context, start_context
@@ -23,11 +22,6 @@ from megatron_redone.generation.placement import Placement
 from megatron_redone.models.build import build_model
 from megatron_redone.models.key_value_cache import KeyValueCache
 from megatron_redone.training.initial_weights import InitialWeights
-
-
-def find_run_checkpoint(path: str) -> Path | None:
-    """The checkpoint that a path stands for; None where it is something else, such as a Hugging Face directory."""
-    return Path(path) if is_checkpoint(Path(path)) else checkpoint_of_run(Path(path))
 
 
 def load_checkpoint(checkpoint: Path, place: Placement, chat_template: str | None = None) -> LoadedModel:

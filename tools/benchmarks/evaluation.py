@@ -69,7 +69,8 @@ def scores(_: argparse.Namespace) -> tuple[dict[str, float], str]:
 
 def likelihoods(options: argparse.Namespace) -> tuple[dict[str, float], str]:
     """Our model under megatron-core beside transformers on 200 requests of MMLU, no examples before them."""
-    from megatron_redone.evaluation.checkpoint_model import find_run_checkpoint, load_checkpoint
+    from megatron_redone.evaluation.checkpoint_model import load_checkpoint
+    from megatron_redone.evaluation.model_loading import find_run_checkpoint
 
     [task] = _tasks("mmlu_local", f"{options.data}/bench_dev/mmlu_dev", 50, num_fewshot=0)
     place = choose_placement(Device.cpu, ComputeDtype.fp32)

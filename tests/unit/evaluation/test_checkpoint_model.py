@@ -13,7 +13,8 @@ from megatron_redone.cli import main
 from megatron_redone.config.evaluate import ComputeDtype
 from megatron_redone.config.parallel import Device
 from megatron_redone.distributed import destroy_context
-from megatron_redone.evaluation.checkpoint_model import find_run_checkpoint, load_checkpoint
+from megatron_redone.evaluation.checkpoint_model import load_checkpoint
+from megatron_redone.evaluation.model_loading import find_run_checkpoint
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import BatchLimits, Row, score_rows
 from megatron_redone.generation.placement import choose_placement
