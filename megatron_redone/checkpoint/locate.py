@@ -19,6 +19,8 @@ def find_checkpoint(path: Path) -> Path:
     if (path / ".metadata").is_file():
         return path
     found = checkpoint_of_run(path) or _megatron_latest(path)
+    if found is None and path.name == _BEST and checkpoint_of_run(path.parent) is not None:
+        raise UserError(f"checkpoint: {path.parent} has no best.json that names one of its checkpoints; take another")
     if found is None:
         raise UserError(
             f"checkpoint: {path} is no distributed checkpoint, and no run's folder with one (it has no .metadata)"

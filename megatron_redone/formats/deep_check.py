@@ -5,6 +5,7 @@ Whether a stage's outputs are complete is another question: `done_check.py`.
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from megatron_redone.errors import DamageError
 from megatron_redone.formats.file_record import damage
 from megatron_redone.formats.index_check import index_problems
 from megatron_redone.formats.indexed import IndexedDataset
-from megatron_redone.formats.manifest import check_files, file_records, fingerprint, read_manifest
+from megatron_redone.formats.manifest import PREFERENCES, check_files, file_records, fingerprint, read_manifest
 from megatron_redone.formats.reference_scores import read_reference, reference_path
 
 _BLOCK = 1 << 22
@@ -39,14 +40,26 @@ def problems(dataset: IndexedDataset) -> Iterator[str]:
         yield from damage({Path(f"{prefix}.{suffix}"): record for suffix, record in records.items()}, whole=True)
 
 
-def check_dataset(prefix: Path) -> tuple[int, bool]:
+@dataclass(frozen=True)
+class CheckedDataset:
+    """What was compared.
+
+    Attributes:
+        size: Bytes of all files.
+        has_checksums: Whether there are some to compare all of them with.
+        lacks: Where the reference scores of pairs would lie; None where they are there, or it is no dataset of pairs.
+    """
+
+    size: int
+    has_checksums: bool
+    lacks: Path | None
+
+
+def check_dataset(prefix: Path) -> CheckedDataset:
     """Reads a dataset of any kind whole: ids, masks, all beside them, and the reference scores that lie there.
 
     Args:
         prefix: The dataset's path without suffix.
-
-    Returns:
-        How many bytes these are, and whether there are checksums to compare all of them with.
 
     Raises:
         UserError: naming everything that is damaged.
@@ -62,7 +75,11 @@ def check_dataset(prefix: Path) -> tuple[int, bool]:
     _check_scores(scores, manifest)
     suffixes = {"bin", "idx", *file_records(manifest or {}), *(manifest or {}).get("checksums", {})}
     files = [*(Path(f"{prefix}.{suffix}") for suffix in suffixes), *([scores] if scores.exists() else [])]
-    return sum(file.stat().st_size for file in files), manifest is not None or all(p.has_checksums for p in parts)
+    return CheckedDataset(
+        sum(file.stat().st_size for file in files),
+        manifest is not None or all(part.has_checksums for part in parts),
+        scores if (manifest or {}).get("format") == PREFERENCES and not scores.exists() else None,
+    )
 
 
 def _masks(prefix: Path) -> list[str]:

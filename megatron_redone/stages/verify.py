@@ -146,9 +146,12 @@ def _check_at_rest(config: VerifyConfig) -> None:
     """
     if config.dataset is not None:
         place = str(DatasetPaths.of(config.dataset).bin.with_name(DatasetPaths.of(config.dataset).bin.name[:-4]))
-        size, has_checksums = check_dataset(Path(place))
-        if not has_checksums:
+        checked = check_dataset(Path(place))
+        if not checked.has_checksums:
             raise UserError(f"{place}: consistent, but it has no checksums, so no more can be said")
+        if checked.lacks is not None:
+            log.info("%s: there is none, so no reference scores are compared", checked.lacks)
+        size = checked.size
     else:
         place, checksums = _checksums_of_folder(config)
         if not checksums.files:

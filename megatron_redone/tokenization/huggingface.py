@@ -9,6 +9,7 @@ import gigatoken
 import orjson
 import tokenizers
 
+from megatron_redone.architectures.json_object import read_json_object
 from megatron_redone.errors import UserError
 from megatron_redone.tokenization.fast import BatchEncoder
 
@@ -75,9 +76,13 @@ class HuggingFaceReference:
 
 
 def eos_token(folder: Path) -> str | None:
-    """The `eos_token` of a directory's tokenizer_config.json, or None where it names none."""
+    """The `eos_token` of a directory's tokenizer_config.json, or None where it names none.
+
+    Raises:
+        UserError: the file is no JSON object.
+    """
     file = folder / "tokenizer_config.json"
     if not file.is_file():
         return None
-    token = orjson.loads(file.read_bytes()).get("eos_token")
+    token = read_json_object(file).get("eos_token")
     return token.get("content") if isinstance(token, dict) else token

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from megatron_redone.checkpoint.checksums import read_checksums
 from megatron_redone.checkpoint.locate import checkpoint_of_run
 from megatron_redone.checkpoint.record import hf_folder, is_checkpoint
 from megatron_redone.conversion.hf_load import load_hf_weights
@@ -46,10 +47,12 @@ def find_initial_weights(name: str) -> InitialWeights:
     """What a directory, or a hub name, is. A run stands for its newest checkpoint, RUN/best for its best.
 
     Raises:
-        UserError: it is neither a run's checkpoint nor a model's directory, or a directory that contradicts itself.
+        UserError: it is neither a run's checkpoint nor a model's directory, or a directory that contradicts itself, or
+            a small file of the checkpoint is damaged.
     """
     checkpoint = Path(name) if is_checkpoint(Path(name)) else checkpoint_of_run(Path(name))
     if checkpoint is not None:
+        read_checksums(checkpoint).check_small_files()  # its config.json and tokenizer are read before the weights
         return InitialWeights(folder=checkpoint, of_run=True)
     neither = f"init_from: {name} is not the checkpoint of a run, nor a run that has one, and no Hugging Face directory"
     try:

@@ -7,7 +7,7 @@ Every kind of file that a stage leaves for another is damaged in turn: a byte fl
 exchanged with that of another step or another dataset. What came of each trial is a line of the results; a run that was
 interrupted goes on. An outcome is
 
-    named      exit code 2, one line, the file's name in it
+    named      exit code 2, one line, the file's name in it; or it is said that the file is not there
     told       exit code 2, one line without its name
     older      the older checkpoint was used, as configured, and the result is the undamaged one's, bit by bit
     same       the result is the undamaged one's, bit by bit: the bytes did not count, or were made again
@@ -25,6 +25,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -39,6 +40,7 @@ HARMS = ("flip", "cut", "empty", "missing", "exchange")
 class Trial:
     """One damage, and what came of it."""
 
+    number: int
     case: str
     file: str
     harm: str
@@ -60,21 +62,26 @@ def main() -> int:
 
 def try_many(trials: int, results: Path, folder: Path) -> dict[str, int]:
     """Goes on to `trials` trials, a line each in `results`; the counts of their outcomes, and of all."""
-    done = count(results)["trials"]
-    if done < trials:
+    done = {trial["number"] for trial in read(results)}
+    if len(done) < trials:
         forked.preload()
         build(folder / "world")
         truths = {case.name: _truth(case, folder) for case in CASES}
-        for number in range(done, trials):
+        for number in sorted(set(range(trials)) - done):
             trial = _try(number, CASES[number % len(CASES)], truths, folder)
             with open(results, "a", encoding="utf-8") as stream:
                 stream.write(json.dumps(vars(trial)) + "\n")
     return count(results)
 
 
+def read(results: Path) -> list[dict[str, Any]]:
+    """The trials of a file; one that is taken out of it is tried again."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
 def count(results: Path) -> dict[str, int]:
     """How often each outcome stands in the results, and how many there are."""
-    done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    done = read(results)
     outcomes = collections.Counter(trial["outcome"] for trial in done)
     names = ("named", "told", "older", "same", "silent", "traceback")
     return {"trials": len(done), **{name: outcomes[name] for name in names}}
@@ -98,7 +105,9 @@ def _try(number: int, case: Case, truths: dict[str, str], folder: Path) -> Trial
     _damage(file, harm, draw)
     ended = _run(case, world)
     outcome = _outcome(case, file, ended, truths[case.name], world)
-    return Trial(case.name, str(file.relative_to(world)), harm, outcome, ended.said[-600:].replace(str(world), ""))
+    return Trial(
+        number, case.name, str(file.relative_to(world)), harm, outcome, ended.said[-600:].replace(str(world), "")
+    )
 
 
 def _exchange(world: Path, file: Path, case: Case, draw: random.Random) -> str:
@@ -147,7 +156,7 @@ def _outcome(case: Case, file: Path, ended: Ended, truth: str, world: Path) -> s
         lines = [line for line in ended.said.splitlines() if re.match(r"redone\b.*?: ", line)]
         return "named" if any(file.name in line for line in lines) else "told"
     if case.result(world, ended.said) != truth:
-        return "silent"
+        return "named" if f"{file.name}: " in ended.said else "silent"
     return "older" if "; going on from step-" in ended.said else "same"
 
 
