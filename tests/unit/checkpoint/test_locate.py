@@ -29,7 +29,7 @@ def test_a_run_stands_for_its_newest_and_best_for_its_best(run: Path) -> None:
 def test_a_run_without_a_best_one_is_told_so(run: Path) -> None:
     (run / "checkpoints" / "best.json").unlink()
     assert checkpoint_of_run(run / "best") is None
-    with pytest.raises(UserError, match="best is no distributed checkpoint"):
+    with pytest.raises(UserError, match=r"run has no best\.json that names one"):
         find_checkpoint(run / "best")
 
 

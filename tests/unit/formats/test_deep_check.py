@@ -5,9 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megatron_redone.config.verify import VerifyConfig
 from megatron_redone.errors import UserError
-from megatron_redone.formats.deep_check import problems
+from megatron_redone.formats.deep_check import check_dataset, problems
 from megatron_redone.formats.indexed import IndexedDataset, IndexedDatasetWriter
+from megatron_redone.formats.preferences import PreferenceDataset
+from megatron_redone.formats.reference_scores import ReferenceScores, reference_path, write_reference
+from megatron_redone.stages import verify
+from tests.helpers.masked_data import random_pairs, write_pairs
 
 
 def write(prefix: Path) -> None:
@@ -16,7 +21,7 @@ def write(prefix: Path) -> None:
         writer.finish()
 
 
-def patch(path: Path, offset: int, value: np.ndarray) -> None:
+def patch(path: Path, offset: int, value: np.generic) -> None:
     content = bytearray(path.read_bytes())
     content[offset : offset + value.nbytes] = value.tobytes()
     path.write_bytes(content)
@@ -58,3 +63,25 @@ def test_shifted_pointers_disordered_documents_and_negative_ids(tmp_path: Path) 
     write(tmp_path / "a")
     patch(tmp_path / "a.bin", 0, np.int32(-5))
     assert "ids from -5" in "; ".join(problems(IndexedDataset(tmp_path / "a")))
+
+
+def test_a_dataset_of_pairs_is_compared_with_its_scores(tmp_path: Path) -> None:
+    prefix = write_pairs(tmp_path / "p", random_pairs(9, 100, seed=1), 100)
+    scores = reference_path(str(prefix), "")
+    lacking = check_dataset(prefix)
+    assert lacking.has_checksums and lacking.lacks == scores
+    numbers = {"sums": np.ones((9, 2), np.float32), "lengths": np.ones((9, 2), np.int32)}
+    own = PreferenceDataset.open(prefix).fingerprint
+    write_reference(scores, ReferenceScores(data=own, model="m", done=9, **numbers))
+    with_scores = check_dataset(prefix)
+    assert with_scores.lacks is None and with_scores.size == lacking.size + scores.stat().st_size
+    write_reference(scores, ReferenceScores(data="others", model="m", done=9, **numbers))
+    with pytest.raises(UserError, match=r"p\.reference\.safetensors: the scores belong to other data"):
+        check_dataset(prefix)
+
+
+def test_without_checksums_a_dataset_is_only_consistent(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    assert not check_dataset(tmp_path / "a").has_checksums
+    with pytest.raises(UserError, match="consistent, but it has no checksums"):
+        verify.run(VerifyConfig(dataset=str(tmp_path / "a")))

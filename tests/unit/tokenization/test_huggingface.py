@@ -6,6 +6,8 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
+from megatron_redone.errors import UserError
+from megatron_redone.tokenization.huggingface import eos_token
 from tests.helpers import small_tokenizer
 from tests.helpers.small_tokenizer import batch_ids, literal, load
 
@@ -45,3 +47,10 @@ def test_the_template_around_a_document_is_found(tmp_path: Path) -> None:
     tokenizer = load(folder)
     assert tokenizer.prefix == [tokenizer.token_id("<|im_start|>")] and tokenizer.suffix == []
     assert load(folder, add_special_tokens=False).prefix == []
+
+
+def test_a_tokenizer_config_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = small_tokenizer.train(tmp_path)
+    (folder / "tokenizer_config.json").write_text("")
+    with pytest.raises(UserError, match=r"tokenizer_config\.json"):
+        eos_token(folder)

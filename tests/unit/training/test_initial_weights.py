@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_redone.checkpoint.checksums import write_checksums
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import TrainState, write_record
 from megatron_redone.errors import UserError
@@ -18,6 +19,7 @@ def save(folder: CheckpointFolder, step: int) -> Path:
     config = folder.path.parent / "config.json"
     config.write_text("{}")
     write_record(partial, "", TrainState(step=step), {"config.json": config})
+    write_checksums(partial, {})
     return folder.commit(step)
 
 
@@ -37,6 +39,12 @@ def test_a_run_stands_for_its_newest_checkpoint_or_its_best(run: Path) -> None:
         found = find_initial_weights(str(name))
         assert (found.folder, found.of_run) == (expected, True)
         assert found.config_json.read_text() == "{}" and found.config_json.is_relative_to(expected)
+
+
+def test_a_run_whose_model_files_are_damaged_is_refused_before_they_are_read(run: Path) -> None:
+    (run / "checkpoints" / "step-00000004" / "run" / "hf" / "config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"run/hf/config\.json: damaged"):
+        find_initial_weights(str(run))
 
 
 def test_a_directory_with_a_model_is_opened_and_one_that_contradicts_itself_refused(tmp_path: Path) -> None:
