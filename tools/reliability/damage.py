@@ -20,7 +20,6 @@ import collections
 import json
 import random
 import re
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ def _exchange(world: Path, file: Path, case: Case, draw: random.Random) -> str:
     others = [other for other in case.others(world, file) if other.read_bytes() != file.read_bytes()]
     if not others:
         return "flip"
-    shutil.copyfile(draw.choice(others), file)
+    _replace(file, draw.choice(others).read_bytes())
     return "exchange"
 
 
@@ -123,13 +122,18 @@ def _damage(file: Path, harm: str, draw: random.Random) -> None:
     content = bytearray(file.read_bytes())
     if harm == "flip" and content:
         content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-        file.write_bytes(content)
+        _replace(file, content)
     elif harm == "cut":
-        file.write_bytes(content[: draw.randrange(len(content))] if content else b"")
+        _replace(file, content[: draw.randrange(len(content))] if content else b"")
     elif harm == "empty":
-        file.write_bytes(b"")
+        _replace(file, b"")
     elif harm == "missing":
         file.unlink()
+
+
+def _replace(file: Path, content: bytes | bytearray) -> None:
+    file.unlink()  # it may be a link
+    file.write_bytes(content)
 
 
 def _copy(folder: Path) -> Path:

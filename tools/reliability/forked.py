@@ -1,6 +1,7 @@
 """Commands of `redone` in forks of a process that has everything imported: a trial costs no start-up."""
 
 import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -41,6 +42,8 @@ def preload() -> None:
         if not module.name.endswith("__main__"):
             with contextlib.suppress(ImportError):  # an extra that is not installed
                 importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy what it looks at
 
 
 def redone(arguments: list[str], log: Path, timeout: float = 300.0) -> Ended:

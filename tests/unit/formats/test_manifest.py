@@ -32,6 +32,8 @@ def test_a_manifest_that_was_edited_is_not_intact(prefix: Path) -> None:
     manifest_path(prefix).write_text(json.dumps(content))
     finished = finished_dataset(prefix)
     assert finished is not None and not finished.is_intact and finished.files == {}
+    with pytest.raises(UserError, match=r"manifest\.json: damaged, or changed by hand"):
+        read_manifest(prefix)
 
 
 @pytest.mark.parametrize(
