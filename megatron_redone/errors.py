@@ -11,6 +11,10 @@ class UserError(ValueError):
     """
 
 
+class DivergedError(UserError):
+    """A training run whose gradients stay infinite or NaN."""
+
+
 class DamageError(UserError):
     """A file that was written whole is missing or has changed since; an older one may do in its place."""
 

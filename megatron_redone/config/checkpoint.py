@@ -19,10 +19,13 @@ OnSaveError = Enum("OnSaveError", {"continue": "continue", "stop": "stop"})
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """Checkpoints of a training run; the last step is always saved."""
+    """Checkpoints of a training run."""
 
     save_dir: str | None = key("where checkpoints go; null takes output_dir/checkpoints", None, writes=True)
     save_every: int | None = key("steps between two; null saves at the end only", 500, decides=False, at_least=1)
+    save_last: bool = key(
+        "save the last step; false is for runs of which only the figures are wanted", True, decides=False
+    )
     keep_last: int | None = key("how many of the newest stay; null keeps all", 2, decides=False, at_least=1)
     keep_every: int | None = key(
         "checkpoints at multiples of this step stay as well; null for none", None, decides=False, at_least=1

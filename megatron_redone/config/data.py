@@ -49,8 +49,20 @@ class TrainingDataConfig:
 class DataConfig(TrainingDataConfig):
     """The training blend and the validation sources."""
 
+    blend: list[BlendSource] = key(
+        "the datasets to train on, where blend_file does not name them; a weight counts samples: slices of text", []
+    )
+    blend_file: str | None = key(
+        "a YAML file that holds the blend, such as blend.yaml of `redone optimize-mixture`", None, reads=True
+    )
     isolate_documents: bool = key("attention, positions and loss stop at the borders of documents", False)
     validation_samples: int = key("samples read of each validation dataset, always its first ones", 128, at_least=1)
+
+    def __post_init__(self) -> None:
+        if self.blend_file is None:
+            super().__post_init__()
+        elif self.blend:
+            raise UserError("blend_file: blend is given too; leave one of them out")
 
 
 def check_sources(blend: Sequence[BlendSource], validation: Sequence[DataSource]) -> None:

@@ -55,6 +55,11 @@ STAGES = {
         "raw JSONL or Parquet to Megatron indexed datasets (.bin/.idx)",
         "megatron_redone.config.tokenize:TokenizeConfig",
     ),
+    "optimize-mixture": Stage(
+        "many small runs over mixtures of sources, and the blend that a regression of their losses proposes",
+        "megatron_redone.config.optimize_mixture:OptimizeMixtureConfig",
+        options={"--job": "job"},
+    ),
     "pretrain": Stage(
         "train on tokens, from random weights or from a checkpoint (start it with torchrun)",
         "megatron_redone.config.pretrain:PretrainConfig",

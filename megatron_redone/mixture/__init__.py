@@ -1,1 +1,1 @@
-"""Which mixture of sources a run should train on: designs, small runs, regressions, and the best mixture under limits."""
+"""Which mixture of sources a run should train on: designs, small runs, regressions, the best mixture under limits."""

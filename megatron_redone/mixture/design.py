@@ -43,7 +43,7 @@ def make_design(space: SearchSpace, proxies: int, kept_out: int, seed: int) -> D
     chosen = parts + random.choice(mixing, kept_out, replace=False)
     is_kept_out = np.zeros(proxies, dtype=bool)
     is_kept_out[chosen] = True
-    return Design(weights=_rounded(weights), kept_out=is_kept_out)
+    return Design(weights=rounded(weights), kept_out=is_kept_out)
 
 
 def _evenly(space: SearchSpace, count: int, random: np.random.Generator) -> np.ndarray:
@@ -76,8 +76,8 @@ def _as_regmix(space: SearchSpace, count: int, random: np.random.Generator) -> n
     return np.array(rows).reshape(count, len(space.parts))
 
 
-def _rounded(weights: np.ndarray) -> np.ndarray:
-    """Four decimals, with the same sum: the schedule of a blend remembers as far back as the smallest weight asks."""
+def rounded(weights: np.ndarray) -> np.ndarray:
+    """Weights `[N, P]` of sum 1 at four decimals: a blend's schedule remembers as far as the smallest weight asks."""
     units = np.floor(weights * 10**_DECIMALS + 1e-9)
     missing = (10**_DECIMALS - units.sum(axis=1)).astype(int)
     order = np.argsort(units - weights * 10**_DECIMALS, axis=1, kind="stable")

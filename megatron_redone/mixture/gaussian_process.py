@@ -1,8 +1,8 @@
 """Losses by a Gaussian process over the roots of weights: smooth surfaces of any shape.
 
 Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1 and section 5.4.1. The
-kernel is Matérn's of order 5/2 with one length a part, and noise beside it. Roots spread out the weights near 0, where a
-little more of a source does most.
+kernel is Matérn's of order 5/2 with one length a part, and noise beside it. Roots spread out the weights near 0, where
+a little more of a source does most.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Losses as log-linear functions of weights: `loss = c + exp(t . w)`, one for each target set.
 
-Sources: Ye et al., "Data Mixing Laws" (arXiv 2403.16952); Olmix (arXiv 2602.12237), whose default it is. The weights sum
-to 1, so that a constant within the exponent would say nothing more.
+Sources: Ye et al., "Data Mixing Laws" (arXiv 2403.16952); Olmix (arXiv 2602.12237), whose default it is. The weights
+sum to 1, so that a constant within the exponent would say nothing more.
 """
 
 import numpy as np

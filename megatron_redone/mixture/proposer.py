@@ -7,10 +7,12 @@ import numpy as np
 
 from megatron_redone.mixture.search_space import SearchSpace, within_caps
 
-_STARTS = 8
-_STEPS = 5000
+_STARTS = 4
+_STEPS = 2000
 _TOLERANCE = 1e-7  # of the objective, in the unit of losses
+_SETTLED = 20  # steps that gained next to nothing, after which a surface that is not convex is left at that
 _SAMPLES, _BEST = 100_000, 100  # RegMix: the mean of the best 100 of 100,000 simulated mixtures
+_SAMPLES_TO_START = 5_000
 
 
 class Regression(Protocol):
@@ -53,11 +55,12 @@ def propose(regression: Regression, space: SearchSpace, kl_weight: float, seed: 
         kl_weight: Loss that a divergence of one nat must gain.
         seed: Of the mixtures that are simulated.
     """
+    is_smooth = hasattr(regression, "gradient")
     random = np.random.default_rng(seed)
-    candidates = _candidates(space, random)
+    candidates = _candidates(space, random, _SAMPLES_TO_START if is_smooth else _SAMPLES)
     objective = regression.predict(candidates) + kl_weight * divergence(candidates, space.prior)
     order = np.argsort(objective, kind="stable")
-    if not hasattr(regression, "gradient"):
+    if not is_smooth:
         weights, gap = candidates[order[:_BEST]].mean(axis=0), None
     else:
         starts = [within_caps(space.prior, space.caps), *candidates[order[: _STARTS - 1]]]
@@ -75,10 +78,10 @@ def divergence(weights: np.ndarray, prior: np.ndarray) -> np.ndarray:
     return np.where(weights > 0, weights * np.log(np.maximum(weights, 1e-300) / prior), 0.0).sum(axis=-1)
 
 
-def _candidates(space: SearchSpace, random: np.random.Generator) -> np.ndarray:
+def _candidates(space: SearchSpace, random: np.random.Generator, count: int) -> np.ndarray:
     """Mixtures within the caps, around the prior and over the whole simplex."""
     parts = len(space.parts)
-    half = _SAMPLES // 2
+    half = count // 2
     strengths = random.choice([1.0, 4.0, 16.0], half)
     around = random.standard_gamma(np.maximum(np.outer(strengths, space.prior * parts), 1e-2))
     draws = np.vstack([around, random.standard_gamma(np.ones((half, parts)))]) + 1e-12
@@ -101,7 +104,7 @@ def _descend(regression: _Smooth, space: SearchSpace, kl_weight: float, start: n
     (2003); the penalty, being a divergence itself, is minimised exactly within every step.
     """
     weights, rate = np.maximum(start, 1e-12), 1.0
-    value = _value(regression, space, kl_weight, weights)
+    value, settled = _value(regression, space, kl_weight, weights), 0
     for _ in range(_STEPS):
         gradient = regression.gradient(weights)
         while rate > 1e-12:
@@ -114,9 +117,9 @@ def _descend(regression: _Smooth, space: SearchSpace, kl_weight: float, start: n
             rate /= 2
         else:
             break
-        has_settled = value - new < _TOLERANCE * 1e-3
-        weights, value, rate = trial, new, rate * 2
-        if has_settled and _gap(regression, space, kl_weight, weights) < _TOLERANCE:
+        is_small = value - new < _TOLERANCE * 1e-3
+        weights, value, rate, settled = trial, new, rate * 2, settled + 1 if is_small else 0
+        if settled and (settled > _SETTLED or _gap(regression, space, kl_weight, weights) < _TOLERANCE):
             break
     return weights
 

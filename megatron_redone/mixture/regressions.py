@@ -24,7 +24,7 @@ class FittedRegression:
         name: Of its kind.
         regression: Fitted to the mixtures that are not kept out.
         predicted: Its losses of all mixtures of the design, `[N]`; NaN where the mixture was left out.
-        rank_correlation: Spearman's, between predicted and measured losses of the mixtures kept out.
+        rank_correlation: Spearman's, between predicted and measured losses of those kept out; -1 where all are alike.
         error: Root mean square error over them.
     """
 
@@ -50,9 +50,7 @@ def fit_all(design: Design, losses: np.ndarray, target_weights: np.ndarray) -> l
     return sorted(fitted, key=lambda one: (-round(one.rank_correlation, 6), one.error))
 
 
-def _fitted(
-    name: str, fit: _Fit, design: Design, losses: np.ndarray, target_weights: np.ndarray
-) -> FittedRegression:
+def _fitted(name: str, fit: _Fit, design: Design, losses: np.ndarray, target_weights: np.ndarray) -> FittedRegression:
     from scipy.stats import spearmanr
 
     is_measured = np.isfinite(losses).all(axis=1)
@@ -60,11 +58,12 @@ def _fitted(
     regression = fit(design.weights[seen], losses[seen], target_weights)
     predicted = np.where(is_measured, regression.predict(design.weights), np.nan)
     measured = losses @ target_weights
-    correlation = float(spearmanr(predicted[unseen], measured[unseen]).statistic)
+    says_nothing = np.ptp(predicted[unseen]) == 0 or np.ptp(measured[unseen]) == 0
+    correlation = -1.0 if says_nothing else float(spearmanr(predicted[unseen], measured[unseen]).statistic)
     return FittedRegression(
         name=name,
         regression=regression,
         predicted=predicted,
-        rank_correlation=correlation if np.isfinite(correlation) else -1.0,  # one value for all ranks nothing
+        rank_correlation=correlation,
         error=float(np.sqrt(np.mean((predicted[unseen] - measured[unseen]) ** 2))),
     )

@@ -1,13 +1,12 @@
 """What a training run's folder tells: its figures by step, and its configuration."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from megatron_redone.config.loader import flat_values
+from megatron_redone.metrics.metrics_file import recorded_metrics
 from megatron_redone.metrics.progress import VALIDATION
 
 FINE_TUNING = "supervised fine-tuning"
@@ -84,7 +83,7 @@ def read_run(folder: Path, name: str) -> RunHistory:
     train: dict[str, Series] = {}
     validation: dict[str, dict[str, Series]] = {}
     with open(folder / "metrics.jsonl", "rb") as stream:
-        for step, figures in _records(stream):
+        for step, figures in recorded_metrics(stream):
             for figure, value in figures.items():
                 if figure.startswith(VALIDATION):
                     source, _, measure = figure.removeprefix(VALIDATION).rpartition("/")
@@ -101,15 +100,6 @@ def read_run(folder: Path, name: str) -> RunHistory:
         train=train,
         validation=validation,
     )
-
-
-def _records(stream: Any) -> Iterator[tuple[int, dict[str, float]]]:
-    for line in stream:
-        try:
-            record = orjson.loads(line)
-            yield record["step"], {name: value for name, value in record.items() if isinstance(value, (int, float))}
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            continue
 
 
 def _append(series: dict[str, Series], name: str, step: int, value: float) -> None:

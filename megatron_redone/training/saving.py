@@ -46,7 +46,7 @@ class _Saving:
 
 
 class Saver:
-    """Saves every `save_every` steps, and after the last one. At most one save is in flight at a time."""
+    """Saves every `save_every` steps, and after the last one where `save_last` says so. At most one is in flight."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Saver:
     def after_step(self, step: FinishedStep) -> None:
         """Saves when it is time; else looks how a save in flight stands."""
         every = self._config.save_every
-        if step.is_last or (every is not None and step.state.step % every == 0):
+        if (step.is_last and self._config.save_last) or (every is not None and step.state.step % every == 0):
             self.save(step.state, is_last=step.is_last)
         elif self._saving is not None and self._saving.save.look():
             self._settle()
