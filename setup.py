@@ -71,7 +71,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["megatron_redone", "megatron_redone.*"]),
     package_data={
-        "megatron_redone.report": ["page.*"],
+        "megatron_redone.report": ["page.*", "mixture.html"],
         "megatron_redone.evaluation": ["tasks/*/*.yaml", "tasks/*/*_yaml", "tasks/*/*.py"],
     },
     install_requires=[

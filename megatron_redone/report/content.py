@@ -10,6 +10,7 @@ from megatron_redone.config.report import ReportConfig
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.tables import sections
 from megatron_redone.report.funnel_view import SourceFunnel, read_funnel
+from megatron_redone.report.mixture_view import mixture_view
 from megatron_redone.report.packed_sources import PackedSource, packed_sources
 from megatron_redone.report.run_history import RunHistory, read_run
 from megatron_redone.versions import installed_versions
@@ -29,6 +30,7 @@ class ReportContent:
         packing: Of fine-tuning runs.
         versions: Of what is installed where the report is written.
         notes: What was left out, and why.
+        mixture: The content of mixture.json; None without one.
     """
 
     title: str
@@ -38,6 +40,7 @@ class ReportContent:
     packing: list[PackedSource]
     versions: dict[str, str]
     notes: list[str]
+    mixture: Mapping[str, Any] | None = None
 
 
 def gather(config: ReportConfig) -> ReportContent:
@@ -52,6 +55,7 @@ def gather(config: ReportConfig) -> ReportContent:
         packing=[source for run in runs for source in _packing(run, notes)],
         versions=installed_versions(*_PACKAGES),
         notes=notes,
+        mixture=_mixture(config.mixture, notes),
     )
 
 
@@ -99,6 +103,20 @@ def _evaluation(path: str | None, notes: list[str]) -> Mapping[str, Any] | None:
         sections(content)
     except (KeyError, TypeError):
         notes.append(f"Evaluation: {path} is no result of `redone evaluate`.")
+        return None
+    return content
+
+
+def _mixture(path: str | None, notes: list[str]) -> Mapping[str, Any] | None:
+    if path is None:
+        return None
+    content = _read_json(path, "mixture.json", "Mixture", notes)
+    if content is None:
+        return None
+    try:
+        mixture_view(content)
+    except (KeyError, TypeError):
+        notes.append(f"Mixture: {path} is no result of `redone optimize-mixture`.")
         return None
     return content
 

@@ -9,6 +9,7 @@ from megatron_redone.evaluation.tables import model_names, reading_note, section
 from megatron_redone.metrics.progress import scaled
 from megatron_redone.report import views
 from megatron_redone.report.content import ReportContent
+from megatron_redone.report.mixture_view import render_mixture
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -34,6 +35,7 @@ def render_page(content: ReportContent, written: str) -> str:
         style=_asset("page.css"),
         script=_asset("page.js"),
         tiles=views.tiles(content),
+        mixture=render_mixture(content.mixture) if content.mixture is not None else "",
         runs=[views.run_view(run) for run in content.runs],
         sections=sections(evaluation) if evaluation is not None else [],
         models=model_names(evaluation) if evaluation is not None else [],

@@ -7,6 +7,7 @@ from typing import Any
 
 from megatron_redone.evaluation.printed_tables import plain_markdown, to_markdown
 from megatron_redone.metrics.progress import duration, scaled
+from megatron_redone.mixture.search_files import markdown as mixture_markdown
 from megatron_redone.report.charts import smoothed
 from megatron_redone.report.content import ReportContent
 from megatron_redone.report.funnel_view import SourceFunnel
@@ -28,6 +29,7 @@ def report_json(content: ReportContent, written: str) -> dict[str, Any]:
         "evaluation": None if content.evaluation is None else content.evaluation["metrics"],
         "funnel": [dataclasses.asdict(funnel) for funnel in content.funnels],
         "packing": [dataclasses.asdict(source) for source in content.packing],
+        "mixture": None if content.mixture is None else {k: content.mixture[k] for k in ("mixture", "table")},
         "versions": content.versions,
         "notes": content.notes,
     }
@@ -60,6 +62,8 @@ def report_markdown(content: ReportContent, written: str) -> str:
         parts += [to_markdown(content.evaluation)]
     if content.runs:
         parts += ["## Training", "", *_run_table(content.runs), ""]
+    if content.mixture is not None:
+        parts += ["## Mixture", "", mixture_markdown(content.mixture)]
     for funnel in content.funnels:
         parts += [f"## Curation: {plain_markdown(funnel.source)}", "", *_funnel_table(funnel), ""]
     if content.packing:

@@ -24,7 +24,7 @@ def run(config: ReportConfig) -> None:
         UserError: the folder cannot be written to, or nothing of what was named is there.
     """
     content = gather(config)
-    if not (content.runs or content.funnels or content.evaluation):
+    if not (content.runs or content.funnels or content.evaluation or content.mixture):
         raise UserError(f"nothing to report on is there yet: {' '.join(content.notes)}")
     now = datetime.datetime.now()
     written = f"{now.day} {now:%B %Y}"

@@ -14,7 +14,7 @@ def test_any_of_its_inputs_is_enough(only: str) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
-    [([], "runs: nothing to report on; name runs, funnel or evaluation"),
+    [([], "runs: nothing to report on; name runs, funnel, mixture or evaluation"),
      (["runs=[a, b, a]"], "runs: 'a' is named twice"), (["run=a"], "run: unknown key; did you mean 'runs'?")],
 )  # fmt: skip
 def test_mistakes_are_told_in_one_line(overrides: list[str], message: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from megatron_redone.mixture.design import make_design, rounded
-from tests.unit.mixture.surfaces import space
+from tests.helpers.response_surfaces import space
 
 
 @pytest.mark.parametrize("parts", [2, 6, 20])

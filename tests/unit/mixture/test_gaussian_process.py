@@ -7,7 +7,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from megatron_redone.mixture.gaussian_process import _cost, fit_gaussian_process, log_likelihood
-from tests.unit.mixture import surfaces
+from tests.helpers import response_surfaces as surfaces
 
 
 def test_likelihood_and_prediction_are_those_of_scikit_learn() -> None:

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from megatron_redone.mixture.log_linear import fit_log_linear
-from tests.unit.mixture import surfaces
+from tests.helpers import response_surfaces as surfaces
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from megatron_redone.mixture.design import make_design
 from megatron_redone.mixture.log_linear import LogLinear
-from megatron_redone.mixture.proposer import Proposal, divergence, propose
-from megatron_redone.mixture.regressions import LOG_LINEAR, fit_all
+from megatron_redone.mixture.proposer import divergence, propose
+from megatron_redone.mixture.regressions import LOG_LINEAR
 from megatron_redone.mixture.search_space import within_caps
-from tests.unit.mixture import surfaces
+from tests.helpers import response_surfaces as surfaces
 
-PARTS, TARGET_WEIGHTS = 6, np.array([0.6, 0.4])
+PARTS, TARGET_WEIGHTS = 6, surfaces.TARGET_WEIGHTS
 
 
 @pytest.mark.parametrize("kl_weight", [0.0, 0.02, 0.5])
@@ -45,26 +44,14 @@ def test_a_great_penalty_leads_to_the_prior() -> None:
     np.testing.assert_allclose(propose(regression, space, 1e4, seed=0).weights, space.prior, atol=1e-3)
 
 
-def gap_of(surface: surfaces.Surface, seed: int) -> tuple[float, str, Proposal]:
-    """How far the true loss of the proposal is above the best within the caps, as a fraction of it; and by what."""
-    random, space = np.random.default_rng(100 + seed), surfaces.space(PARTS, seed)
-    design = make_design(space, 64, 16, seed)
-    losses = surface(design.weights) + random.normal(0, surfaces.SEED_NOISE, (64, 2))
-    [best, *_] = fit_all(design, losses, TARGET_WEIGHTS)
-    proposal = propose(best.regression, space, kl_weight=0.02, seed=0)
-    everywhere = within_caps(random.dirichlet(np.full(PARTS, 0.5), 100_000) + 1e-9, space.caps)
-    least = float((surface(everywhere) @ TARGET_WEIGHTS).min())
-    return float((surface(proposal.weights[None]) @ TARGET_WEIGHTS)[0]) / least - 1, best.name, proposal
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_the_optimum_of_a_log_linear_surface_is_within_one_percent(seed: int) -> None:
-    assert gap_of(surfaces.log_linear(PARTS, seed), seed)[0] < 0.01
+    assert surfaces.gap(surfaces.log_linear(PARTS, seed), PARTS, seed)[0] < 0.01
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_optimum_of_a_surface_that_is_not_log_linear_is_within_one_percent(seed: int) -> None:
-    gap, name, _ = gap_of(surfaces.transfer(PARTS, seed), seed)
+    gap, name = surfaces.gap(surfaces.transfer(PARTS, seed), PARTS, seed)
     assert gap < 0.01 and name != LOG_LINEAR
 
 

@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 from megatron_redone.mixture.boosted_trees import fit_boosted_trees
 from megatron_redone.mixture.design import make_design
 from megatron_redone.mixture.regressions import BOOSTED_TREES, GAUSSIAN_PROCESS, LOG_LINEAR, fit_all
-from tests.unit.mixture import surfaces
+from tests.helpers import response_surfaces as surfaces
 
 TARGET_WEIGHTS = np.array([0.5, 0.5])
 
