@@ -128,13 +128,13 @@ def test_the_front_door_is_short() -> None:
 
 def levels() -> list[list[str]]:
     """The levels of the import contract, highest first; packages and modules by their names."""
-    block, *_ = re.findall(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL | re.MULTILINE)
     return [re.findall(r"megatron_redone\.(\w+)", line) for line in block.splitlines()]
 
 
 def test_the_levels_are_those_of_the_import_contract() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    block, *_ = re.findall(r"^## Levels\n.*?^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^## Levels\n.*?^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     shown = [re.findall(r"(\w+)(?:\.py)?", re.split(r"  +", line)[0].replace(".py", "")) for line in block.splitlines()]
     assert [sorted(level) for level in shown] == [sorted(level) for level in levels()]
 
