@@ -59,7 +59,7 @@ def _fitted(name: str, fit: _Fit, design: Design, losses: np.ndarray, target_wei
     predicted = np.where(is_measured, regression.predict(design.weights), np.nan)
     measured = losses @ target_weights
     says_nothing = np.ptp(predicted[unseen]) == 0 or np.ptp(measured[unseen]) == 0
-    correlation = -1.0 if says_nothing else float(spearmanr(predicted[unseen], measured[unseen]).statistic)
+    correlation = -1.0 if says_nothing else float(spearmanr(predicted[unseen], measured[unseen])[0])  # type: ignore[arg-type]
     return FittedRegression(
         name=name,
         regression=regression,

@@ -51,7 +51,7 @@ def space_with_group(
     others = np.flatnonzero(~is_kept)
     held = ratios > 0
     return SearchSpace(
-        parts=[" + ".join(name for name in names if name in kept), *(names[i] for i in others)],
+        parts=[" + ".join(name for name in names if name in kept), *(names[int(i)] for i in others)],
         sources=np.vstack([ratios, np.eye(len(names))[others]]),
         prior=np.array([prior[is_kept].sum(), *prior[others]]),
         caps=np.array([min(1.0, (caps[held] / ratios[held]).min()), *caps[others]]),

@@ -12,7 +12,7 @@ from megatron_redone.mixture.search_space import SearchSpace, space_of_sources, 
 Surface = Callable[[np.ndarray], np.ndarray]
 """Losses `[N, T]` of mixtures `[N, P]`."""
 
-# Between seeds of one mixture, as tools/benchmarks/mixture.py measured it on real sources, rounded up.
+# Between seeds of one mixture, in nats a token, of small runs; tools/benchmarks/mixture.py puts in what it measures.
 SEED_NOISE = 0.01
 TARGET_WEIGHTS = np.array([0.6, 0.4])
 
