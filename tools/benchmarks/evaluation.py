@@ -99,7 +99,7 @@ def speed(options: argparse.Namespace) -> tuple[dict[str, float], str]:
     from lm_eval.models.huggingface import HFLM
 
     model = load_model(options.model, choose_placement(Device.cpu, ComputeDtype.fp32))
-    theirs = HFLM(pretrained=options.model, device="cpu", dtype="float32")
+    theirs: Any = HFLM(**{"pretrained": options.model, "device": "cpu", "dtype": "float32"})
     ours = HarnessModel(model, _asking())
     with tempfile.TemporaryDirectory() as folder:
         tasks = [*_few_shot_tasks(options, Path(folder))]
