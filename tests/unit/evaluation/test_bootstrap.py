@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from megatron_redone.evaluation import bootstrap
-from megatron_redone.evaluation.bootstrap import percentile_interval, ratio_of_sums, resampled, zero_p_value
+from megatron_redone.evaluation.bootstrap import (
+    log_interval,
+    percentile_interval,
+    ratio_of_sums,
+    resampled,
+    student_quantile,
+    zero_p_value,
+)
 
 
 def resampled_ratios(tops: np.ndarray, bottoms: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
@@ -93,3 +100,15 @@ def test_a_paired_bootstrap_finds_what_scipys_randomisation_test_finds() -> None
 def test_no_number_of_draws_proves_a_difference() -> None:
     assert zero_p_value(np.ones(999)) == pytest.approx(0.002)
     assert zero_p_value(np.zeros(999)) == 1.0
+
+
+def test_students_quantiles_are_scipys() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for degrees in (5, 12, 60, 1e6):
+        assert student_quantile(0.975, degrees) == pytest.approx(stats.t.ppf(0.975, degrees), rel=0.01)
+
+
+def test_an_interval_on_the_logarithmic_scale() -> None:
+    draws = np.exp(np.random.default_rng(0).normal(-3, 0.2, 20000))
+    interval = log_interval(np.exp(-3), draws, 0.95, 1e6)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), rel=0.02)
