@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from megatron_redone.config.import_hf import ImportHFConfig
 from megatron_redone.config.verify import VerifyConfig
 from megatron_redone.conversion import hf_writer, mcore_writer
 from megatron_redone.errors import UserError
+from megatron_redone.formats.folder_checksums import BlockHasher
 from megatron_redone.model_folders import open_model_folder
 from megatron_redone.stages import export_hf, import_hf, verify
 from tests.helpers import hf_folders
@@ -203,3 +205,22 @@ def test_what_cannot_be_parsed_does_not_leave(source: Path, tmp_path: Path, name
     with pytest.raises(UserError) as caught:
         export_hf.run(ExportHFConfig(checkpoint=str(tmp_path / "core"), hf_config=str(hf), output=str(tmp_path / "x")))
     assert str(hf) in str(caught.value) and "\n" not in str(caught.value) and not (tmp_path / "x").exists()
+
+
+def test_of_an_export_what_is_read_is_compared_and_nothing_else(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hf_writer, "BlockHasher", lambda: BlockHasher(1024))
+    out = convert(source, tmp_path)
+    (name, last), *_ = sorted((str(file), file.stat().st_size - 1) for file in out.glob("*.safetensors"))
+    content = bytearray(Path(name).read_bytes())
+    content[last] ^= 1
+    Path(name).write_bytes(content)
+    architecture, weights = open_model_folder(out)
+    with pytest.raises(UserError, match=rf"{Path(name).name}: damaged"):
+        read_all(out)
+    read = []
+    for weight in full_weights(architecture).values():
+        with suppress(UserError):
+            read.append(weights.read_rows_of(weight, 0, weight.shape[0]))
+    assert len(read) == len(full_weights(architecture)) - 1, "only the last tensor of the file is refused"
