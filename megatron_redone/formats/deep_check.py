@@ -15,7 +15,15 @@ from megatron_redone.errors import DamageError
 from megatron_redone.formats.file_record import damage
 from megatron_redone.formats.index_check import index_problems
 from megatron_redone.formats.indexed import IndexedDataset
-from megatron_redone.formats.manifest import PREFERENCES, check_files, file_records, fingerprint, read_manifest
+from megatron_redone.formats.manifest import (
+    PREFERENCES,
+    check_files,
+    file_records,
+    fingerprint,
+    manifest_path,
+    read_manifest,
+)
+from megatron_redone.formats.masked_tokens import is_half_written
 from megatron_redone.formats.reference_scores import read_reference, reference_path
 
 _BLOCK = 1 << 22
@@ -67,6 +75,8 @@ def check_dataset(prefix: Path) -> CheckedDataset:
     manifest = read_manifest(prefix)
     if manifest is not None:
         check_files(prefix, manifest, "write the dataset again")
+    elif is_half_written(prefix):
+        raise DamageError(f"{manifest_path(prefix)}: missing; copy it again, or write the dataset again")
     parts = [IndexedDataset(prefix), *map(IndexedDataset, _masks(prefix))]
     found = [problem for part in parts for problem in problems(part)]
     if found:

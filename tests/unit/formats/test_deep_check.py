@@ -78,6 +78,9 @@ def test_a_dataset_of_pairs_is_compared_with_its_scores(tmp_path: Path) -> None:
     write_reference(scores, ReferenceScores(data="others", model="m", done=9, **numbers))
     with pytest.raises(UserError, match=r"p\.reference\.safetensors: the scores belong to other data"):
         check_dataset(prefix)
+    (tmp_path / "p.manifest.json").unlink()
+    with pytest.raises(UserError, match=r"p\.manifest\.json: missing"):
+        check_dataset(prefix)
 
 
 def test_without_checksums_a_dataset_is_only_consistent(tmp_path: Path) -> None:
