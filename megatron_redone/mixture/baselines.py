@@ -92,7 +92,10 @@ def seed_noise(losses: Sequence[Sequence[float]]) -> tuple[float, int]:
 
 
 def differ_by_more_than_seeds(measured: np.ndarray, noise: float, degrees: int) -> bool:
-    """Whether the losses of different mixtures `[N]` scatter more than those of one (an F test at 5 %: two seeds of two mixtures must do)."""
+    """Whether the losses of different mixtures `[N]` scatter more than those of one.
+
+    An F test at 5 %: at 1 % two seeds of two mixtures would call nearly everything noise.
+    """
     from scipy.stats import f
 
     if not degrees or noise == 0:
