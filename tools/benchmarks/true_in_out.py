@@ -80,9 +80,12 @@ def main() -> None:
         "clients": clients["clients"],
         "clients_equal": clients["clients_equal"],
         "tracebacks": formats["tracebacks"] + chats["tracebacks"] + folders["tracebacks"],
-        **{name: value for name, value in formats.items() if name != "tracebacks"},
-        **{name: value for name, value in chats.items() if name != "tracebacks" and not isinstance(value, dict)},
-        **{name: value for name, value in folders.items() if name != "tracebacks"},
+        **{
+            name: value
+            for found in (formats, chats, folders)
+            for name, value in found.items()
+            if name != "tracebacks" and isinstance(value, int | float)
+        },
     }
     notes = (
         "cases: inputs that were read or written wrongly once, each held by a test; the last is the comparison "
