@@ -95,7 +95,8 @@ def prepare(options: argparse.Namespace) -> Rank:
         part.init_state_fn(part.optimizer, part.config)
     if not trains:  # gradients are of no use here, and take as much memory as main weights
         for chunk in wrapped:
-            for buffer in chunk.buffers:
+            buffers: Any = chunk.buffers  # megatron-core's, and not torch's method of that name
+            for buffer in buffers:
                 buffer.grad_data.untyped_storage().resize_(0)
     return Rank(options, context, model, wrapped, optimizer)
 

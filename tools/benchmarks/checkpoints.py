@@ -54,6 +54,7 @@ def main() -> None:
 def saves(options: argparse.Namespace, folder: Path) -> tuple[dict[str, float], str]:
     """Seconds of a save beside those of cp, until all of it is on the disk."""
     seconds: dict[str, list[float]] = {"save": [], "cp": []}
+    size = 0
     for _ in range(options.repeats):
         place = folder / "checkpoints"
         seconds["save"] += launch("saves", place, 1)["seconds"]

@@ -81,8 +81,8 @@ def main() -> None:
         "clients_equal": clients["clients_equal"],
         "tracebacks": formats["tracebacks"] + chats["tracebacks"] + folders["tracebacks"],
         **{
-            name: value
-            for found in (formats, chats, folders)
+            f"{of}_refused" if name == "refused" else name: value
+            for of, found in (("formats", formats), ("chats", chats), ("folders", folders))
             for name, value in found.items()
             if name != "tracebacks" and isinstance(value, int | float)
         },

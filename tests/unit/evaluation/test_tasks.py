@@ -49,7 +49,7 @@ def works(found: list[Task], fingerprint: str = "f", place: str = "cpu float32")
 def test_a_task_gives_one_result_an_example_with_what_its_metrics_need(folder: Path, chat_model: LoadedModel) -> None:
     found = tasks(folder, max_records=4)
     assert [task.file_name for task in found] == ["held_out.texts", "preferences.pairs", "conversations.tags"]
-    assert [task.kind for task in found] == list(Kind)
+    assert [task.kind for task in found] == [Kind.held_out, Kind.preferences, Kind.conversations]
     for task, count in zip(found, (4, 1, 1), strict=True):
         results = task.evaluate(chat_model, no_progress)
         assert len(results) == count
