@@ -47,7 +47,7 @@ def rules_for(task: Any, docs: Sequence[Any], seed: int) -> dict[str, Rule]:
         return {}
     named = [*json.loads(docs[0]["rules"])] if "rules" in docs[0] else []
     rules: dict[str, Rule] = {name: _named(name) for name in named}
-    golds = [task.doc_to_target(doc) for doc in docs]
+    golds = [_as_an_answer(doc, task.doc_to_target(doc)) for doc in docs]
     if not all(isinstance(gold, str | int) for gold in golds) or len({type(gold) for gold in golds}) > 1:
         return rules
     if isinstance(golds[0], int) and task.OUTPUT_TYPE == "generate_until":
@@ -67,6 +67,11 @@ def _random_answers(task: Any, docs: Sequence[Any], golds: Sequence[Any], seed: 
         return [int(random.integers(len(task.doc_to_choice(doc)))) for doc in docs]
     others = random.integers(1, max(2, len(docs)), len(docs)).tolist()
     return [golds[(number + other) % len(docs)] for number, other in enumerate(others)]
+
+
+def _as_an_answer(doc: Any, gold: Any) -> Any:
+    """A right answer in the words that the item's score looks for, where it says which (`answer_form`)."""
+    return doc["answer_form"].format(gold) if "answer_form" in doc else gold
 
 
 def _named(name: str) -> Rule:

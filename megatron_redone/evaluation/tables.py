@@ -94,7 +94,7 @@ def sections(evaluation: Mapping[str, Any]) -> list[Section]:
             Kind.benchmarks,
             side,
             side,
-            "lm-evaluation-harness on local items; higher is better, but for bits per byte",
+            "items that lie here, asked by lm-evaluation-harness; higher is better, but for bits per byte",
         )
         for side in dict.fromkeys(entry["side"] for entry in evaluation["metrics"] if entry["kind"] == "benchmarks")
     ]

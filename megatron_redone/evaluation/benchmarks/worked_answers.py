@@ -72,6 +72,7 @@ def _bbh_items(file: Path, count: int) -> list[dict[str, str]]:
             )
             + _bbh_question(record["input"]),
             "target": record["target"],
+            "answer_form": "So the answer is {}.",
         }
         for record in check_records("bbh", file, records, ("input", "target"))
     ]

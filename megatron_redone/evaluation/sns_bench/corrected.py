@@ -120,7 +120,8 @@ def _passage_score(sums: Sums) -> np.ndarray:
 
 
 def _is_silent(sums: Sums) -> np.ndarray:
-    return (sums["answered"] == 0).astype(float)
+    """Where there was nothing to answer: the share that says so, if none answers all the same."""
+    return np.where(sums["answered"] == 0, divided(sums["parsed"], sums["items"]), 0.0)
 
 
 def _options(prediction: str, gold: str) -> Counts:

@@ -120,6 +120,7 @@ def test_bbh_and_ifeval(tmp_path: Path) -> None:
     assert bbh.docs[0]["prompt"].count("Let's think step by step") == 4
     assert scores(bbh, lambda doc: f"So the answer is {doc['target']}.", Scoring.official) == {"exact_match": 1}
     assert scores(bbh, lambda doc: doc["target"], Scoring.official) == {"exact_match": 0}
+    assert scores(bbh, rules_for(bbh.task, bbh.docs, 0)["majority"], Scoring.official) == {"exact_match": 0.5}
     asked = {
         "key": 1,
         "prompt": "Write without commas.",

@@ -91,3 +91,10 @@ def test_what_a_model_wrote_is_not_run(tmp_path: object) -> None:
 
 def test_many_brackets_end_soon() -> None:
     assert CORRECTED["CHLW"].reading("[" * 5000 + "]" * 5000) is None
+
+
+def test_nothing_that_can_be_read_is_no_silence() -> None:
+    """A sample without an answerable item says of an answer that does not parse that it is wrong."""
+    for subset, gold in (("MRC-complex", "<Result>[]</Result>"), ("MRC-simple", [])):
+        assert corrected(subset, ["no idea"], [gold]) == 0
+        assert corrected(subset, ["<Result>[]</Result>", "[]"], [gold, gold]) == pytest.approx(50)
