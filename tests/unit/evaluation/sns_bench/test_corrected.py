@@ -95,6 +95,9 @@ def test_many_brackets_end_soon() -> None:
 
 def test_nothing_that_can_be_read_is_no_silence() -> None:
     """A sample without an answerable item says of an answer that does not parse that it is wrong."""
-    for subset, gold in (("MRC-complex", "<Result>[]</Result>"), ("MRC-simple", [])):
-        assert corrected(subset, ["no idea"], [gold]) == 0
-        assert corrected(subset, ["<Result>[]</Result>", "[]"], [gold, gold]) == pytest.approx(50)
+    for subset, right, silence in (
+        ("MRC-complex", "<Result>[]</Result>", "<Result>[]</Result>"),
+        ("MRC-simple", [], "[]"),
+    ):
+        assert corrected(subset, ["no idea"], [right]) == 0
+        assert corrected(subset, [silence, "no idea"], [right, right]) == pytest.approx(50)
