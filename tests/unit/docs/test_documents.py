@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.loader import load_config
 from megatron_redone.config.pretrain import PretrainConfig
 from megatron_redone.config.schema import describe_keys
@@ -162,10 +163,11 @@ def test_code_names_what_is_there(document: Path, wrong: Callable[[str], list[st
     assert [name for code in code_of(document) for name in wrong(code)] == []
 
 
-def test_the_run_that_is_shown_resolves(tmp_path: Path) -> None:
-    block, *_ = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/stages.md").read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "run.yaml").write_text(block)
-    assert load_config(PretrainConfig, str(tmp_path / "run.yaml"), []).output_dir == "runs/first"
+def test_the_configurations_that_are_shown_resolve(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/stages.md").read_text(encoding="utf-8"), re.DOTALL)
+    for block, schema in zip(blocks, (PretrainConfig, EvaluateConfig), strict=True):
+        (tmp_path / "shown.yaml").write_text(block)
+        load_config(schema, str(tmp_path / "shown.yaml"), [])
 
 
 def test_messages_are_those_of_the_code() -> None:
