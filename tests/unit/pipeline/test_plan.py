@@ -43,6 +43,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "held_out": [{"path": "x", "group": "social"}],
         "preferences": [{"path": "x"}],
         "conversations": [{"path": "x", "capability": "general"}],
+        "benchmarks": [{"task": "mine"}],
+    },
+    "optimize-mixture": {
+        "output_dir": "out",
+        "sources": [{"path": "x"}, {"path": "y"}],
+        "target": [{"path": "z"}],
+        "proxy": {"init_from": "x", "seq_length": 8, "train_tokens": 64, "global_batch_size": 1},
+        "train_tokens": 64,
     },
     "report": {"output": "out", "runs": ["x"]},
     "build-preferences": {
@@ -53,6 +61,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "structural": [{"name": "s", "source": RECORDS, "options": {"values": ["yes", "no"]}}],
     },
 }
+# Keys that stand in the place of others: the section, and the key that is left out for them.
+INSTEAD = {("data", "blend_file"): ("data", "blend"), ("dataset",): ("hf",), ("export",): ("hf",)}
 STAGES_OF_PIPELINES = [name for name, stage in STAGES.items() if stage.of_pipeline]
 
 
@@ -76,6 +86,11 @@ def with_value(settings: dict[str, Any], place: tuple[str | int, ...], value: st
         empty: Any = [None] if following == 0 else {}
         node = node.setdefault(name, empty) if isinstance(node, dict) else node[name]
     node[place[-1]] = value
+    *sections, other = INSTEAD.get(place, ("",))
+    node = settings
+    for name in sections:
+        node = node[name]
+    node.pop(other, None)
     return settings
 
 
