@@ -150,12 +150,17 @@ def _estimate(results: Results, metric: Metric, source: EvaluatedSource, config:
 
 
 def _group_means(rows: Sequence[ComparedRow]) -> Iterator[ComparedRow]:
-    """Headline metrics over the sources of a table: resampled within each, and averaged, each source counted alike."""
+    """Headline metrics over the sources of a table: resampled within each, and averaged, each source counted alike.
+
+    Of one source there is none: it is that source's own row, and tests are adjusted for every row of a table.
+    """
     tables: dict[tuple[Metric, str], list[ComparedRow]] = defaultdict(list)
     for row in rows:
         if row.metric in HEADLINES and row.kind is not Kind.benchmarks:
             tables[row.metric, row.side if row.kind is Kind.held_out else ""].append(row)
     for (metric, side), members in tables.items():
+        if len(members) < 2:
+            continue
         yield ComparedRow(
             kind=members[0].kind,
             source=None,

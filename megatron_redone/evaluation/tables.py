@@ -1,12 +1,12 @@
 """evaluation.json as tables: models side by side, for Markdown, for the terminal and for the report's page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from megatron_redone.evaluation.metric_definitions import BITS_PER_BYTE, METRICS, Kind, Metric, Unit
-
-MINUS = "−"
+from megatron_redone.evaluation.metric_definitions import BITS_PER_BYTE, Kind
+from megatron_redone.evaluation.model_pairs import ModelPair, model_pairs
+from megatron_redone.evaluation.value_texts import bare, format_value, metric_of, probability_text, signed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class Row:
         least_difference: The least true difference from the base model that so many examples show, as text; of the
             models the largest; empty where there is none.
         without_model: What rules get that need no model: the best of a benchmark's own, the majority, a random answer.
+        pairs: Every two models; none where there is but one.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Row:
     is_mean: bool = False
     least_difference: str = ""
     without_model: str = ""
+    pairs: list[ModelPair] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,43 +118,47 @@ def _section(evaluation: Mapping[str, Any], kind: Kind, side: str | None, title:
         title=title,
         hint=hint,
         rows=[
-            _with_rules(_row(group, tests, means[metric]), group, evaluation)
-            for (_, source, metric), group in rows.items()
-            if source is not None or means[metric] > 1 or kind is Kind.benchmarks  # the mean of one source is itself
+            _with_rules(_row(group, tests, evaluation["base"], means[metric]), group, evaluation)
+            for (_, _, metric), group in rows.items()
         ],
     )
 
 
-_Tests = Mapping[Any, Mapping[str, Any]]
+_Tests = Mapping[Any, Sequence[Mapping[str, Any]]]
 
 
 def _tests(evaluation: Mapping[str, Any]) -> _Tests:
-    """Comparisons with the base model by what was compared and the other model."""
-    base = evaluation["base"]
-    found = {}
+    """The comparisons of two models by what was compared."""
+    found: dict[Any, list[Mapping[str, Any]]] = {}
     for entry in evaluation["comparisons"]:
-        if base in (entry["first"], entry["second"]):
-            other = entry["second"] if entry["first"] == base else entry["first"]
-            found[_place(entry), other] = entry
+        found.setdefault(_place(entry), []).append(entry)
     return found
+
+
+def _against(base: str, tests: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Those with the base model by the other one."""
+    pairs = [({test["first"], test["second"]}, test) for test in tests]
+    return {(models - {base}).pop(): test for models, test in pairs if base in models}
 
 
 def _place(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(entry[name] for name in ("kind", "side", "source", "metric"))
 
 
-def _row(group: Sequence[Mapping[str, Any]], tests: _Tests, mean_of: int) -> Row:
+def _row(group: Sequence[Mapping[str, Any]], tests: _Tests, base: str, mean_of: int) -> Row:
     first = group[0]
-    own = [tests.get((_place(entry), entry["model"])) for entry in group]
-    least = [test["least_difference"] for test in own if test is not None]
+    compared = tests.get(_place(first), [])
+    own = _against(base, compared)
+    least = [test["least_difference"] for test in own.values()]
     told = max((value for value in least if value is not None), default=None) if None not in least else None
     return Row(
         title=_title(first, mean_of),
         detail=_detail(first),
         examples=first["examples"],
-        cells=[_cell(entry, test) for entry, test in zip(group, own, strict=True)],
+        cells=[_cell(entry, own.get(entry["model"])) for entry in group],
         is_mean=first["source"] is None,
-        least_difference="" if told is None else _bare(_metric(first), told),
+        least_difference="" if told is None else bare(metric_of(first), told),
+        pairs=model_pairs(compared, metric_of(first)),
     )
 
 
@@ -160,18 +166,6 @@ def _title(entry: Mapping[str, Any], mean_of: int) -> str:
     if entry.get("mean_of"):
         return f"{entry['path'] or 'all'}: mean of {entry['mean_of']}"
     return entry.get("path") or entry["source"] or f"mean of {mean_of} sources"
-
-
-def _metric(entry: Mapping[str, Any]) -> Metric:
-    """A benchmark's entries say themselves what they are."""
-    if entry["kind"] != Kind.benchmarks.name:
-        return METRICS[entry["metric"]]
-    return Metric(
-        name=entry["metric"],
-        title=entry["title"],
-        unit=Unit[entry["unit"]],
-        higher_is_better=entry["higher_is_better"],
-    )
 
 
 def _with_rules(row: Row, group: Sequence[Mapping[str, Any]], evaluation: Mapping[str, Any]) -> Row:
@@ -184,7 +178,7 @@ def _with_rules(row: Row, group: Sequence[Mapping[str, Any]], evaluation: Mappin
     )
     if "without_model" not in source:
         return row
-    metric, rules = _metric(first), source["without_model"]
+    metric, rules = metric_of(first), source["without_model"]
     values = {name: found[metric.name] for name, found in rules.items() if metric.name in found}
     own = {name: value for name, value in values.items() if name not in ("majority", "random")}
     told = [max(own, key=lambda name: own[name])] if own else []
@@ -193,7 +187,7 @@ def _with_rules(row: Row, group: Sequence[Mapping[str, Any]], evaluation: Mappin
         replace(cell, note=_spread(source["answers"].get(entry["model"], {})))
         for cell, entry in zip(row.cells, group, strict=True)
     ]
-    return replace(row, cells=cells, without_model=", ".join(f"{_bare(metric, values[name])} {name}" for name in told))
+    return replace(row, cells=cells, without_model=", ".join(f"{bare(metric, values[name])} {name}" for name in told))
 
 
 def _spread(answers: Mapping[str, Any]) -> str:
@@ -206,7 +200,7 @@ def _spread(answers: Mapping[str, Any]) -> str:
 
 
 def _detail(entry: Mapping[str, Any]) -> str:
-    metric = _metric(entry)
+    metric = metric_of(entry)
     if metric is BITS_PER_BYTE:
         return ""
     if entry["kind"] == Kind.benchmarks.name:
@@ -216,42 +210,24 @@ def _detail(entry: Mapping[str, Any]) -> str:
 
 
 def _cell(entry: Mapping[str, Any], test: Mapping[str, Any] | None) -> Cell:
-    metric = _metric(entry)
+    metric = metric_of(entry)
     cell = Cell(
         number=entry["value"],
         low=entry["low"],
         high=entry["high"],
         value=format_value(metric, entry["value"]),
-        bounds=f"{_bare(metric, entry['low'])} – {_bare(metric, entry['high'])}",
+        bounds=f"{bare(metric, entry['low'])} – {bare(metric, entry['high'])}",
     )
     if "difference" not in entry:
         return cell
     low, high = entry["difference_low"], entry["difference_high"]
     return replace(
         cell,
-        change=_signed(metric, entry["difference"]),
-        change_bounds=f"{_signed(metric, low)} – {_signed(metric, high)}",
+        change=signed(metric, entry["difference"]),
+        change_bounds=f"{signed(metric, low)} – {signed(metric, high)}",
         improved=None if low <= 0 <= high else (entry["difference"] > 0) == metric.higher_is_better,
-        p_value="" if test is None else _probability(test["holm_p_value"]),
+        p_value="" if test is None else probability_text(test["holm_p_value"]),
     )
-
-
-def _probability(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.0995 else f"p = {value:.2f}"
-
-
-def format_value(metric: Metric, value: float) -> str:
-    """A value with its unit."""
-    return f"{_bare(metric, value)} %" if metric.unit is Unit.percent else _bare(metric, value)
-
-
-def _bare(metric: Metric, value: float) -> str:
-    return f"{100 * value:.1f}" if metric.unit is Unit.percent else f"{value:.3f}"
-
-
-def _signed(metric: Metric, value: float) -> str:
-    text = _bare(metric, abs(value))
-    return text if not float(text) else ("+" if value > 0 else MINUS) + text
 
 
 def reading_note(evaluation: Mapping[str, Any]) -> str:

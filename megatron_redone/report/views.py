@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from megatron_redone.evaluation.metric_definitions import BITS_PER_BYTE
 from megatron_redone.evaluation.tables import Cell, Row, model_names, sections
 from megatron_redone.metrics.progress import duration, scaled
 from megatron_redone.report.charts import Chart, Line, draw_chart, smoothed
@@ -31,6 +32,7 @@ class Tile:
         label: What it is about.
         value: The figure as text.
         caption: What is counted.
+        bounds: The interval around it; empty where there is none.
         change: Against the base model; empty where there is none to compare with.
         improved: As in `Cell`.
         note: Behind the change.
@@ -39,6 +41,7 @@ class Tile:
     label: str
     value: str
     caption: str
+    bounds: str = ""
     change: str = ""
     improved: bool | None = None
     note: str = ""
@@ -89,14 +92,15 @@ def _evaluation_tiles(evaluation: Mapping[str, Any]) -> Iterator[Tile]:
     for section in sections(evaluation):
         row = next((row for row in section.rows if row.is_mean), section.rows[0])
         last, before = row.cells[-1], row.cells[names.index(base)]
-        compared = names[-1] != base
+        metric = row.detail.split(", ")[-1] or BITS_PER_BYTE.title
         yield Tile(
             label=section.title,
             value=last.value,
-            caption=row.detail.split(", ")[-1] or "bits per byte",
+            caption=f"{metric}, {row.title}",
+            bounds=last.bounds,
             change=last.change,
             improved=last.improved,
-            note=f"from {before.value}" if compared else last.bounds,
+            note=f"from {before.value}, {last.p_value}" if last.change else names[-1],
         )
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.helpers.ranks import run_on_ranks
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TITLE = "Posts & <numbers>"
+MODELS = ("base", "tuned_in_one_step", "final")
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +44,11 @@ def _row(step: str, source: str, entered: int, dropped: int) -> Row:
 
 
 def _evaluate(folder: Path) -> None:
-    for name, seed in {"base": 0, "tuned": 1}.items():
+    for seed, name in enumerate(MODELS):
         chat_models.write(folder / name, seed=seed)
     lines = [json.dumps({"text": text}) for text in small_tokenizer.TEXT]
     (folder / "posts.jsonl").write_text("\n".join(lines) + "\n")
-    models = f"models=[{{path: {folder}/base}}, {{path: {folder}/tuned}}]"
+    models = f"models=[{', '.join(f'{{path: {folder}/{name}}}' for name in MODELS)}]"
     sources = f"held_out=[{{path: {folder}/posts.jsonl, group: social}}]"
     assert main(["evaluate", f"output={folder}/evaluation", models, sources, "device=cpu"]) == 0
 
@@ -61,7 +63,7 @@ def report(parts: Path) -> Path:
 class _Elements(HTMLParser):
     """Checks that elements close in order, and gathers what would be fetched."""
 
-    VOID = ("meta", "link", "br", "path")
+    VOID = ("meta", "link", "br", "wbr", "path")
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -112,30 +114,44 @@ def test_json_and_markdown_say_the_same(report: Path, parts: Path) -> None:
 PROBE = """
 <script>
 addEventListener("load", () => {
+  document.querySelectorAll("details").forEach((one) => { one.open = true; });
   const canvas = document.querySelector(".canvas"), box = canvas.getBoundingClientRect();
   canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: box.right - 1, clientY: box.top + 5 }));
-  const visible = [...document.querySelectorAll("path.line")].every((line) => line.getBoundingClientRect().width > 50);
-  document.title = JSON.stringify({
-    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    visible, dark: getComputedStyle(document.body).backgroundColor, height: box.height,
+  const wide = (shape) => [...document.querySelectorAll(shape)].map((one) => one.getBoundingClientRect().width);
+  parent.postMessage(JSON.stringify({
+    width: innerWidth, overflow: document.documentElement.scrollWidth - innerWidth,
+    charts: wide(".canvas"), lines: wide("path.line"), lanes: wide(".lane"), pairs: wide(".pairs tbody tr").length,
+    dark: getComputedStyle(document.body).backgroundColor, height: box.height,
     tip: canvas.querySelector(".tip").innerText, shown: !canvas.querySelector(".tip").hidden,
-  });
+  }), "*");
 });
 </script>
 """
+FRAME = """
+<script>addEventListener("message", (event) => { document.title = event.data; });</script>
+<iframe src="page.html" style="width:{width}px;height:900px;border:0"></iframe>
+"""
 
 
-@pytest.mark.parametrize("width", [1280, 500])
-def test_the_page_opens_in_a_browser_without_errors(width: int, report: Path, parts: Path, tmp_path: Path) -> None:
+def _looked_at(report: Path, folder: Path, width: int, *flags: str) -> tuple[dict[str, Any], list[str]]:
+    """What a browser's page of this width holds, and the console; a frame is as narrow as a phone, a window is not."""
     page = (report / "report.html").read_text()
-    (tmp_path / "page.html").write_text(page.replace("</body>", PROBE + "</body>"))
-    document, console = open_page(tmp_path / "page.html", tmp_path / "profile", width)
-    assert console == []
+    (folder / "page.html").write_text(page.replace("</body>", PROBE + "</body>"))
+    (folder / "frame.html").write_text(FRAME.replace("{width}", str(width)))
+    document, console = open_page(folder / "frame.html", folder / "profile", 1400, *flags)
     match = re.search("<title>(.*?)</title>", document, re.DOTALL)
-    assert match is not None
-    found = json.loads(match[1].replace("&amp;", "&"))
+    assert match is not None, "the page's script did not run to its end"
+    return json.loads(match[1].replace("&amp;", "&")), console
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_opens_in_a_browser_without_errors(width: int, report: Path, parts: Path, tmp_path: Path) -> None:
+    found, console = _looked_at(report, tmp_path, width)
+    assert console == [] and found["width"] == width
     assert found["overflow"] <= 0, "the page scrolls sideways"
-    assert found["visible"] and found["height"] > 100 and found["shown"]
+    assert len(found["charts"]) == 3 and min(found["charts"]) > 150, "losses, learning rate and tokens per second"
+    assert len(found["lines"]) >= 4 and min(found["lines"]) > 50 and found["height"] > 100 and found["shown"]
+    assert len(found["lanes"]) == len(MODELS) and found["pairs"] == 3, "of one source"
     last = figures(parts / "runs" / "cpt", "validation/held_out/loss")[40]
     assert "step 40" in found["tip"] and f"validation: held_out {last:.4g}" in found["tip"]
 
@@ -147,11 +163,8 @@ def test_a_broken_page_would_be_noticed(tmp_path: Path) -> None:
 
 
 def test_the_dark_scheme_is_dark(report: Path, tmp_path: Path) -> None:
-    page = (report / "report.html").read_text()
-    (tmp_path / "page.html").write_text(page.replace("</body>", PROBE + "</body>"))
-    dark = "--blink-settings=preferredColorScheme=0"
-    document, console = open_page(tmp_path / "page.html", tmp_path / "profile", 1280, dark)
-    assert console == [] and '"dark":"rgb(15, 17, 21)"' in document
+    found, console = _looked_at(report, tmp_path, 1280, "--blink-settings=preferredColorScheme=0")
+    assert console == [] and found["dark"] == "rgb(15, 17, 21)"
 
 
 def test_missing_parts_are_left_out_with_a_note(report: Path, parts: Path, tmp_path: Path) -> None:

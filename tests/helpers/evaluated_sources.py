@@ -1,6 +1,7 @@
 """Results of two models on five small sources, as an evaluation has them."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,19 @@ SOURCES = [
 ]  # fmt: skip
 
 
-def evaluation_content(base: str = "base") -> dict[str, Any]:
+def answers(name: str, right: dict[str, list[int]], side: str = "social") -> EvaluatedSource:
+    """Conversations, and which of them each model answers rightly: 1, or 0."""
+    results = {model: [{"exact": float(one)} for one in ones] for model, ones in right.items()}
+    return EvaluatedSource(kind=Kind.conversations, name=name, side=side, results=results)
+
+
+def evaluation_content(base: str = "base", sources: Sequence[EvaluatedSource] = SOURCES) -> dict[str, Any]:
     """What evaluation.json says of the sources, as read from it."""
     config = BootstrapConfig(resamples=400, seed=5)
-    rows = estimate_rows(SOURCES, config)
+    rows = estimate_rows(sources, config)
     content = {
         "base": base,
-        "models": [{"name": "base"}, {"name": "ours"}],
+        "models": [{"name": name} for name in sources[0].results],
         "metrics": [value.as_record() for value in compute_metrics(rows, base, config)],
         "comparisons": [comparison.as_record() for comparison in compare_models(rows, config.confidence)],
         "config": {"bootstrap": {"resamples": 400, "confidence": 0.95}},

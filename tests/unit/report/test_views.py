@@ -1,14 +1,17 @@
 """What the page draws."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from megatron_redone.evaluation.tables import Cell, Row
 from megatron_redone.metrics.trackers import JsonlTracker
+from megatron_redone.report.content import ReportContent
 from megatron_redone.report.funnel_view import FunnelStep, SourceFunnel
 from megatron_redone.report.run_history import read_run
-from megatron_redone.report.views import bars, lanes, run_view
+from megatron_redone.report.views import bars, lanes, run_view, tiles
+from tests.helpers.evaluated_sources import answers, evaluation_content
 
 
 def test_preferences_are_drawn_from_the_first_step_on(tmp_path: Path) -> None:
@@ -33,6 +36,27 @@ def test_a_run_is_described_by_its_first_and_last_numbers(run_folder: Path) -> N
     assert facts["a/b validation loss"] == "4.000 → 3.000" and facts["training loss"].startswith("3.500 → ")
     assert view.losses is not None
     assert [line.label for line in view.losses.legend] == ["training", "validation: a/b"]
+
+
+def test_the_headline_of_answers_is_the_mean_over_their_sources_with_its_interval() -> None:
+    """One source of five examples at 60 % is not the headline where another one is at 0 %."""
+    few = answers("few", {"base": [0] * 5, "ours": [1, 1, 1, 0, 0]})
+    many = answers("many_more", {"base": [0] * 40, "ours": [0] * 40})
+    [tile] = tiles(_content(evaluation_content(sources=[few, many])))
+    assert (tile.label, tile.value, tile.caption) == ("Answers", "30.0 %", "exact match, mean of 2 sources")
+    low, high = map(float, tile.bounds.split(" – "))
+    assert 5 <= low < 30 < high <= 50, "half of what five examples say"
+    assert tile.change == "+30.0" and tile.note.startswith("from 0.0 %, p = ")
+
+
+def test_the_headline_of_one_source_names_it() -> None:
+    [tile] = tiles(_content(evaluation_content("ours", [answers("few_tags", {"ours": [1, 0, 0, 0]})])))
+    assert (tile.value, tile.caption) == ("25.0 %", "exact match, few_tags")
+    assert (tile.change, tile.note) == ("", "ours") and tile.bounds
+
+
+def _content(evaluation: dict[str, Any]) -> ReportContent:
+    return ReportContent(title="", runs=[], funnels=[], evaluation=evaluation, packing=[], versions={}, notes=[])
 
 
 def interval(low: float, number: float, high: float) -> Cell:
