@@ -95,6 +95,10 @@ STAGES = {
         "exported models side by side: bits per byte, preferences, answers, with intervals",
         "megatron_redone.config.evaluate:EvaluateConfig",
     ),
+    "estimate-online": Stage(
+        "click-page rate and exposure of harmful content under another model, from logs of the present one",
+        "megatron_redone.config.estimate_online:EstimateOnlineConfig",
+    ),
     "report": Stage(
         "one HTML page on runs, curation and evaluation, with Markdown and JSON beside it",
         "megatron_redone.config.report:ReportConfig",

@@ -93,6 +93,7 @@ def estimate_exposure(
     policy: np.ndarray,
     rule: Rule,
     *,
+    least_harmful: float,
     resamples: int,
     confidence: float,
     seed: int,
@@ -104,6 +105,7 @@ def estimate_exposure(
         baseline: Scores of the model that is replaced, float64 [N]; higher is more harmful.
         policy: Scores of the model that replaces it, float64 [N].
         rule: How much is removed.
+        least_harmful: Of `effective_harmful`, below which an estimate is refused.
         resamples: Of the bootstrap.
         confidence: Of the intervals.
         seed: Of the resamples.
@@ -111,7 +113,12 @@ def estimate_exposure(
     Raises:
         UserError: harmful posts are too few for an interval.
     """
-    count = len(posts.harmful)
+    count, harmful = len(posts.harmful), effective_harmful(posts)
+    if harmful < least_harmful:
+        raise UserError(
+            f"{int(posts.harmful.sum()):,} harmful posts say as much as {harmful:.0f} that are seen alike, and "
+            f"{least_harmful:g} are asked for; label more posts"
+        )
     values, draws = [], []
     for scores in (baseline, policy):
         statistic = exposure_rate(posts, scores, rule)
@@ -119,7 +126,7 @@ def estimate_exposure(
         draws.append(resampled(statistic, count, resamples, np.random.default_rng(seed)))
     if min(values) <= 0 or min(draw.min() for draw in draws) <= 0:
         raise UserError("so few harmful posts are left that some resamples have none; label more posts, or remove less")
-    degrees = max(1.0, effective_harmful(posts) - 1)
+    degrees = max(1.0, harmful - 1)
     intervals = [log_interval(value, draw, confidence, degrees) for value, draw in zip(values, draws, strict=True)]
     ratio = log_interval(values[1] / values[0], draws[1] / draws[0], confidence, degrees)
     return ExposureEstimate(

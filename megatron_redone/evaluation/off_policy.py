@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from megatron_redone.evaluation.bootstrap import Interval, percentile_interval, ratio_of_sums, resampled, value_of
+from megatron_redone.evaluation.bootstrap import Interval, log_interval, ratio_of_sums, resampled, value_of
 
 _FAR = 4.0  # standard errors between the mean weight and one that chance does not explain
 
@@ -45,7 +45,10 @@ class SingleLog:
 
 @dataclass(frozen=True, kw_only=True)
 class SlateLog:
-    """Pages that show several suggestions, for one other policy; pages with fewer positions end in zeros.
+    """Pages that show several suggestions, for one other policy.
+
+    A page with fewer positions has no clicks in the others, and weights as if both policies left them empty: ratios of
+    one, so that they average one over all pages.
 
     Attributes:
         clicks: 0 or 1, float64 [N, positions].
@@ -61,12 +64,21 @@ class SlateLog:
 
 @dataclass(frozen=True, kw_only=True)
 class Sums:
-    """An estimate as a ratio of sums over pages: float64 [N] each, and the weights that it rests on, [N] or [N, L]."""
+    """An estimate as a ratio of sums over pages: float64 [N] each.
+
+    Attributes:
+        name: Of the estimator.
+        tops: What each page adds above.
+        bottoms: What each adds below.
+        weights: That it rests on, float64 [N] or [N, positions].
+        clicks: What they weigh, likewise.
+    """
 
     name: str
     tops: np.ndarray
     bottoms: np.ndarray
     weights: np.ndarray
+    clicks: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +88,24 @@ class PolicyEstimate:
     Attributes:
         estimator: Its name.
         interval: The value and its bounds; None where it is refused.
+        change: Of the value, relative to what the log itself earned; None where it is refused.
         effective_samples: How many pages that weigh alike would say as much.
         refused: Why it is; empty where it is not.
     """
 
     estimator: str
     interval: Interval | None
+    change: Interval | None
     effective_samples: float
     refused: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Least:
+    """What an estimate must rest on: pages, and clicks, that weigh alike."""
+
+    pages: float
+    clicks: float
 
 
 def single_estimators(log: SingleLog, switch_above: float) -> list[Sums]:
@@ -96,47 +118,85 @@ def single_estimators(log: SingleLog, switch_above: float) -> list[Sums]:
     pages = np.ones(len(log.clicks))
     beyond = log.clicks - log.expected_shown
     trusted = np.where(log.weights <= switch_above, log.weights, 0.0)
+    sums = {
+        "ips": (log.weights * log.clicks, pages),
+        "snips": (log.weights * log.clicks, log.weights),
+        "dr": (log.expected_policy + log.weights * beyond, pages),
+        "switch_dr": (log.expected_policy + trusted * beyond, pages),
+    }
     return [
-        Sums(name="ips", tops=log.weights * log.clicks, bottoms=pages, weights=log.weights),
-        Sums(name="snips", tops=log.weights * log.clicks, bottoms=log.weights, weights=log.weights),
-        Sums(name="dr", tops=log.expected_policy + log.weights * beyond, bottoms=pages, weights=log.weights),
-        Sums(name="switch_dr", tops=log.expected_policy + trusted * beyond, bottoms=pages, weights=log.weights),
+        Sums(name=name, tops=tops, bottoms=bottoms, weights=log.weights, clicks=log.clicks)
+        for name, (tops, bottoms) in sums.items()
     ]
 
 
 def slate_estimators(log: SlateLog) -> list[Sums]:
     """Independent and reward-interaction IPS, as far as the log has their probabilities."""
-    pages = np.ones(len(log.clicks))
     kinds = {"independent_ips": log.own_weights, "reward_interaction_ips": log.path_weights}
-    return [
-        Sums(name=name, tops=(weights * log.clicks).sum(1), bottoms=pages, weights=weights)
-        for name, weights in kinds.items()
-        if weights is not None
-    ]
+    return [_slates(name, weights, log.clicks) for name, weights in kinds.items() if weights is not None]
+
+
+def any_click_estimators(log: SlateLog) -> list[Sums]:
+    """Pages with a click at all: reward-interaction IPS of the first click of each page.
+
+    Whether a click is the first depends on what stands above it, so the weights of positions by themselves do not do.
+    """
+    if log.path_weights is None:
+        return []
+    is_first = (log.clicks > 0) & (log.clicks.cumsum(1) == log.clicks)
+    return [_slates("reward_interaction_ips", log.path_weights, is_first.astype(float))]
+
+
+def _slates(name: str, weights: np.ndarray, clicks: np.ndarray) -> Sums:
+    return Sums(name=name, tops=(weights * clicks).sum(1), bottoms=np.ones(len(clicks)), weights=weights, clicks=clicks)
 
 
 def estimate_policy(
-    sums: Sequence[Sums], *, least_samples: float, resamples: int, confidence: float, seed: int
+    sums: Sequence[Sums], logged: np.ndarray, *, least: Least, resamples: int, confidence: float, seed: int
 ) -> list[PolicyEstimate]:
     """Values with bootstrap intervals over pages.
 
+    Estimates by weights are skewed: most logs lack the clicks that weigh most. Percentile intervals lie too low then,
+    and cover 92 to 93 of 100 truths where 95 are asked for; so the intervals are those of the logarithm, by Student's
+    t with as many degrees of freedom as clicks carry the estimate.
+
     Args:
-        sums: Of `single_estimators` or `slate_estimators`.
-        least_samples: The effective sample size below which an estimate is refused.
+        sums: Of `single_estimators`, `slate_estimators` or `any_click_estimators`.
+        logged: What each page of the log earned, float64 [N].
+        least: What an estimate must rest on; one that has less is refused.
         resamples: Of the bootstrap.
         confidence: Of the intervals.
         seed: Of the resamples.
     """
-    found = []
-    for one in sums:
-        samples, refused = effective_samples(one.weights), thin_support(one.weights, least_samples)
-        interval = None
-        if not refused:
-            statistic, count = ratio_of_sums(one.tops, one.bottoms), len(one.tops)
-            draws = resampled(statistic, count, resamples, np.random.default_rng(seed))
-            interval = percentile_interval(value_of(statistic, count), draws, confidence)
-        found.append(PolicyEstimate(estimator=one.name, interval=interval, effective_samples=samples, refused=refused))
-    return found
+    return [_estimate(one, logged, least, resamples, confidence, seed) for one in sums]
+
+
+def _estimate(
+    one: Sums, logged: np.ndarray, least: Least, resamples: int, confidence: float, seed: int
+) -> PolicyEstimate:
+    interval = change = None
+    refused = thin_support(one.weights, least.pages) or few_clicks(one, logged, least.clicks)
+    if not refused:
+        count = len(logged)
+        statistics = ratio_of_sums(one.tops, one.bottoms), ratio_of_sums(logged, np.ones(count))
+        value, before = (value_of(statistic, count) for statistic in statistics)
+        draws, draws_before = (
+            resampled(statistic, count, resamples, np.random.default_rng(seed)) for statistic in statistics
+        )
+        if min(value, draws.min(), draws_before.min()) > 0:
+            degrees = effective_clicks(one) - 1
+            interval = log_interval(value, draws, confidence, degrees)
+            ratio = log_interval(value / before, draws / draws_before, confidence, degrees)
+            change = Interval(ratio.value - 1, ratio.low - 1, ratio.high - 1)
+        else:
+            refused = "the estimate is not above zero in some resamples; log more pages, or mend the model of clicks"
+    return PolicyEstimate(
+        estimator=one.name,
+        interval=interval,
+        change=change,
+        effective_samples=effective_samples(one.weights),
+        refused=refused,
+    )
 
 
 def effective_samples(weights: np.ndarray) -> float:
@@ -158,7 +218,7 @@ def thin_support(weights: np.ndarray, least_samples: float) -> str:
     if samples < least_samples:
         return (
             f"{len(weights):,} pages say as much as {samples:,.0f} that weigh alike, and {least_samples:,.0f} are "
-            "asked for: the policies are too far apart"
+            "asked for: the policies are too far apart; log more pages, or estimate one that is nearer to the logged"
         )
     columns = weights.reshape(len(weights), -1)
     means, errors = columns.mean(0), columns.std(0) / np.sqrt(len(weights))
@@ -166,6 +226,28 @@ def thin_support(weights: np.ndarray, least_samples: float) -> str:
     if abs(means[worst] - 1) > _FAR * errors[worst] + 1e-6:
         return (
             f"weights average {means[worst]:.3f} and not 1: the policy shows what the log never has, or propensities "
-            "are wrong"
+            "are wrong; log what it shows at times, or correct them"
         )
     return ""
+
+
+def few_clicks(one: Sums, logged: np.ndarray, least_clicks: float) -> str:
+    """Why the clicks are too few for an interval; empty where they are not.
+
+    Args:
+        one: The estimate.
+        logged: What each page of the log earned, float64 [N].
+        least_clicks: How many that weigh alike are asked for, of the policy and of the log.
+    """
+    fewer = min(effective_clicks(one), effective_samples(logged))
+    if fewer >= least_clicks:
+        return ""
+    return (
+        f"{int((one.clicks > 0).sum()):,} clicks say as much as {fewer:,.0f} that weigh alike, and {least_clicks:,.0f} "
+        "are asked for; log more pages"
+    )
+
+
+def effective_clicks(one: Sums) -> float:
+    """How many clicks that weigh alike would say as much as those of an estimate."""
+    return effective_samples((one.weights * one.clicks).ravel())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 EXAMINED = np.array([1.0, 0.6, 0.35])
-_SATISFIED = 0.7  # of the clicks end the reading of a slate
+SATISFIED = 0.7  # of the clicks end the reading of a slate
 
 
 @dataclass(frozen=True)
@@ -50,31 +50,39 @@ def single_truth(drawn: Pages) -> float:
     return float((drawn.policy * drawn.click).sum(1).mean())
 
 
-def slate_log(drawn: Pages, random: np.random.Generator, length: int = 3) -> dict[str, Any]:
+def slate_log(
+    drawn: Pages, random: np.random.Generator, length: int = 3, satisfied: float = SATISFIED
+) -> dict[str, Any]:
     """Fills each position by itself, the same suggestion twice if it happens: marginals are conditionals then."""
     places = [_draw(drawn.logging, random) for _ in range(length)]
     shown = np.stack(places, 1)
     return {
-        "clicks": slate_clicks(drawn, shown, random),
+        "clicks": slate_clicks(drawn, shown, random, satisfied),
         "logging": _both(np.take_along_axis(drawn.logging, shown, 1)),
         "policy": _both(np.take_along_axis(drawn.policy, shown, 1)),
     }
 
 
-def slate_truth(drawn: Pages, random: np.random.Generator, length: int = 3) -> float:
-    """Clicks a page of slates that the other policy fills."""
+def slate_truth(
+    drawn: Pages, random: np.random.Generator, length: int = 3, satisfied: float = SATISFIED
+) -> tuple[float, float]:
+    """Clicks a page of slates that the other policy fills, and the share of pages with a click at all."""
     shown = np.stack([_draw(drawn.policy, random) for _ in range(length)], 1)
-    return float(slate_clicks(drawn, shown, random).sum(1).mean())
+    clicks = slate_clicks(drawn, shown, random, satisfied)
+    return float(clicks.sum(1).mean()), float(clicks.any(1).mean())
 
 
-def slate_clicks(drawn: Pages, shown: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Clicks at each position, top down, until one satisfies: float64 [N, L]."""
+def slate_clicks(drawn: Pages, shown: np.ndarray, random: np.random.Generator, satisfied: float) -> np.ndarray:
+    """Clicks at each position, top down, until one satisfies, as a share of them does: float64 [N, L].
+
+    Where none does, a click depends on its own position and suggestion alone.
+    """
     clicks = np.zeros(shown.shape)
     is_reading = np.ones(len(shown), bool)
     for position in range(shown.shape[1]):
         chance = EXAMINED[position] * np.take_along_axis(drawn.click, shown[:, position : position + 1], 1)[:, 0]
         clicks[:, position] = is_reading & (random.random(len(shown)) < chance)
-        is_reading &= ~((clicks[:, position] == 1) & (random.random(len(shown)) < _SATISFIED))
+        is_reading &= ~((clicks[:, position] == 1) & (random.random(len(shown)) < satisfied))
     return clicks
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from megatron_redone.config.estimate_online import EstimateOnlineConfig
 from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.loader import load_config
 from megatron_redone.config.pretrain import PretrainConfig
 from megatron_redone.config.schema import describe_keys
 from megatron_redone.config.stage_table import STAGES
+from megatron_redone.evaluation.exposure_log import read_exposure_log
+from megatron_redone.evaluation.search_log import read_search_log
+from megatron_redone.formats.inputs import expand_inputs
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "megatron_redone"
@@ -165,9 +169,17 @@ def test_code_names_what_is_there(document: Path, wrong: Callable[[str], list[st
 
 def test_the_configurations_that_are_shown_resolve(tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/stages.md").read_text(encoding="utf-8"), re.DOTALL)
-    for block, schema in zip(blocks, (PretrainConfig, EvaluateConfig), strict=True):
+    for block, schema in zip(blocks, (PretrainConfig, EvaluateConfig, EstimateOnlineConfig), strict=True):
         (tmp_path / "shown.yaml").write_text(block)
         load_config(schema, str(tmp_path / "shown.yaml"), [])
+
+
+def test_the_records_that_are_shown_are_read(tmp_path: Path) -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs/records.md").read_text(encoding="utf-8"), re.DOTALL)
+    for block, read in zip(blocks, (read_search_log, read_search_log, read_exposure_log), strict=True):
+        (tmp_path / "shown.jsonl").write_text(block.replace("\n", " ") + "\n")
+        found = read(expand_inputs([str(tmp_path / "shown.jsonl")]))
+        assert (found.records, found.invalid) == (1, [])
 
 
 def test_messages_are_those_of_the_code() -> None:

@@ -53,6 +53,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "train_tokens": 64,
     },
     "report": {"output": "out", "runs": ["x"]},
+    "estimate-online": {
+        "output": "out",
+        "post_view_search": [{"path": "x"}],
+        "exposure": [{"path": "y", "baseline": "old"}],
+    },
     "build-preferences": {
         "output_dir": "out",
         "annotated": [{**PAIRS, "labels": {"annotators": ["c"]}}],
