@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
@@ -150,7 +151,25 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
     elif options.dry_run:
         print(to_yaml(config), end="")
     else:
-        import_module(module).run(config)
+        from megatron_redone.processes.environment import set_environment
+
+        set_environment(config)
+        _import(module).run(config)
+
+
+def _import(module: str) -> Any:
+    """A stage's module. megatron-core imports Transformer Engine where it is there, and bears only that it is not."""
+    try:
+        return import_module(module)
+    except (ImportError, OSError) as error:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        if not any("/transformer_engine/" in file and "/megatron/" not in file for file in files):
+            raise
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the transformer_engine package is there, but its import fails ({reason}); install it for this torch and "
+            "CUDA, or uninstall it"
+        ) from error
 
 
 def _options(stage: Stage, options: argparse.Namespace) -> list[str]:

@@ -19,4 +19,4 @@ exec torchrun \
   --nnodes "${NODES:?how many machines}" --nproc-per-node "$PROCESSES" --max-restarts "${MAX_RESTARTS:-3}" \
   --rdzv-backend c10d --rdzv-endpoint "${HEAD:?where the machines meet, as host:port}" --rdzv-id "${RUN:-redone}" \
   --rdzv-conf "join_timeout=${JOIN_TIMEOUT:-900}" \
-  -m megatron_redone "$@"
+  --no-python "${BIND[@]}" "$@"

@@ -11,4 +11,4 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 
 exec torchrun --standalone --nproc-per-node "$PROCESSES" --max-restarts "${MAX_RESTARTS:-3}" \
-  -m megatron_redone "$@"
+  --no-python "${BIND[@]}" "$@"

@@ -3,11 +3,8 @@
 
 # NCCL tells of trouble and nothing else; INFO shows which network it took, for the first run on a new cluster.
 export NCCL_DEBUG=${NCCL_DEBUG:-WARN}
-# With sequence parallelism: kernels start in the order in which they are issued, so that the collective of a layer is
-# not kept waiting behind matrix products (Megatron-LM requires it on GPUs before Blackwell).
-export CUDA_DEVICE_MAX_CONNECTIONS=${CUDA_DEVICE_MAX_CONNECTIONS:-1}
-# Rows and batches differ in length: segments that can grow leave fewer holes in the memory of the GPU.
-export PYTORCH_CUDA_ALLOC_CONF=${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
+# What CUDA, NCCL, gloo and Transformer Engine read follows from the layout: every stage sets it and tells at its start
+# (megatron_redone/processes/environment.py). What is set here or outside counts.
 # After a failure the processes meet in a store of their own. In torchrun's shared one machines that count their restarts
 # differently find what the dead have left, and never meet.
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=${TORCH_DISABLE_SHARE_RDZV_TCP_STORE:-1}
@@ -16,9 +13,14 @@ export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-600}
 # The loaders' threads; matrix products are the GPU's. torchrun warns where it is not set.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 
-# Clusters differ in these two. NCCL finds InfiniBand by itself; name the interfaces where it takes the wrong ones:
+# Clusters differ in these. NCCL finds InfiniBand by itself; name the interfaces where it takes the wrong ones:
 #   export NCCL_SOCKET_IFNAME=bond0        the Ethernet for the first contact
+#   export GLOO_SOCKET_IFNAME=bond0        the same for gloo, of which every step has some; a whole name. Without it that
+#                                          of NCCL is taken, or the interface that leads to the head
 #   export NCCL_IB_HCA=mlx5_0,mlx5_1,...   the InfiniBand ports beside the GPUs, not those of the storage network
+
+# Every process keeps to the processors and the memory beside its GPU.
+BIND=(bash "$(dirname "${BASH_SOURCE[0]}")/bind.sh" python -m megatron_redone)
 
 # Processes of this node: its GPUs, or what PROCESSES says (a test on CPU).
 PROCESSES=${PROCESSES:-$( (nvidia-smi --list-gpus 2>/dev/null || true) | wc -l)}

@@ -39,15 +39,22 @@ class Rows:
 
 @dataclass(frozen=True)
 class RowPlacer:
-    """Places micro-batches for one rank of a model, whose backend says how packed rows are laid out."""
+    """Places micro-batches for one rank of a model, whose backend says how packed rows are laid out.
+
+    Attributes:
+        tokens_multiple: What a rank's tokens must be a multiple of, where segments are padded.
+    """
 
     context: ParallelContext
     backend: Backend
+    tokens_multiple: int = 1
 
     def place(self, micro_batch: MicroBatch) -> Rows:
         """Splits and moves a whole micro-batch, which is on the CPU."""
-        packed_by_kernel = self.backend is Backend.transformer_engine
-        slots, layout = (_kernel_layout if packed_by_kernel else _layout)(micro_batch, self.context)
+        if self.backend is Backend.transformer_engine:
+            slots, layout = _kernel_layout(micro_batch, self.context, self.tokens_multiple)
+        else:
+            slots, layout = _layout(micro_batch, self.context)
         mine = micro_batch if self.context.config.context_parallel_size == 1 else _take(micro_batch, slots)
         trained = mine.loss_mask.flatten().nonzero().squeeze(-1)
         device = self.context.device
@@ -99,7 +106,9 @@ def _checked_cu_seqlens(micro_batch: MicroBatch) -> list[int] | None:
     return cu_seqlens
 
 
-def _kernel_layout(micro_batch: MicroBatch, context: ParallelContext) -> tuple[torch.Tensor, PackedSeqParams | None]:
+def _kernel_layout(
+    micro_batch: MicroBatch, context: ParallelContext, tokens_multiple: int
+) -> tuple[torch.Tensor, PackedSeqParams | None]:
     """For Transformer Engine's attention, which has a packed format of its own."""
     size, length = context.config.context_parallel_size, micro_batch.tokens.shape[1]
     cu_seqlens = _checked_cu_seqlens(micro_batch)
@@ -111,9 +120,10 @@ def _kernel_layout(micro_batch: MicroBatch, context: ParallelContext) -> tuple[t
     assert not has_prefixes, "Transformer Engine's kernel knows no prefixes"
     slots = slots_of_row(length, 0, 1)
     if size > 1:
-        # FP8's products take a rank's tokens by 16, by 32 under mxfp8: the padded row has an even number of sixteens
-        # for each context rank, and for each tensor-parallel one where sequence parallelism divides a rank's tokens.
-        sharing = 16 * (context.config.tensor_model_parallel_size if context.config.sequence_parallel else 1)
+        # FP8's products take a rank's tokens by a multiple: the padded row has two halves of it, of 16 at least, for
+        # each context rank, and for each tensor-parallel one where sequence parallelism divides a rank's tokens.
+        half = max(16, tokens_multiple // 2)
+        sharing = half * (context.config.tensor_model_parallel_size if context.config.sequence_parallel else 1)
         slots, cu_seqlens = slots_of_segments(cu_seqlens, context.context_rank, size, sharing)
     longest = max(b - a for a, b in pairwise(cu_seqlens))
     edges = to_device(torch.tensor(cu_seqlens, dtype=torch.int32), context.device)

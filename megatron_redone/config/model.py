@@ -44,8 +44,12 @@ def check_plain(precision: "Precision") -> None:
 
 
 class CrossEntropyFusion(enum.Enum):
-    """Whose cross entropy: megatron-core's plain one, its fused one (`native`), or Transformer Engine's (`te`)."""
+    """Whose cross entropy: megatron-core's plain one, its fused one (`native`), or Transformer Engine's (`te`).
 
+    auto is native where it runs, on CUDA devices in bf16 or FP8, else plain.
+    """
+
+    auto = "auto"
     plain = "plain"
     native = "native"
     te = "te"
@@ -82,8 +86,9 @@ class ModelConfig:
     precision: Precision = key("type of weights and activations", Precision.bf16)
     fp8: Fp8Config = key("FP8, under precision=fp8 or fp8_emulated", Fp8Config)
     cross_entropy_fusion_impl: CrossEntropyFusion = key(
-        "kernels of the loss: plain, native (fused, CUDA) or te (Transformer Engine); not yet measured",
-        CrossEntropyFusion.plain,
+        "kernels of the loss: auto, plain, native (fused, CUDA) or te (Transformer Engine, the least memory; before "
+        "its 2.18 it rounds the gradient of tokens that the model is sure of: not for fine-tuning); not yet measured",
+        CrossEntropyFusion.auto,
         formerly="cross_entropy",
     )
     cuda_graph_impl: CudaGraphs = key(
@@ -97,6 +102,18 @@ class ModelConfig:
     recompute_num_layers: int | None = key(
         "layers of each model chunk that recompute=full covers; null covers all", None, decides=False, at_least=1
     )
+
+    def tokens_multiple(self, sequence_parallel: bool) -> int:
+        """What the tokens of a micro-batch on a rank must be a multiple of.
+
+        FP8's products take them by 16, mxfp8's by 32 (assert_dim_for_fp8_exec in transformer_engine/pytorch/utils.py,
+        2.11). Under sequence parallelism blocks are quantised before ranks exchange them, by 128: is_quantizable of
+        Float8BlockQuantizer in transformer_engine/pytorch/tensor/float8_blockwise_tensor.py.
+        """
+        if self.precision is not Precision.fp8:
+            return 1
+        blocks = 128 if sequence_parallel else 16
+        return {Fp8Recipe.blockwise: blocks, Fp8Recipe.mxfp8: 32}.get(self.fp8.recipe, 16)
 
     def __post_init__(self) -> None:
         self._check_fp8()

@@ -40,8 +40,10 @@ class ParallelConfig:
     overlap_grad_reduce: bool | None = key(
         "reduce gradients while the backward pass still runs; null does so on CUDA (not yet measured)", None
     )
-    overlap_param_gather: bool = key(
-        "gather updated weights while the next forward pass runs, instead of after the step (not yet measured)", False
+    overlap_param_gather: bool | None = key(
+        "gather updated weights while the next forward pass runs, instead of after the step; null does so on CUDA "
+        "where overlap_grad_reduce and use_distributed_optimizer are on and no CUDA graphs are (not yet measured)",
+        None,
     )
     tp_comm_overlap: bool = key(
         "overlap tensor-parallel communication with matrix products, by Transformer Engine (not yet measured)", False

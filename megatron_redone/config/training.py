@@ -27,6 +27,13 @@ class TrainingConfig:
         "this many steps in a row without finite gradients end the run", 10, decides=False, at_least=1
     )
     seed: int = key("seed of random weights", 1234)
+    gc_every: int | None = key(
+        "steps between two runs of Python's garbage collector, after the same step on all processes; null leaves it to "
+        "Python, which stops one process after the other",
+        100,
+        decides=False,
+        at_least=1,
+    )
 
     def __post_init__(self) -> None:
         lengths = [name for name in _LENGTHS if getattr(self, name) is not None]

@@ -26,11 +26,13 @@ _LENGTH_STEP = 64
 class RowPlan:
     """A `Collate`: how many rows some pairs take on a layout, and how long these are."""
 
-    def __init__(self, seq_length: int, parallel: ParallelConfig) -> None:
-        """Takes the longest row, and the layout over processes."""
+    def __init__(self, seq_length: int, parallel: ParallelConfig, tokens_multiple: int = 1) -> None:
+        """Takes the longest row, the layout over processes, and what a rank's tokens must be a multiple of."""
         self.seq_length, self._multiple = seq_length, micro_batch_multiple(parallel)
-        # FP8's products take a rank's tokens by 32 at most (mxfp8).
-        self._length_unit = 32 * parallel.context_parallel_size * parallel.tensor_model_parallel_size
+        # By 32 at least, so that the rows are the same under most precisions.
+        self._length_unit = (
+            max(32, tokens_multiple) * parallel.context_parallel_size * parallel.tensor_model_parallel_size
+        )
 
     def __call__(self, samples: Sequence[Sample], batch_slice: BatchSlice) -> Iterator[MicroBatch]:
         """Collates; see `Collate`."""

@@ -14,6 +14,8 @@ from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.distributed.device import claim_device
 from megatron_redone.distributed.random import seed_all
 from megatron_redone.errors import UserError
+from megatron_redone.processes.environment import set_layout_environment
+from megatron_redone.processes.network import allow_many_sockets
 from megatron_redone.processes.parent import end_with_launcher
 
 
@@ -60,6 +62,8 @@ def start_context(config: ParallelConfig, device: Device = Device.auto, seed: in
         UserError: when the layout does not divide the processes, in a run of one process.
         SystemExit: for the same mistake where there are more, after rank 0 has told it.
     """
+    if device is not Device.cpu:
+        set_layout_environment(config)
     own = claim_device(device)
     _join_processes(own, config.timeout_minutes)
     with errors_stop_all_ranks():
@@ -99,6 +103,7 @@ def _join_processes(device: torch.device, timeout_minutes: int) -> None:
     timeout = datetime.timedelta(minutes=timeout_minutes)
     if "WORLD_SIZE" in os.environ:
         end_with_launcher()
+        allow_many_sockets()
         dist.init_process_group(backend, timeout=timeout)
         return
     # Alone: a store in memory needs no port.

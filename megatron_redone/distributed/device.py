@@ -15,9 +15,15 @@ def claim_device(choice: Device) -> torch.device:
     """Makes the chosen kind of device usable by megatron-core and returns this process's own.
 
     Raises:
-        UserError: for `cuda` on a machine without it, or with more processes than devices.
+        UserError: for `cuda` on a machine without it, or with more processes than devices; for `cpu` in a process that
+            uses CUDA already.
     """
     if choice is Device.cpu or (choice is Device.auto and not torch.cuda.is_available()):
+        if torch.cuda.is_initialized() and not cpu_platform.installed():
+            # Importing Transformer Engine beside flash-attn does it. `redone` hides the devices before.
+            raise UserError(
+                "device: cpu cannot be taken, this process has CUDA in use; set CUDA_VISIBLE_DEVICES= for it"
+            )
         cpu_platform.install()
         keep_freed_memory()
         return torch.device("cpu")

@@ -108,18 +108,30 @@ def chunk_mask(
 ) -> ChunkMask:
     """The causal mask of chunk number `chunk` of `size` tokens, with segments kept apart but for their prefixes."""
     begin, end = chunk * size, (chunk + 1) * size
-    queries = torch.arange(begin, end, device=device)
     if cu_seqlens is None:
-        keys = torch.arange(end, device=device)
+        queries, keys = torch.arange(begin, end, device=device), torch.arange(end, device=device)
         return ChunkMask(0, end, keys <= queries[:, None])
-    edges = torch.tensor(cu_seqlens, device=device)
-    numbers = torch.searchsorted(edges, queries, right=True) - 1
+    # What is one number a query is found on the host, which so waits for no device.
+    edges = torch.tensor(cu_seqlens)
+    numbers = torch.searchsorted(edges, torch.arange(begin, end), right=True) - 1
     starts, first = edges[numbers], int(edges[numbers[0]])
     if prefixes is None:
-        keys = torch.arange(first, end, device=device)
-        return ChunkMask(first, end, (keys <= queries[:, None]) & (keys >= starts[:, None]))
-    seen = torch.tensor(prefixes, device=device)[numbers]
+        return ChunkMask(first, end, _own_segment(first, begin, end, starts, device))
+    seen = torch.tensor(prefixes)[numbers]
     first = min([first, *(int(a) for a, b in seen.tolist() if a < b)])
-    keys = torch.arange(first, end, device=device)
-    own = (keys <= queries[:, None]) & (keys >= starts[:, None])
+    own, keys, seen = (
+        _own_segment(first, begin, end, starts, device),
+        torch.arange(first, end, device=device),
+        _there(seen, device),
+    )
     return ChunkMask(first, end, own | ((keys >= seen[:, :1]) & (keys < seen[:, 1:])))
+
+
+def _own_segment(first: int, begin: int, end: int, starts: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Which keys from `first` on each query from `begin` on sees of its own segment: bool [queries, keys]."""
+    queries, keys = torch.arange(begin, end, device=device), torch.arange(first, end, device=device)
+    return (keys <= queries[:, None]) & (keys >= _there(starts, device)[:, None])
+
+
+def _there(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)

@@ -3,11 +3,14 @@
 Both make the same GPTModel with the same checkpoint keys.
 """
 
+import importlib
 import importlib.util
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from megatron.core.extensions import transformer_engine as engine
 from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_with_transformer_engine_spec
 from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
@@ -33,6 +36,10 @@ from megatron_redone.models.fp8_linear import Fp8ColumnParallelLinear, Fp8RowPar
 from megatron_redone.models.torch_attention import TorchCoreAttention, TorchSelfAttention
 from megatron_redone.models.torch_layers import TorchRMSNorm, TorchSwiGLU
 
+log = logging.getLogger(__name__)
+
+_NOT_INSTALLED = "the transformer_engine package is not installed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fp8Emulation:
@@ -44,14 +51,33 @@ class Fp8Emulation:
 
 def choose_backend(choice: Backend, device: torch.device, rotary: RotaryConfig) -> Backend:
     """Turns `auto` into a backend, and refuses one that cannot run here or not exactly."""
-    runs = device.type == "cuda" and importlib.util.find_spec("transformer_engine") is not None
+    problem = engine_problem() if device.type == "cuda" else "it needs a CUDA device"
     if choice is Backend.auto:
-        return Backend.transformer_engine if runs and rotary.kind != "yarn" else Backend.torch
-    if choice is Backend.transformer_engine and not runs:
-        raise UserError("backend: transformer_engine needs a CUDA device and the transformer_engine package; use auto")
+        if device.type == "cuda" and problem not in (None, _NOT_INSTALLED):
+            log.warning("backend: torch is taken, as transformer_engine cannot be: %s", problem)
+        return Backend.transformer_engine if problem is None and rotary.kind != "yarn" else Backend.torch
+    if choice is Backend.transformer_engine and problem is not None:
+        raise UserError(f"backend: transformer_engine cannot be taken: {problem}; use auto")
     if choice is Backend.transformer_engine and rotary.kind == "yarn":
         raise UserError("backend: transformer_engine cannot scale rotary positions by yarn; use backend=torch")
     return choice
+
+
+def engine_problem() -> str | None:
+    """Why Transformer Engine cannot be used here; None where megatron-core has found all of it.
+
+    The package being there says too little: its metapackage is, also where the half for torch is missing or was built
+    for another torch.
+    """
+    if engine.HAVE_TE:
+        return None
+    if importlib.util.find_spec("transformer_engine") is None:
+        return _NOT_INSTALLED
+    try:
+        importlib.import_module("transformer_engine.pytorch")
+    except Exception as error:  # whatever its libraries raise
+        return f"its import fails with {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return "megatron-core cannot import it, which is made for its versions 2.9 to 2.11"
 
 
 def block_spec(

@@ -16,6 +16,7 @@ from megatron_redone.models.gpt import make_chunk
 from megatron_redone.models.initialization import draw_weights
 from megatron_redone.models.transformer_config import transformer_config
 from megatron_redone.models.vocabulary_padding import padded_vocab_size
+from megatron_redone.models.weight_gradients import provide_weight_gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Model:
         chunks: One GPTModel, or one for each virtual pipeline stage of this rank, in order.
         config: megatron-core's configuration, which the schedules read too.
         backend: `torch` or `transformer_engine`.
+        weight_gradients: What adds gradients up within matrix products.
+        tokens_multiple: What the tokens of a micro-batch on a rank must be a multiple of.
     """
 
     architecture: Architecture
@@ -33,11 +36,13 @@ class Model:
     config: TransformerConfig
     backend: Backend
     chunks: list[GPTModel]
+    weight_gradients: str = "none"
+    tokens_multiple: int = 1
 
     @property
     def row_placer(self) -> RowPlacer:
         """Puts micro-batches where this rank computes, in the format of the model's attention."""
-        return RowPlacer(self.context, self.backend)
+        return RowPlacer(self.context, self.backend, self.tokens_multiple)
 
 
 def build_model(
@@ -54,6 +59,7 @@ def build_model(
     choice = Backend.torch if model.precision is Precision.fp8_emulated else model.backend
     backend = choose_backend(choice, context.device, architecture.rotary)
     check_fp8(model, backend, architecture, context.config, context.device)
+    weight_gradients = provide_weight_gradients(context.device)
     config = transformer_config(architecture, model, context.config, backend, context.device)
     if model.cuda_graph_impl is not CudaGraphs.none:
         prepare_cuda_graphs()
@@ -66,7 +72,15 @@ def build_model(
     ]
     if seed is not None:
         draw_weights(model_chunks, architecture, context, seed)
-    return Model(architecture=architecture, context=context, config=config, backend=backend, chunks=model_chunks)
+    return Model(
+        architecture=architecture,
+        context=context,
+        config=config,
+        backend=backend,
+        chunks=model_chunks,
+        weight_gradients=weight_gradients,
+        tokens_multiple=model.tokens_multiple(context.config.sequence_parallel),
+    )
 
 
 def _build_chunk(

@@ -32,7 +32,7 @@ def check_fp8(
 
 
 def check_fp8_rows(model: ModelConfig, parallel: ParallelConfig, rows: int, length: int) -> None:
-    """Refuses micro-batches whose share of a rank FP8's products cannot take (assert_dim_for_fp8_exec as above).
+    """Refuses micro-batches whose share of a rank FP8's products cannot take.
 
     Args:
         rows: Of a micro-batch.
@@ -40,7 +40,7 @@ def check_fp8_rows(model: ModelConfig, parallel: ParallelConfig, rows: int, leng
     """
     if model.precision is not Precision.fp8:
         return
-    multiple = 32 if model.fp8.recipe is Fp8Recipe.mxfp8 else 16
+    multiple = model.tokens_multiple(parallel.sequence_parallel)
     ranks = parallel.context_parallel_size
     ranks *= parallel.tensor_model_parallel_size if parallel.sequence_parallel else 1
     if rows * length % (ranks * multiple):

@@ -1,5 +1,7 @@
 """The buffers of Transformer Engine's overlap of tensor-parallel communication with matrix products."""
 
+import os
+
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_redone.errors import UserError
@@ -26,9 +28,13 @@ def start_tensor_overlap(config: TransformerConfig, tokens: int) -> None:
     Args:
         config: Of the model.
         tokens: Of a micro-batch on one context-parallel rank; every micro-batch must have as many.
+
+    Raises:
+        UserError: the device cannot write to all others at once.
     """
     if not config.tp_comm_overlap:
         return
+    _check_multicast()
     from transformer_engine.pytorch.module.base import UserBufferQuantizationMode, initialize_ub
 
     modes = [UserBufferQuantizationMode.NONE if config.fp8 is None else UserBufferQuantizationMode.FP8]
@@ -40,3 +46,14 @@ def start_tensor_overlap(config: TransformerConfig, tokens: int) -> None:
         quantization_modes=modes,
         bootstrap_backend=config.tp_comm_bootstrap_backend,
     )
+
+
+def _check_multicast() -> None:
+    """What initialize_ub of transformer_engine/pytorch/module/base.py (2.11) asserts, in a line."""
+    import transformer_engine_torch
+
+    if not transformer_engine_torch.device_supports_multicast() and os.environ.get("UB_SKIPMC", "0") == "0":
+        raise UserError(
+            "parallel.tp_comm_overlap: this device, driver or virtual machine (without NVIDIA's fabric manager) has no "
+            "multicast; set UB_SKIPMC=1 in the environment to go over CUDA's IPC, or leave it false"
+        )

@@ -119,6 +119,9 @@ class TorchCoreAttention(torch.nn.Module):
     def _attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, allowed: torch.Tensor | None = None
     ) -> torch.Tensor:
+        if allowed is not None and query.device.type == "cuda":
+            # No kernel takes both a mask and shared heads: torch would write out all scores, [B, N, S, S].
+            key, value = (_one_for_each(query, shared) for shared in (key, value))
         # SDPA wants [B, N, S, D]; strides are enough, nothing is copied.
         out = scaled_dot_product_attention(
             query.permute(1, 2, 0, 3),
@@ -130,3 +133,8 @@ class TorchCoreAttention(torch.nn.Module):
             enable_gqa=query.shape[2] != key.shape[2],
         )
         return out.permute(2, 0, 1, 3)
+
+
+def _one_for_each(query: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+    """Keys or values [S, B, G, D] repeated for every query head: [S, B, N, D]."""
+    return shared.repeat_interleave(query.shape[2] // shared.shape[2], dim=2)

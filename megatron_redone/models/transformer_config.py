@@ -1,10 +1,12 @@
 """An architecture, a way of computing it and parallel sizes, as megatron-core's TransformerConfig."""
 
+import logging
 from typing import Any
 
 import torch
 from megatron.core.tensor_parallel import layers
 from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.utils import is_te_min_version
 
 from megatron_redone.architectures import Architecture
 from megatron_redone.config.model import Backend, CrossEntropyFusion, ModelConfig, Precision, Recompute
@@ -12,6 +14,8 @@ from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.cuda_graphs import cuda_graph_keys
 from megatron_redone.models.parallel_sizes import layers_of_stages
+
+log = logging.getLogger(__name__)
 
 DTYPES = {
     Precision.fp32: torch.float32,
@@ -111,19 +115,31 @@ def _fusions(backend: Backend) -> dict[str, Any]:
 
 
 def _cross_entropy(model: ModelConfig, backend: Backend, device: torch.device) -> dict[str, Any]:
-    if model.cross_entropy_fusion_impl is CrossEntropyFusion.plain:
+    choice = _chosen_cross_entropy(model, device)
+    if choice is CrossEntropyFusion.plain:
         return {}
     if device.type != "cuda":
-        raise UserError(
-            f"cross_entropy_fusion_impl: {model.cross_entropy_fusion_impl.value} needs a CUDA device; take plain"
-        )
-    if model.cross_entropy_fusion_impl is CrossEntropyFusion.native and DTYPES[model.precision] is torch.float32:
+        raise UserError(f"cross_entropy_fusion_impl: {choice.value} needs a CUDA device; take plain")
+    if choice is CrossEntropyFusion.native and DTYPES[model.precision] is torch.float32:
         raise UserError(
             "cross_entropy_fusion_impl: native rounds gradients to bf16; under precision=fp32 take plain or te"
         )
-    if model.cross_entropy_fusion_impl is CrossEntropyFusion.te and backend is not Backend.transformer_engine:
+    if choice is CrossEntropyFusion.te and backend is not Backend.transformer_engine:
         raise UserError("cross_entropy_fusion_impl: te needs backend=transformer_engine; take native or plain")
-    return {"cross_entropy_loss_fusion": True, "cross_entropy_fusion_impl": model.cross_entropy_fusion_impl.value}
+    if choice is CrossEntropyFusion.te and not is_te_min_version("2.18.0"):
+        # Gradients are rounded before 1 is subtracted from them (mended by its pull request 3193).
+        log.warning(
+            "cross_entropy_fusion_impl: te before Transformer Engine 2.18 leaves tokens with a probability above 0.998 "
+            "without a gradient; native is exact"
+        )
+    return {"cross_entropy_loss_fusion": True, "cross_entropy_fusion_impl": choice.value}
+
+
+def _chosen_cross_entropy(model: ModelConfig, device: torch.device) -> CrossEntropyFusion:
+    if model.cross_entropy_fusion_impl is not CrossEntropyFusion.auto:
+        return model.cross_entropy_fusion_impl
+    runs = device.type == "cuda" and DTYPES[model.precision] is torch.bfloat16
+    return CrossEntropyFusion.native if runs else CrossEntropyFusion.plain
 
 
 def _fp8(model: ModelConfig) -> dict[str, Any]:

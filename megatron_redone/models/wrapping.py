@@ -29,7 +29,7 @@ def wrap_data_parallel(model: Model) -> list[DistributedDataParallel]:
         overlap_grad_reduce=overlap,
         # Between a step and the next forward pass this rank then holds old weights: whoever reads them outside of a
         # forward pass calls `gather_weights` before (training/model_state.py).
-        overlap_param_gather=parallel.overlap_param_gather,
+        overlap_param_gather=_gathers_meanwhile(model, overlap),
         fp8_param_gather=model.config.fp8_param,
     )
     wrapped = [
@@ -42,3 +42,13 @@ def wrap_data_parallel(model: Model) -> list[DistributedDataParallel]:
         no_sync = [chunk.no_sync for chunk in wrapped]
         model.config.no_sync_func = no_sync if len(no_sync) > 1 else no_sync[0]  # type: ignore[assignment]
     return wrapped
+
+
+def _gathers_meanwhile(model: Model, overlaps_reduce: bool) -> bool:
+    context, parallel = model.context, model.context.config
+    if parallel.overlap_param_gather is not None:
+        return parallel.overlap_param_gather
+    shares = parallel.use_distributed_optimizer and context.data_size * parallel.context_parallel_size > 1
+    # A captured layer would not wait for its weights.
+    captured = model.config.cuda_graph_impl != "none"
+    return context.device.type == "cuda" and overlaps_reduce and shares and not captured

@@ -36,7 +36,8 @@ def _open_data(config: DpoConfig, batch_slice: BatchSlice, vocabulary: Vocabular
     streams = [_open(config, source, model, vocabulary, config.data.shuffle) for source in config.data.blend]
     held_out = [_open(config, source, model, vocabulary, False) for source in config.data.validation]
     blend = Blend(config.data.blend, streams)
-    plan = RowPlan(config.data.seq_length, config.parallel)
+    multiple = config.model.tokens_multiple(config.parallel.sequence_parallel)
+    plan = RowPlan(config.data.seq_length, config.parallel, multiple)
     return RunData(
         reader=BatchReader(blend, batch_slice, plan),
         progress=blend.progress,

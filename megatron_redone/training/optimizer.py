@@ -18,7 +18,7 @@ def build_optimizer(chunks: Sequence[DistributedDataParallel], config: Optimizer
     Weights must be loaded before: under bf16 the main weights are copied from them here. After a later
     change call `optimizer.reload_model_params()`.
     """
-    use_fused_adam()
+    use_fused_adam(config.moments_dtype)
     first = chunks[0]
     if config.optimizer_offload_fraction:
         _check_offload(first)

@@ -6,6 +6,7 @@ or alone for one process.
 
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,11 +40,14 @@ from megatron_redone.models.precision import resolve_precision
 from megatron_redone.models.tensor_overlap import refuse_tensor_overlap, start_tensor_overlap
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Objective
+from megatron_redone.processes.environment import settings
 from megatron_redone.training.agreed_batches import agreed
 from megatron_redone.training.best import BestSaver
 from megatron_redone.training.dithering import dither_main_weights
+from megatron_redone.training.garbage import ScheduledGarbage
 from megatron_redone.training.loop import Callback, Ended, Training, train
 from megatron_redone.training.optimizer import build_optimizer
+from megatron_redone.training.profiling import RankTimes, StepProfiler
 from megatron_redone.training.reporting import Reporter
 from megatron_redone.training.rollback import Rollbacks
 from megatron_redone.training.run_inputs import (
@@ -84,6 +88,7 @@ class TrainingSetup:
     optimizer: MegatronOptimizer
     objective: Objective
     state: TrainState
+    rank_times: RankTimes | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +98,13 @@ class _Callbacks:
     saver: Saver
     best: BestSaver | None
     skipped: SkippedSteps
+    profiler: StepProfiler
+    garbage: ScheduledGarbage
 
     def in_order(self) -> list[Callback]:
         best = [] if self.best is None else [self.best]
-        return [self.reporter, self.validator, self.saver, *best, self.skipped]
+        # The profiler before all others: what they do is no part of a step.
+        return [self.profiler, self.reporter, self.validator, self.saver, *best, self.skipped, self.garbage]
 
 
 def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: MakeObjective[ConfigT]) -> None:
@@ -177,6 +185,7 @@ def _set_up(
         optimizer=optimizer,
         objective=objective,
         state=dataclasses.replace(state, data=inputs.data.identity),
+        rank_times=RankTimes(model.config, context.device) if config.metrics.rank_times else None,
     )
 
 
@@ -223,7 +232,7 @@ def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs
         prefetch=config.data.prefetch,
         pin=context.device.type == "cuda",
     )
-    with StopRequest() as stop, loader as batches, callbacks.saver.finished_before_the_end():
+    with StopRequest() as stop, loader as batches, callbacks.saver.finished_before_the_end(), callbacks.garbage:
         ended = train(training, setup.state, agreed(batches), callbacks.in_order(), stop)
     callbacks.saver.finish()
     if trackers is not None:
@@ -269,11 +278,14 @@ def _callbacks(
             train_steps=inputs.schedule.train_steps,
             progress=inputs.data.progress,
             context=context,
+            rank_times=setup.rank_times,
         ),
         validator=validator,
         saver=saver,
         best=BestSaver(config.checkpoint, saver, validator) if config.checkpoint.best_metric is not None else None,
         skipped=SkippedSteps(config.training.max_skipped_steps),
+        profiler=StepProfiler(config.metrics, config.output_dir, context, setup.state.step),
+        garbage=ScheduledGarbage(config.training.gc_every),
     )
 
 
@@ -327,9 +339,18 @@ def _describe(config: TrainingStageConfig, context: ParallelContext, inputs: Inp
         config.data.seq_length,
         steps,
     )
+    if context.device.type == "cuda":
+        log.info("environment: %s", _environment(config))
+        log.info("weight gradients: added up within the products by %s", model.weight_gradients)
     for line in inputs.data.description:
         log.info("data: %s", line)
     _log_epochs(inputs, steps * config.training.global_batch_size, "over the run")
+
+
+def _environment(config: TrainingStageConfig) -> str:
+    """What processes/environment.py looks after, as it is."""
+    names = [setting.name for setting in settings(config.parallel, metrics=config.metrics)]
+    return " ".join(f"{name}={os.environ[name]}" for name in names if name in os.environ)
 
 
 def _log_epochs(inputs: Inputs, samples: int, when: str) -> None:

@@ -113,6 +113,35 @@ def test_a_slurm_job_that_comes_to_its_time_limit_saves_and_queues_again(tmp_pat
     assert (tmp_path / "run/checkpoints/latest").is_file()
 
 
+@pytest.mark.parametrize(
+    ("visible", "node", "expected"),
+    [
+        ("", "1", "numactl --cpunodebind=1 --preferred=1 -- echo a b"),
+        ("GPU-7,GPU-9", "1", "numactl --cpunodebind=1 --preferred=1 -- echo a b"),
+        ("", "-1", "a b"),
+        ("", None, "a b"),
+    ],
+)
+def test_a_process_keeps_to_the_processors_beside_its_gpu(
+    tmp_path: Path, visible: str, node: str | None, expected: str
+) -> None:
+    """The second process of a machine whose tools and whose kernel are shims."""
+    asked = "--id=GPU-9" if visible else "--id=1"
+    bodies = {"nvidia-smi": f'[[ "$*" == *{asked} ]] && echo 00000000:1B:00.0', "numactl": 'echo numactl "$@"'}
+    for name, body in bodies.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(stat.S_IRWXU)
+    device = tmp_path / "bus/pci/devices/0000:1b:00.0"
+    device.mkdir(parents=True)
+    if node is not None:
+        (device / "numa_node").write_text(f"{node}\n")
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SYSFS": str(tmp_path), "LOCAL_RANK": "1"}
+    command = ["bash", str(LAUNCH / "bind.sh"), "echo", "a", "b"]
+    environment = {**os.environ, **variables, "CUDA_VISIBLE_DEVICES": visible}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert (shown.returncode, shown.stdout.strip()) == (0, expected)
+
+
 def test_without_a_gpu_the_launchers_say_what_to_do() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PROCESSES"}
     shown = subprocess.run(

@@ -122,6 +122,7 @@ def _model(keys: dict[str, Any]) -> ModelConfig:
     for name, kind in {"cross_entropy_fusion_impl": CrossEntropyFusion, "cuda_graph_impl": CudaGraphs}.items():
         if name in keys:
             keys[name] = kind(keys[name])
+    keys.setdefault("cross_entropy_fusion_impl", CrossEntropyFusion.plain)  # native is compiled, on a CPU for a minute
     precision = Precision(keys.pop("precision", "bf16"))
     return ModelConfig(precision=precision, backend=Backend.transformer_engine, fp8=Fp8Config(**fp8), **keys)
 
@@ -135,7 +136,7 @@ def _pretend_cuda_graphs() -> None:
 
 def _step(chunks: list[Any], config: Any, parallel: ParallelConfig, optimizing: OptimizerConfig) -> None:
     """Gradients into the buffers of data parallelism, and an update of the weights."""
-    context: Any = SimpleNamespace(config=parallel, device=torch.device("cuda"))
+    context: Any = SimpleNamespace(config=parallel, device=torch.device("cuda"), data_size=1)
     wrapped = wrap_data_parallel(SimpleNamespace(config=config, context=context, chunks=chunks))  # type: ignore[arg-type]
     with mock.patch.object(
         cpu_platform, "installed", return_value=False

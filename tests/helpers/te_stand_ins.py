@@ -307,6 +307,7 @@ def install() -> None:
         **{f.__name__: f for f in (fp8_autocast, fp8_model_init, parallel_cross_entropy)},
     }
     _make("transformer_engine", __version__=VERSION)
+    _make("transformer_engine_torch", device_supports_multicast=lambda: True)
     _make("transformer_engine.common")
     recipes = (Recipe, DelayedScaling, Float8CurrentScaling, MXFP8BlockScaling, Float8BlockScaling, NVFP4BlockScaling)
     _make("transformer_engine.common.recipe", Format=Format, **{r.__name__: r for r in recipes})
@@ -341,7 +342,6 @@ def install() -> None:
         initialize_ub=initialize_ub,
         UserBufferQuantizationMode=UserBufferQuantizationMode,
         TransformerEngineBaseModule=TransformerEngineBaseModule,
-        get_workspace=None,
     )
     _make("transformer_engine.pytorch.cpp_extensions", general_gemm=None)
     multi = {f.__name__: f for f in (multi_tensor_applier, multi_tensor_scale, multi_tensor_l2norm)}

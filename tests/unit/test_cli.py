@@ -99,3 +99,15 @@ def test_a_page_that_nobody_reads_on_is_no_error(arguments: str) -> None:
     command = f"{redone} | true; exit ${{PIPESTATUS[0]}}"
     left = subprocess.run(command, shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=60)
     assert (left.returncode, left.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_an_engine_that_does_not_import_is_told_in_a_line(tmp_path: Path) -> None:
+    package = tmp_path / "transformer_engine"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('libcudart.so.13: cannot open')")
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    keys = ["output_dir=x", "init_from=y", "data.blend=[{path: z}]", "data.seq_length=8", "training.train_steps=1"]
+    done = redone("pretrain", *keys, "training.global_batch_size=1", PYTHONPATH=paths)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "its import fails (libcudart.so.13: cannot open); install it for this torch" in done.stderr

@@ -13,6 +13,8 @@ from megatron_redone.batches.micro_batch import MicroBatch, PairColumns
 from megatron_redone.batches.row_placer import RowPlacer, Rows
 from megatron_redone.config.model import Backend
 from megatron_redone.distributed.context_parallel import PADDING
+from megatron_redone.distributed.row_layout import RowLayout
+from megatron_redone.objectives.language_modelling import _sum_loss
 from tests.helpers.runs import packed_row, random_rows
 
 
@@ -114,3 +116,25 @@ def test_columns_of_pairs_are_cut_with_their_rows() -> None:
         assert mine is not None and torch.equal(mine.responses, pairs.responses[:, rows.slots])
         assert torch.equal(mine.lengths, pairs.lengths)
         assert rows.trained.tolist() == rows.batch.loss_mask.flatten().nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize("multiple", [1, 32, 128])
+def test_a_ranks_tokens_are_what_a_recipe_of_fp8_takes(multiple: int) -> None:
+    """Of a padded row, under context parallelism and, within each of its ranks, sequence parallelism."""
+    own = context(size=2, tensor=2)
+    rows = RowPlacer(own, Backend.transformer_engine, multiple).place(packed_row([3, 5, 40], 100, 0))
+    assert rows.batch.tokens.shape[1] % (2 * max(multiple, 32)) == 0
+
+
+def test_placing_and_summing_wait_for_no_device() -> None:
+    """`meta` stands for a device: whatever asks it for a number raises."""
+    own = SimpleNamespace(context_rank=0, device=torch.device("meta"), config=context(size=2).config)
+    for backend in (Backend.torch, Backend.transformer_engine):
+        rows = place(packed_row([3, 5, 8], 100, 0), own, backend)
+        assert rows.batch.tokens.device.type == rows.trained.device.type == "meta"
+        if backend is Backend.torch:
+            assert isinstance(rows.layout, RowLayout)
+            assert [mask.allowed.device.type for mask in rows.layout.chunk_masks(16, own.device)] == ["meta", "meta"]
+        losses = torch.zeros(rows.trained.shape[0], device="meta")
+        total, count, _ = _sum_loss(rows.batch.loss_mask, rows.trained, losses)
+        assert total.device.type == count.device.type == "meta"

@@ -62,3 +62,11 @@ def test_columns_belong_to_their_pairs(stream: PairStream) -> None:
             own = mask & (responses == 2 * number + side)
             assert (batch.labels[0].numpy()[own] == ids[trained == 1]).all()
             assert own.sum() == trained.sum() == columns.lengths[2 * number + side]
+
+
+def test_rows_are_as_long_as_a_recipe_of_fp8_wants_them() -> None:
+    """Under tensor parallelism of 2 a rank has half of a row: 128 of its tokens are 256 of the row."""
+    layout = ParallelConfig(tensor_model_parallel_size=2, sequence_parallel=True)
+    assert RowPlan(4096, layout).rows([65], 1)[1] == 128
+    assert RowPlan(4096, layout, 128).rows([65], 1)[1] == 256
+    assert RowPlan(4096, layout, 128).rows([257], 1)[1] == 512

@@ -70,3 +70,12 @@ def test_memory_of_a_cpu_is_in_gigabytes() -> None:
     assert resident.nbytes / 1e9 * 0.5 < peak_memory_gb(torch.device("cpu")) < 1000
     assert peak_memory_gb(torch.device("cpu")) >= before
     assert before == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 976_562.5, rel=0.5)
+
+
+def test_a_process_that_uses_cuda_cannot_give_it_up(monkeypatch: pytest.MonkeyPatch, claimed: list[Any]) -> None:
+    """An import has started it: `redone` hides the devices before, whoever else must do so too."""
+    machine(monkeypatch, 1)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(UserError, match=r"device: cpu cannot be taken, .* set CUDA_VISIBLE_DEVICES= for it"):
+        claim_device(Device.cpu)
+    assert claimed == []

@@ -1,13 +1,15 @@
 """Which backend runs where, and what it cannot compute exactly is refused."""
 
 import importlib.util
-from typing import Any
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from megatron_redone.config.model import Backend
 from megatron_redone.errors import UserError
+from megatron_redone.models import backends
 from megatron_redone.models.backends import choose_backend
 from tests.helpers import hf_models
 
@@ -15,8 +17,9 @@ AUTO, TORCH, ENGINE = Backend.auto, Backend.torch, Backend.transformer_engine
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, choice: Backend, device: str, has_engine: bool, model: str) -> Backend:
-    spec: Any = object() if has_engine else None
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
+    monkeypatch.setattr(backends.engine, "HAVE_TE", has_engine)
+    if not has_engine:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     return choose_backend(choice, torch.device(device), hf_models.architecture(model).rotary)
 
 
@@ -38,5 +41,28 @@ def test_auto_takes_the_fastest_that_is_exact(
     if expected is ENGINE:
         assert choose(monkeypatch, ENGINE, device, has_engine, model) is ENGINE
         return
-    with pytest.raises(UserError, match=r"backend: transformer_engine (needs a CUDA device|cannot scale .* by yarn)"):
+    with pytest.raises(
+        UserError, match=r"transformer_engine cannot (be taken: (it needs a CUDA|the t)|scale .* by yarn)"
+    ):
         choose(monkeypatch, ENGINE, device, has_engine, model)
+
+
+def test_a_half_installed_engine_is_not_taken_for_a_whole_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The metapackage is there, its half for torch was built for another one."""
+    package = tmp_path / "transformer_engine" / "pytorch"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("raise OSError('undefined symbol: _ZN3c10')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(backends.engine, "HAVE_TE", False)
+    for name in [name for name in sys.modules if name.startswith("transformer_engine")]:
+        monkeypatch.delitem(sys.modules, name)
+    rotary, cuda = hf_models.architecture("qwen3").rotary, torch.device("cuda")
+    assert choose_backend(AUTO, cuda, rotary) is TORCH
+    assert "torch is taken, as transformer_engine cannot be: its import fails with OSError: undefined" in caplog.text
+    with pytest.raises(UserError, match=r"its import fails with OSError: undefined symbol.*; use auto"):
+        choose_backend(ENGINE, cuda, rotary)
+    for name in [name for name in sys.modules if name.startswith("transformer_engine")]:
+        del sys.modules[name]

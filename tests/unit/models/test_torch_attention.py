@@ -1,12 +1,15 @@
 """Attention over packed rows; the oracle is the softmax written out, token by token."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from megatron_redone.distributed.row_layout import RowLayout
-from megatron_redone.models.torch_attention import TorchCoreAttention
+from megatron_redone.models import torch_attention
+from megatron_redone.models.torch_attention import TorchCoreAttention, _one_for_each
 
 S, HEADS, GROUPS, D = 11, 4, 2, 8
 
@@ -73,3 +76,25 @@ def test_a_scale_of_its_own_counts() -> None:
     scaled = TorchCoreAttention(SimpleNamespace(context_parallel_size=1), SimpleNamespace(cp=None), softmax_scale=0.5)
     query, key, value = qkv
     torch.testing.assert_close(scaled(*qkv), attention()(query * 0.5 * D**0.5, key, value))
+
+
+def test_masked_attention_on_cuda_shares_no_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch has no kernel for a mask and shared heads, and would write out all scores."""
+    given: list[tuple[int, bool]] = []
+
+    def spy(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, enable_gqa: bool, **_: Any) -> torch.Tensor:
+        given.append((key.shape[1], enable_gqa))
+        return torch.empty_like(query)
+
+    monkeypatch.setattr(torch_attention, "scaled_dot_product_attention", spy)
+    with FakeTensorMode():
+        query, key = (torch.empty(S, 1, heads, D, device="cuda") for heads in (HEADS, GROUPS))
+        attention()._attend(query, key, key, torch.ones(S, S, dtype=torch.bool, device="cuda"))
+        attention()._attend(query, key, key)
+    assert given == [(HEADS, False), (GROUPS, True)]
+
+
+def test_heads_that_are_not_shared_are_the_same() -> None:
+    query, key, value = tensors(5)
+    everyones = [_one_for_each(query, shared) for shared in (key, value)]
+    torch.testing.assert_close(attention()(query, *everyones), attention()(query, key, value))

@@ -59,6 +59,15 @@ def test_what_needs_transformer_engine_is_refused_without_it() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("device", "precision", "expected"),
+    [("cuda", Precision.bf16, "native"), ("cuda", Precision.fp32, None), ("cpu", Precision.bf16, None)],
+)
+def test_the_fused_loss_is_taken_where_it_runs(device: str, precision: Precision, expected: str | None) -> None:
+    ours = build("qwen3", ModelConfig(precision=precision), device=device)
+    assert (ours.cross_entropy_fusion_impl if ours.cross_entropy_loss_fusion else None) == expected
+
+
 def test_recomputation_is_what_was_asked_for() -> None:
     plain, whole = (build("qwen3", ModelConfig(recompute=choice)) for choice in (Recompute.none, Recompute.full))
     assert plain.recompute_granularity is None

@@ -22,11 +22,11 @@ class Wrapped:
 
 
 def wrap(
-    monkeypatch: pytest.MonkeyPatch, device: str, chunks: int = 1, **parallel: Any
+    monkeypatch: pytest.MonkeyPatch, device: str, chunks: int = 1, data: int = 2, graphs: str = "none", **parallel: Any
 ) -> tuple[list[Any], SimpleNamespace]:
     monkeypatch.setattr(wrapping, "DistributedDataParallel", Wrapped)
-    config = SimpleNamespace(fp8_param=False, no_sync_func=None)
-    context = SimpleNamespace(config=ParallelConfig(**parallel), device=torch.device(device))
+    config = SimpleNamespace(fp8_param=False, no_sync_func=None, cuda_graph_impl=graphs)
+    context = SimpleNamespace(config=ParallelConfig(**parallel), device=torch.device(device), data_size=data)
     model: Any = SimpleNamespace(context=context, config=config, chunks=list(range(chunks)))
     return wrapping.wrap_data_parallel(model), config
 
@@ -56,3 +56,23 @@ def test_weights_are_not_gathered_meanwhile_on_a_cpu(monkeypatch: pytest.MonkeyP
         wrap(monkeypatch, "cpu", overlap_param_gather=True)
     [wrapped], _ = wrap(monkeypatch, "cuda", overlap_param_gather=True)
     assert wrapped.ddp_config.overlap_param_gather and wrapped.ddp_config.use_distributed_optimizer
+
+
+@pytest.mark.parametrize(
+    ("device", "keys", "overlaps"),
+    [
+        ("cuda", {}, True),
+        ("cpu", {}, False),
+        ("cuda", {"data": 1}, False),
+        ("cuda", {"data": 1, "context_parallel_size": 2}, True),
+        ("cuda", {"use_distributed_optimizer": False}, False),
+        ("cuda", {"overlap_grad_reduce": False}, False),
+        ("cuda", {"overlap_param_gather": False}, False),
+        ("cuda", {"graphs": "local"}, False),
+    ],
+)
+def test_weights_are_gathered_meanwhile_where_it_is_safe(
+    monkeypatch: pytest.MonkeyPatch, device: str, keys: dict[str, Any], overlaps: bool
+) -> None:
+    [wrapped], _ = wrap(monkeypatch, device, **keys)
+    assert wrapped.ddp_config.overlap_param_gather == overlaps
