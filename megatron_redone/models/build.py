@@ -14,8 +14,8 @@ from megatron_redone.models.cuda_graphs import prepare_cuda_graphs
 from megatron_redone.models.fp8_machine import check_fp8
 from megatron_redone.models.gpt import make_chunk
 from megatron_redone.models.initialization import draw_weights
+from megatron_redone.models.parallel_sizes import padded_vocab_size
 from megatron_redone.models.transformer_config import transformer_config
-from megatron_redone.models.vocabulary_padding import padded_vocab_size
 from megatron_redone.models.weight_gradients import provide_weight_gradients
 
 

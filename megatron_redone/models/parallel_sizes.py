@@ -85,3 +85,14 @@ def check_micro_batches(count: int, parallel: ParallelConfig) -> None:
             f"global_batch_size: gives each process {count} micro-batches, which the interleaved pipeline of {stages} "
             f"stages cannot take in turns; make them a multiple of {stages}"
         )
+
+
+def padded_vocab_size(architecture: Architecture, parallel: ParallelConfig) -> int:
+    """Embedding rows over all tensor-parallel ranks.
+
+    Rows come from the config.json, never from the tokenizer, which may have fewer. They are padded to a
+    multiple of 128 a rank, which matrix kernels like, so their number depends on that size: a checkpoint
+    that leaves the run is cut back to `vocab_size`.
+    """
+    multiple = 128 * parallel.tensor_model_parallel_size
+    return -(-architecture.vocab_size // multiple) * multiple

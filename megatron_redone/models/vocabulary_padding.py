@@ -1,24 +1,10 @@
-"""The vocabulary's rows of padding: how many tensor parallelism needs, and that they take no part in the loss."""
+"""The vocabulary's rows of padding take no part in the loss."""
 
 from typing import Any
 
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.utils import get_pg_rank
-
-from megatron_redone.architectures import Architecture
-from megatron_redone.config.parallel import ParallelConfig
-
-
-def padded_vocab_size(architecture: Architecture, parallel: ParallelConfig) -> int:
-    """Embedding rows over all tensor-parallel ranks.
-
-    Rows come from the config.json, never from the tokenizer, which may have fewer. They are padded to a
-    multiple of 128 a rank, which matrix kernels like, so their number depends on that size: a checkpoint
-    that leaves the run is cut back to `vocab_size`.
-    """
-    multiple = 128 * parallel.tensor_model_parallel_size
-    return -(-architecture.vocab_size // multiple) * multiple
 
 
 def silence_padding(chunk: GPTModel, vocab_size: int) -> None:

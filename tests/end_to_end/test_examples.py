@@ -1,6 +1,8 @@
 """What lies under examples/ can be run: every YAML is planned, every script is linted, pins fit setup.py."""
 
+import contextlib
 import importlib.metadata
+import io
 import json
 import re
 import shutil
@@ -14,12 +16,21 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.helpers import commands
+from tests.helpers.qwen2_5 import CONFIGS
+from tools import estimate_memory
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 PIPELINES = sorted(EXAMPLES.glob("*/pipeline.yaml"))
 # Configurations that are run by hand before a pipeline, and the command of each.
-BESIDE = {EXAMPLES / "qwen2_5_7b" / "mixture.yaml": "optimize-mixture"}
+BESIDE = {
+    EXAMPLES / "qwen2_5_7b" / "mixture.yaml": "optimize-mixture",
+    EXAMPLES / "qwen2_5_7b" / "cpt_fp8.yaml": "pretrain",
+    EXAMPLES / "qwen2_5_32b" / "cpt.yaml": "pretrain",
+    EXAMPLES / "qwen2_5_32b" / "cpt_fp8.yaml": "pretrain",
+    EXAMPLES / "qwen2_5_32b" / "sft1.yaml": "sft",
+}
+CARD = 85.5  # gigabytes of an H100: 80 GiB less what the driver keeps
 SCRIPTS = [
     *sorted(EXAMPLES.rglob("*.sh")),
     *(REPOSITORY / name for name in ("tests/run.sh", "tools/environment.sh", ".ci/run")),
@@ -42,8 +53,40 @@ def test_a_file_beside_a_pipeline_passes_its_dry_run(config: Path) -> None:
     assert shown.returncode == 0, shown.stderr
 
 
-def test_every_yaml_belongs_to_a_pipeline() -> None:
-    assert {path.parent for path in EXAMPLES.rglob("*.yaml")} == {path.parent for path in PIPELINES}
+def test_every_yaml_belongs_to_a_pipeline_or_is_planned_by_itself() -> None:
+    of_pipelines = {path.parent for path in PIPELINES}
+    assert all(path.parent in of_pipelines or path in BESIDE for path in EXAMPLES.rglob("*.yaml"))
+
+
+def memory_rows(size: str) -> list[tuple[str, int, list[float]]]:
+    """The table of a folder's README: file, GPUs, and what the parts take."""
+    lines = (EXAMPLES / f"qwen2_5_{size}" / "README.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if ".yaml |" in line]
+    return [(row[0], int(row[1]), [float(cell) for cell in row[2:]]) for row in rows]
+
+
+@pytest.mark.parametrize("size", CONFIGS)
+def test_the_memory_of_an_example_is_what_its_page_says_and_fits(size: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS[size]))
+    rows = memory_rows(size)
+    assert len(rows) >= 3
+    for name, gpus, expected in rows:
+        file = str(EXAMPLES / f"qwen2_5_{size}" / name)
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            assert estimate_memory.main(["--config", file, "--gpus", str(gpus), "--hf-config", str(tmp_path)]) == 0
+        found = [float(line.split()[-2]) for line in output.getvalue().splitlines() if line.endswith(" GB")]
+        assert found == expected, name
+        assert found[-1] + 4 < CARD
+
+
+def test_the_estimate_says_what_it_misses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(EXAMPLES / "qwen2_5_7b" / "cpt.yaml")
+    assert estimate_memory.main(["--config", file, "--gpus", "8"]) == 2
+    assert "Qwen2.5-7B holds no config.json here" in capsys.readouterr().err
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS["7b"]))
+    assert estimate_memory.main(["--config", file, "--gpus", "7", "--hf-config", str(tmp_path)]) == 2
+    assert "7 GPUs cannot be shared out by 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", ["sft1", "sft2", "dpo"])

@@ -9,7 +9,8 @@ import torch
 from megatron_redone.architectures import parse_architecture
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.models import vocabulary_padding
-from megatron_redone.models.vocabulary_padding import padded_vocab_size, silence_padding
+from megatron_redone.models.parallel_sizes import padded_vocab_size
+from megatron_redone.models.vocabulary_padding import silence_padding
 from tests.helpers import hf_models
 
 
