@@ -1,16 +1,19 @@
 """The measurements of gpu.py."""
 
+import contextlib
 import dataclasses
 import gc
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.tensor_parallel import layers
 
 from megatron_redone.architectures import parse_architecture
 from megatron_redone.batches.micro_batch import MicroBatch, PairColumns
@@ -24,7 +27,9 @@ from megatron_redone.distributed.device import peak_memory_gb
 from megatron_redone.errors import UserError
 from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
 from megatron_redone.metrics.flops import parameter_count, training_flops_per_token
+from megatron_redone.models import build
 from megatron_redone.models.build import build_model
+from megatron_redone.models.memory_estimate import Load, estimate_memory
 from megatron_redone.models.set_weight import set_weight
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Objective
@@ -32,9 +37,10 @@ from megatron_redone.objectives.language_modelling import LanguageModelling
 from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.train_step import train_step
-from tools.benchmarks.gpu import QWEN, SIZES
+from tools.benchmarks.gpu import HEAD_DIM, QWEN, SIZES
 
 WARM_UP, LR = 2, 1e-4
+Step = Callable[[Sequence[MicroBatch]], float]
 
 
 def run_job(keys: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +63,7 @@ def free_memory() -> None:
         from transformer_engine.pytorch.fp8 import FP8GlobalStateManager  # type: ignore[import-not-found]
 
         FP8GlobalStateManager.reset()  # it holds the scales of models that are gone
+    torch._dynamo.reset()  # or the next shape is compiled anew as one of any size, which is slower
     if torch.cuda.is_available() and not cpu_platform.installed():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -71,17 +78,25 @@ def _refuse_what_does_not_fit(keys: dict[str, Any]) -> None:
     """Saves the time of building what cannot hold its weights, gradients and optimizer state."""
     if keys["device"] != "cuda" or keys.get("optimizer", {}).get("optimizer_offload_fraction"):
         return
-    shape = parse_architecture(shape_keys(keys))
-    # Weights in two bytes; gradients, main weights and both moments in four; transformers keeps all in two.
-    needed = parameter_count(shape) * (8 if keys["backend"] == "transformers" else 18)
-    # 34 bytes a layer and value of the residual stream (Korthikanti et al. 2022, without the attention's scores), and
-    # logits in two and in four bytes with a gradient in four.
-    needed += keys["rows"] * keys["length"] * (34 * shape.num_hidden_layers * shape.hidden_size + 10 * shape.vocab_size)
+    needed = needed_memory(keys)
     present = torch.cuda.get_device_properties(0).total_memory
     if needed > present:
         raise UserError(
             f"weights, optimizer and activations, {needed / 1e9:.0f} GB, do not fit the device's {present / 1e9:.0f} GB"
         )
+
+
+def needed_memory(keys: dict[str, Any]) -> float:
+    """Bytes that a measurement needs, with 3 GB of context, buffers and holes."""
+    shape, load = parse_architecture(shape_keys(keys)), Load(gpus=1, rows=keys["rows"], length=keys["length"])
+    if keys["backend"] == "transformers":
+        # Weights, gradients and both moments in two bytes; activations as ours, logits in fp32 too.
+        ours = estimate_memory(shape, ModelConfig(), ParallelConfig(), OptimizerConfig(), load)
+        return 8 * parameter_count(shape) + ours.activations + 10 * load.rows * load.length * shape.vocab_size + 3e9
+    optimizer = load_config(
+        OptimizerConfig, None, [f"{key}={value}" for key, value in keys.get("optimizer", {}).items()]
+    )
+    return estimate_memory(shape, compute(keys), ParallelConfig(), optimizer, load).total + 3e9
 
 
 def shape_keys(keys: dict[str, Any]) -> dict[str, Any]:
@@ -96,33 +111,64 @@ def shape_keys(keys: dict[str, Any]) -> dict[str, Any]:
         "intermediate_size": inner,
         "vocab_size": vocabulary,
         "tie_word_embeddings": tied,
+        **({"head_dim": HEAD_DIM[keys["shape"]]} if keys["shape"] in HEAD_DIM else {}),
     }
+
+
+def whole_model(keys: dict[str, Any], seconds: dict[int, float]) -> dict[str, float]:
+    """Passes of one micro-batch over all layers, by the line through two depths.
+
+    Args:
+        keys: The shape, and rows and length of the micro-batch.
+        seconds: By the number of layers, of which there are two.
+    """
+    (few, less), (many, more) = sorted(seconds.items())
+    a_layer = (more - less) / (many - few)
+    layers = SIZES[keys["shape"]][1]
+    whole = less + (layers - few) * a_layer
+    tokens = keys["rows"] * keys["length"]
+    flops = tokens * training_flops_per_token(parse_architecture(shape_keys(keys)), keys["length"]) / whole
+    peak = peak_flops(torch.cuda.get_device_name(), Arithmetic.bf16) if torch.cuda.is_available() else None
+    found = {"whole_seconds": whole, "whole_seconds_a_layer": a_layer, "whole_tflops": flops / 1e12}
+    return {**found, "whole_mfu": flops / peak} if peak else found
 
 
 def train(keys: dict[str, Any]) -> dict[str, Any]:
     """Losses of every step, on text."""
     step = our_step(keys)
-    return {"losses": [step(batch) for batch in text_batches(keys)]}
+    return {"losses": [step([batch]) for batch in text_batches(keys)]}
 
 
 def measure(keys: dict[str, Any]) -> dict[str, Any]:
     """Speed, operations, utilisation and memory."""
     step = transformers_step(keys) if keys["backend"] == "transformers" else our_step(keys)
     batch = {"sft": sft_row, "dpo": dpo_row}.get(keys.get("task", ""), random_rows)(keys)
-    device = torch.device(keys["device"])
+    device, count = torch.device(keys["device"]), keys.get("micro_batches", 1)
     for _ in range(WARM_UP):
-        step(batch)
+        step([batch] * count)
+    seconds = _timed(step, [batch] * count, keys["steps"])
+    figures = _figures(keys, batch.tokens.numel() * count, seconds, device)
+    if count == 1:
+        return figures
+    # A step of one micro-batch has the same update: what is left of the difference is the passes'.
+    step([batch])
+    alone = statistics.median(_timed(step, [batch], keys["steps"]))
+    passes = (figures["seconds_per_step"] - alone) / (count - 1)
+    return {**figures, "seconds_per_micro_batch": passes, "seconds_of_update": alone - passes}
+
+
+def _timed(step: Step, batches: Sequence[MicroBatch], steps: int) -> list[float]:
     seconds = []
-    for _ in range(keys["steps"]):
+    for _ in range(steps):
         begin = time.perf_counter()
-        step(batch)  # gives the loss as a number, so that the device has finished
+        step(batches)  # gives the loss as a number, so that the device has finished
         seconds.append(time.perf_counter() - begin)
-    return _figures(keys, batch, seconds, device)
+    return seconds
 
 
-def _figures(keys: dict[str, Any], batch: MicroBatch, seconds: list[float], device: torch.device) -> dict[str, Any]:
+def _figures(keys: dict[str, Any], tokens: int, seconds: list[float], device: torch.device) -> dict[str, Any]:
     median = statistics.median(seconds)
-    speed = batch.tokens.numel() / median
+    speed = tokens / median
     flops = speed * training_flops_per_token(parse_architecture(shape_keys(keys)), keys["length"])
     figures = {
         "tokens_per_second": speed,
@@ -138,42 +184,75 @@ def _figures(keys: dict[str, Any], batch: MicroBatch, seconds: list[float], devi
 
 def profile(keys: dict[str, Any]) -> dict[str, Any]:
     """The costliest kernels, and the share of the time in which none ran."""
-    from torch.profiler import ProfilerActivity
+    from torch.profiler import ProfilerActivity, schedule
 
     step, batch, on_cuda = our_step(keys), random_rows(keys), keys["device"] == "cuda"
     for _ in range(WARM_UP):
-        step(batch)
-    activities = [ProfilerActivity.CPU, ProfilerActivity.CUDA] if on_cuda else [ProfilerActivity.CPU]
-    begin = time.perf_counter()
-    with torch.profiler.profile(activities=activities) as profiler:
-        for _ in range(keys["steps"]):
-            step(batch)
-        elapsed = time.perf_counter() - begin
-    attribute = "self_device_time_total" if on_cuda else "self_cpu_time_total"
-    events = [event for event in profiler.key_averages() if not on_cuda or event.device_type.name == "CUDA"]
-    times = sorted(((getattr(event, attribute), event.key) for event in events), reverse=True)
-    busy = sum(microseconds for microseconds, _ in times)
-    kernels = [{"name": name[:80], "share": microseconds / busy} for microseconds, name in times[:10]]
-    return {"idle_share": max(0.0, 1 - busy / 1e6 / elapsed), "kernels": kernels}
+        step([batch])
+    # The device's activities alone: recording those of the host would slow it down. The first step within is left out,
+    # as the recording starts in it.
+    activity = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
+    plan = schedule(wait=0, warmup=1, active=keys["steps"], repeat=1)
+    with torch.profiler.profile(activities=[activity], schedule=plan) as profiler:
+        for _ in range(keys["steps"] + 1):
+            step([batch])
+            profiler.step()
+    kind = "CUDA" if on_cuda else "CPU"
+    events = [event for event in profiler.events() or [] if event.device_type.name == kind]
+    spans = [(event.time_range.start, event.time_range.end, event.name) for event in events]
+    spans = [span for span in spans if not span[2].startswith("ProfilerStep")]
+    return {"idle_share": idle_share([(begin, end) for begin, end, _ in spans]), "kernels": costliest(spans)}
 
 
-def our_step(keys: dict[str, Any]) -> Callable[[MicroBatch], float]:
+def idle_share(spans: Sequence[tuple[float, float]]) -> float:
+    """The share of the time from the first to the last in which none of the spans lies; they may overlap."""
+    ordered = sorted(spans)
+    begin, reached, busy = ordered[0][0], ordered[0][0], 0.0
+    for first, last in ordered:
+        busy += max(last - max(first, reached), 0.0)
+        reached = max(reached, last)
+    return 1 - busy / (reached - begin)
+
+
+def costliest(spans: Sequence[tuple[float, float, str]]) -> list[dict[str, Any]]:
+    """The ten names that take the most time, each with its share of all."""
+    times: dict[str, float] = {}
+    for begin, end, name in spans:
+        times[name] = times.get(name, 0.0) + end - begin
+    total, ordered = sum(times.values()), sorted(times.items(), key=lambda item: -item[1])
+    return [{"name": name[:80], "share": time_of / total} for name, time_of in ordered[:10]]
+
+
+def our_step(keys: dict[str, Any]) -> Step:
     """This project's training step, in a run of one process.
 
     Weights are random, and depend on the seed alone but where only the time counts: drawing those takes longer.
     """
     fast = keys["kind"] != "train"
     context = start_context(ParallelConfig(), Device(keys["device"]))
-    model = build_model(parse_architecture(shape_keys(keys)), compute(keys), context, seed=None if fast else 1234)
+    with_fusion = _fusion_of_gradients(not keys.get("unfused_gradients", False))
+    with with_fusion:
+        model = build_model(parse_architecture(shape_keys(keys)), compute(keys), context, seed=None if fast else 1234)
     if fast:
         draw_on_device(model.chunks)
     chunks = wrap_data_parallel(model)
-    optimizer = build_optimizer(chunks, OptimizerConfig(lr=LR, **keys.get("optimizer", {})))
+    words = [f"{key}={value}" for key, value in {"lr": LR, **keys.get("optimizer", {})}.items()]
+    optimizer = build_optimizer(chunks, load_config(OptimizerConfig, None, words))
     set_learning_rate(optimizer, LR)
     objective: Objective = LanguageModelling(model.row_placer)
     if keys.get("task") == "dpo":
         objective = PreferenceObjective(PreferenceLossConfig(), model.row_placer)
-    return lambda batch: train_step(chunks, optimizer, objective, [batch]).loss
+    return lambda batches: train_step(chunks, optimizer, objective, batches).loss
+
+
+@contextlib.contextmanager
+def _fusion_of_gradients(wanted: bool) -> Iterator[None]:
+    """Without it, models are built as where neither Apex nor Transformer Engine can add gradients up."""
+    with contextlib.ExitStack() as stack:
+        if not wanted:
+            stack.enter_context(mock.patch.object(build, "provide_weight_gradients", lambda _: "none"))
+            stack.enter_context(mock.patch.object(layers, "_grad_accum_fusion_available", False))
+        yield
 
 
 def compute(keys: dict[str, Any]) -> ModelConfig:
@@ -197,7 +276,7 @@ def draw_on_device(chunks: list[GPTModel]) -> None:
             set_weight(parameter, values)
 
 
-def transformers_step(keys: dict[str, Any]) -> Callable[[MicroBatch], float]:
+def transformers_step(keys: dict[str, Any]) -> Step:
     """What a careful user of transformers would write: sdpa, bf16, fused AdamW."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -208,11 +287,13 @@ def transformers_step(keys: dict[str, Any]) -> Callable[[MicroBatch], float]:
     model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
-    def step(batch: MicroBatch) -> float:
+    def step(batches: Sequence[MicroBatch]) -> float:
         optimizer.zero_grad()
-        on_device = batch.to(device)
-        loss = model(input_ids=on_device.tokens, labels=on_device.labels, shift_labels=on_device.labels).loss
-        loss.backward()
+        loss = torch.zeros(())
+        for batch in batches:
+            on_device = batch.to(device)
+            loss = model(input_ids=on_device.tokens, labels=on_device.labels, shift_labels=on_device.labels).loss
+            (loss / len(batches)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         return float(loss)
