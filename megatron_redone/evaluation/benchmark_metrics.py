@@ -8,6 +8,7 @@ import numpy as np
 
 from megatron_redone.config.evaluate import Scoring
 from megatron_redone.evaluation.bootstrap import Statistic
+from megatron_redone.evaluation.detection import DETECTION, detection_metrics
 from megatron_redone.evaluation.metric_definitions import Metric, Results, Unit
 from megatron_redone.evaluation.sns_bench.items import scorer_of
 
@@ -23,8 +24,17 @@ def benchmark_metrics(task: Any, results: Results, scoring: Scoring) -> list[Met
         scoring: Which of SNS-Bench's two scores is taken.
     """
     values = results[0]["values"]
+    if DETECTION in values:
+        return _detection(task)
     names = [name for name in values if name not in _SCORES or name == scoring.value]
     return [_metric(task, name, values[name], scoring) for name in names]
+
+
+def _detection(task: Any) -> list[Metric]:
+    """Of harmful content; by class where the texts are as they were."""
+    item, about = task.eval_docs[0], task.config.metadata or {}
+    is_itself = about.get("variant_of") in (None, about.get("shown_as"))
+    return detection_metrics(item["classes"], item["precision"], by_class=is_itself)
 
 
 def _metric(task: Any, name: str, value: Any, scoring: Scoring) -> Metric:

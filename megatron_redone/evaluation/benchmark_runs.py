@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from megatron_redone.config.evaluate import BenchmarkSource
+from megatron_redone.config.schema import plain
 from megatron_redone.errors import UserError
 from megatron_redone.hashing import short_hash
 
@@ -29,6 +30,7 @@ class BenchmarkTask:
         source: In tables; parts between slashes are folded.
         headlines: The metrics that means are taken of; none takes the first.
         chat: Whether the task says that prompts go through the chat template.
+        variant_of: The source whose items these are, with other texts; that one's own name in itself; empty for others.
         task: The harness's own.
         chosen: The numbers of the items taken, ascending.
     """
@@ -39,6 +41,7 @@ class BenchmarkTask:
     chat: bool
     task: Any
     chosen: list[int]
+    variant_of: str = ""
 
     @property
     def docs(self) -> list[Any]:
@@ -88,6 +91,7 @@ def _manager(source: BenchmarkSource) -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     options = ("data", "prompts", "embedding", "stand_in_embedding", "num_fewshot")
     metadata = {name: getattr(source, name) for name in options if getattr(source, name) is not None}
+    metadata["harm"] = plain(source.harm)
     folders: list[str | Path] = [TASKS]
     if source.include is not None:
         if not Path(source.include).is_dir():
@@ -116,6 +120,7 @@ def _benchmark_task(name: str, task: Any, limit: int, seed: int) -> BenchmarkTas
         chat=bool(about.get("chat", False)),
         task=task,
         chosen=chosen.tolist(),
+        variant_of=about.get("variant_of", ""),
     )
 
 

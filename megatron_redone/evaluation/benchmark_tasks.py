@@ -12,7 +12,7 @@ from megatron_redone.evaluation.examples import Examples
 from megatron_redone.evaluation.harness_model import Asking, HarnessModel, Responses
 from megatron_redone.evaluation.metric_definitions import Kind, Results
 from megatron_redone.evaluation.rule_model import RuleModel, rules_for
-from megatron_redone.evaluation.tasks import Benchmark, Task
+from megatron_redone.evaluation.task_definitions import Benchmark, Task
 from megatron_redone.evaluation.thinking import Thinking
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance, BatchLimits
@@ -61,6 +61,7 @@ def _task(config: EvaluateConfig, source: BenchmarkSource, benchmark: BenchmarkT
         benchmark=Benchmark(
             path=source.label if alone else benchmark.source,
             headlines=benchmark.headlines,
+            variant_of="" if alone else benchmark.variant_of,
             metrics=partial(benchmark_metrics, benchmark.task, scoring=source.scoring),
             shares=partial(answer_shares, scoring=source.scoring),
             without_model=partial(_without_model, benchmark, source, config.sample_seed),

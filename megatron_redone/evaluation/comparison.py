@@ -18,7 +18,8 @@ class EvaluatedSource:
     """A source and what every model did on it, example by example in the same order.
 
     A benchmark brings its `metrics`, where it stands among the subsets (`path`), and the names of the metrics that
-    means are taken of (`headlines`; the first where there is none).
+    means are taken of (`headlines`; the first where there is none). `variant_of` is the path of the subset that has the
+    same items as they were: all of these are resampled alike, and only that one counts in means.
     """
 
     kind: Kind
@@ -28,6 +29,7 @@ class EvaluatedSource:
     metrics: Sequence[Metric] | None = None
     path: str | None = None
     headlines: Sequence[str] = ()
+    variant_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,7 @@ class ComparedRow:
     in_mean: bool = False
     path: str | None = None
     mean_of: int = 0
+    variant_of: str = ""
 
 
 def estimate_rows(sources: Sequence[EvaluatedSource], config: BootstrapConfig) -> list[ComparedRow]:
@@ -128,6 +131,7 @@ def _rows(source: EvaluatedSource, config: BootstrapConfig) -> Iterator[Compared
     anyone = next(iter(source.results.values()))
     metrics = metrics_of(source.kind, anyone[0]) if source.metrics is None else source.metrics
     headlines = source.headlines or [metric.name for metric in metrics[:1]]
+    is_itself = source.variant_of in ("", source.path)
     for metric in metrics:
         yield ComparedRow(
             kind=source.kind,
@@ -136,15 +140,17 @@ def _rows(source: EvaluatedSource, config: BootstrapConfig) -> Iterator[Compared
             metric=metric,
             examples=len(anyone),
             estimates={model: _estimate(results, metric, source, config) for model, results in source.results.items()},
-            in_mean=source.kind is Kind.benchmarks and metric.name in headlines,
+            in_mean=source.kind is Kind.benchmarks and metric.name in headlines and is_itself,
             path=source.path,
+            variant_of=source.variant_of,
         )
 
 
 def _estimate(results: Results, metric: Metric, source: EvaluatedSource, config: BootstrapConfig) -> Estimate:
-    """Every model gets the same random numbers on a source, and every source its own."""
+    """Every model gets the same random numbers on a source, and every source its own, but for variants of one."""
     statistic = metric.statistic(results)
-    random = np.random.default_rng([config.seed, zlib.crc32(f"{source.kind.name} {source.name}".encode())])
+    name = f"{source.side} {source.variant_of}" if source.variant_of else source.name
+    random = np.random.default_rng([config.seed, zlib.crc32(f"{source.kind.name} {name}".encode())])
     distribution = resampled(statistic, len(results), config.resamples, random)
     return Estimate(value_of(statistic, len(results)), distribution, metric.right_or_wrong(results))
 

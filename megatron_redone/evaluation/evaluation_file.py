@@ -10,9 +10,10 @@ from megatron_redone.config.schema import plain
 from megatron_redone.evaluation.comparison import EvaluatedSource, compute_metrics, estimate_rows
 from megatron_redone.evaluation.folded_rows import fold_benchmarks
 from megatron_redone.evaluation.metric_definitions import Kind
+from megatron_redone.evaluation.perturbed_rows import lost_rows
 from megatron_redone.evaluation.results import Part
 from megatron_redone.evaluation.significance import compare_models
-from megatron_redone.evaluation.tasks import Task
+from megatron_redone.evaluation.task_definitions import Task
 from megatron_redone.formats.done_check import Finished, is_complete, read_sealed, write_sealed
 from megatron_redone.formats.file_record import record_files
 from megatron_redone.generation.placement import Placement
@@ -69,7 +70,8 @@ def evaluation_content(
         for task in tasks
     ]
     rows = estimate_rows(sources, config.bootstrap)
-    rows += fold_benchmarks([row for row in rows if row.kind is Kind.benchmarks])
+    benchmarks = [row for row in rows if row.kind is Kind.benchmarks]
+    rows += [*lost_rows(benchmarks), *fold_benchmarks(benchmarks)]
     metrics = compute_metrics(rows, config.base_label, config.bootstrap)
     comparisons = compare_models(rows, config.bootstrap.confidence)
     return {
@@ -96,6 +98,7 @@ def _of_benchmark(task: Task, parts: Mapping[str, Part]) -> dict[str, Any]:
         "metrics": task.benchmark.metrics(first.results),
         "path": task.benchmark.path,
         "headlines": task.benchmark.headlines,
+        "variant_of": task.benchmark.variant_of,
     }
 
 

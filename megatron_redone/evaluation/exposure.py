@@ -14,6 +14,7 @@ import numpy as np
 
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.bootstrap import Interval, Statistic, log_interval, resampled, value_of
+from megatron_redone.evaluation.ranked_draws import RankedDraws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,22 +160,7 @@ def _removed_share(posts: LabelledPosts, scores: np.ndarray, rule: Rule) -> Stat
 
 
 def _over_draws(posts: LabelledPosts, scores: np.ndarray, of: Callable[[_Ranked], np.ndarray]) -> Statistic:
-    order = np.argsort(-scores, kind="stable")
-    places = np.argsort(order)
-    starts = np.flatnonzero(np.diff(scores[order], prepend=np.nan) != 0)
-    each = posts.sample_weights[order]
-    columns = [each, each * posts.harmful[order]]
-    columns += [column * posts.impressions[order] for column in columns]
-
-    def statistic(chosen: np.ndarray) -> np.ndarray:
-        draws, count = len(chosen), len(scores)
-        drawn = places[chosen] + count * np.arange(draws)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)
-        return of(_Ranked(*(_summed(times * column, starts) for column in columns)))
-
-    return statistic
-
-
-def _summed(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Sums over equal scores, which begin at `starts`."""
-    return values if len(starts) == values.shape[1] else np.add.reduceat(values, starts, axis=1)
+    ranked, each = RankedDraws(scores), posts.sample_weights
+    columns = [each, each * posts.harmful]
+    columns += [column * posts.impressions for column in columns]
+    return lambda chosen: of(_Ranked(*ranked.sums(chosen, *columns)))

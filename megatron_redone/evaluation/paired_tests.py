@@ -12,6 +12,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -123,6 +124,7 @@ def _power_given(discordant: int, share: float) -> float:
     return float(probabilities[: critical + 1].sum() + probabilities[discordant - critical :].sum())
 
 
+@lru_cache(maxsize=1 << 14)
 def _critical_number(discordant: int) -> int:
     """The largest smaller count at which the test rejects; -1 where there is none."""
     tails = 2 * np.exp(np.logaddexp.accumulate(_log_binomial(discordant, 0.5)[: discordant // 2 + 1]))
@@ -141,9 +143,15 @@ def _likely_numbers(trials: int, probability: float) -> tuple[np.ndarray, np.nda
 
 def _log_binomial(trials: int, probability: float) -> np.ndarray:
     """The logarithm of the probability of 0, 1, ... `trials` successes, float64 [trials + 1]."""
-    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
     successes = np.arange(trials + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         hits = np.where(successes == 0, 0.0, successes * np.log(probability))
         misses = np.where(successes == trials, 0.0, (trials - successes) * np.log1p(-probability))
-    return factorials[-1] - factorials - factorials[::-1] + hits + misses
+    return _log_choices(trials) + hits + misses
+
+
+@lru_cache(maxsize=64)
+def _log_choices(trials: int) -> np.ndarray:
+    """The logarithm of how many ways there are to choose 0, 1, ... of `trials`, float64 [trials + 1]."""
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])
+    return factorials[-1] - factorials - factorials[::-1]

@@ -24,7 +24,7 @@ from megatron_redone.evaluation.printed_tables import to_markdown, to_terminal
 from megatron_redone.evaluation.response_journal import ResponseJournal
 from megatron_redone.evaluation.results import Part, ResultFolder
 from megatron_redone.evaluation.tables import reading_note
-from megatron_redone.evaluation.tasks import Task, build_tasks
+from megatron_redone.evaluation.task_definitions import Task, build_tasks
 from megatron_redone.formats.atomic import write_text
 from megatron_redone.formats.lock import folder_lock
 from megatron_redone.generation.hf_model import LoadedModel

@@ -106,3 +106,25 @@ def test_a_model_without_a_chat_template_is_one_line(
     error = capsys.readouterr().err.strip()
     assert "has no chat template" in error and len(error.splitlines()) == 1
     assert main(["evaluate", *keys, f"benchmarks=[{task % ', chat: false'}]"]) == 0
+
+
+@pytest.mark.slow
+def test_harmful_content_and_what_perturbation_costs(inputs: Path, tmp_path: Path) -> None:
+    texts = ["滚出我们的城市", "今天天气很好", "我喜欢这里的人", "这些人真是垃圾", "吃饭了吗", "你们都是猪"]
+    rows = "".join(f"x,{number % 2},{text}\n" for number, text in enumerate(texts))
+    (tmp_path / "cold.csv").write_text("topic,label,TEXT\n" + rows, encoding="utf-8")
+    models = f"models=[{{path: {inputs}/base}}, {{path: {inputs}/tuned}}]"
+    tasks = f"benchmarks=[{{task: harm, name: COLD, data: {tmp_path}/cold.csv}}]"
+    keys = [f"output={tmp_path}/out", models, tasks, "device=cpu", "bootstrap.resamples=100"]
+    assert main(["evaluate", *keys]) == 0
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    found = {(one["path"], one["metric"]): one for one in content["metrics"] if one["model"] == "base"}
+    assert {path for path, _ in found} == {"plain", "homophones", "split", "emoji", "spaces"}
+    assert not [one for one in content["metrics"] if one["mean_of"]]
+    for path in ("homophones", "spaces"):
+        lost = found["plain", "macro_f1"]["value"] - found[path, "macro_f1"]["value"]
+        assert found[path, "macro_f1_lost"]["value"] == pytest.approx(lost)
+    rules = next(one for one in content["sources"] if one["name"] == "COLD plain")["without_model"]
+    assert rules["always harmful"]["recall_harmful"] == 1 and {"majority", "random"} < set(rules)
+    tables = (tmp_path / "out" / "evaluation.md").read_text()
+    assert "macro-F1: lost against plain" in tables and "F1 of harmful" in tables and "always harmful" in tables

@@ -11,7 +11,7 @@ from megatron_redone.config.loader import load_config
 from megatron_redone.evaluation.evaluation_file import evaluation_content, read_complete, write_evaluation
 from megatron_redone.evaluation.results import Part
 from megatron_redone.evaluation.tables import sections
-from megatron_redone.evaluation.tasks import build_tasks
+from megatron_redone.evaluation.task_definitions import build_tasks
 from megatron_redone.generation.placement import choose_placement
 
 KEPT = ("results/base.jsonl", "evaluation.md")

@@ -10,7 +10,7 @@ from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.loader import load_config
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.metric_definitions import Kind, metrics_of
-from megatron_redone.evaluation.tasks import Task, build_tasks
+from megatron_redone.evaluation.task_definitions import Task, build_tasks
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import no_progress
 

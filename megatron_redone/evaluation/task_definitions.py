@@ -31,6 +31,7 @@ class Benchmark:
     Attributes:
         path: Where it stands among the subsets of its benchmark, such as `mrc/simple`.
         headlines: The metrics that means are taken of; none takes the first.
+        variant_of: The path of the source whose items these are, with other texts; its own where they are as they were.
         metrics: Takes results; gives the metrics of them.
         shares: Takes a model's results; says what share of its answers parses, and what share is the commonest one.
         without_model: What rules get that need no model, by rule and metric.
@@ -39,6 +40,7 @@ class Benchmark:
 
     path: str
     headlines: list[str]
+    variant_of: str
     metrics: Callable[[Results], list[Metric]]
     shares: Callable[[Results], dict[str, Any]]
     without_model: Callable[[], dict[str, dict[str, float]]]
