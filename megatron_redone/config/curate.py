@@ -82,6 +82,21 @@ class AdvertisingConfig:
     )
 
 
+PERSONAL_KINDS = ("email", "id_card", "bank_card", "phone", "ip", "wechat", "qq", "handle", "plate", "address")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonalDataConfig:
+    """Personal data in posts, comments and texts, replaced by placeholders such as [电话号码] or [phone number]."""
+
+    kinds: list[str] = key("kinds that are replaced; an empty list replaces none", list(PERSONAL_KINDS))
+    samples: int = key("found things of each kind that personal_data.json shows", 20, at_least=0)
+
+    def __post_init__(self) -> None:
+        if unknown := [kind for kind in self.kinds if kind not in PERSONAL_KINDS]:
+            raise UserError(f"kinds: '{unknown[0]}' is none of {', '.join(PERSONAL_KINDS)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RepetitionConfig:
     """Shares above which a document repeats itself too much."""
@@ -110,16 +125,20 @@ class LengthConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MinHashConfig:
-    """datatrove's MinHash: two documents match if they agree on all hashes of one bucket.
+    """Near duplicates: documents that agree on all hashes of one bucket, and are alike when compared in full.
 
-    With the defaults documents of Jaccard similarity 0.68 match with even odds, of 0.8 with 92 %.
+    With the defaults 99.8 % of the pairs of Jaccard similarity 0.8 are compared. Of documents that are alike
+    the longest stays.
     """
 
     ngram: int = key(
-        "words (Chinese: characters) of one shingle; shorter documents are compared as a whole", 5, at_least=1
+        "words (Chinese: characters) of one shingle; shorter documents are compared by words and three characters each",
+        5,
+        at_least=1,
     )
-    buckets: int = key("more buckets find more", 14, at_least=1)
-    hashes_per_bucket: int = key("more hashes ask for more likeness", 8, at_least=1)
+    buckets: int = key("more buckets find more", 20, at_least=1)
+    hashes_per_bucket: int = key("fewer hashes find more, and compare more in vain", 6, at_least=1)
+    min_jaccard: float = key("documents at least so similar are near duplicates", 0.8, at_least=0, at_most=1)
     seed: int = key("seed of the hash functions", 1)
 
 
@@ -164,6 +183,7 @@ class CurateConfig:
     )
     clean: CleanConfig = key("cleaning", CleanConfig)
     advertising: AdvertisingConfig = key("links and advertising", AdvertisingConfig)
+    personal_data: PersonalDataConfig = key("personal data", PersonalDataConfig)
     repetition: RepetitionConfig = key("repetition", RepetitionConfig)
     length: LengthConfig = key("length", LengthConfig)
     deduplicate: Deduplicate = key("minhash drops exact and near duplicates", Deduplicate.minhash)

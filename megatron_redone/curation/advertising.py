@@ -183,6 +183,11 @@ def has_link(text: str) -> bool:
     return ("/" in text or "www." in text) and _LINK.search(text) is not None
 
 
+def link_spans(text: str) -> list[tuple[int, int]]:
+    """Where the links of a text stand."""
+    return [match.span() for match in _LINK.finditer(text)] if has_link(text) else []
+
+
 def link_fraction(text: str) -> tuple[int, float]:
     """How many links a text has, and the fraction of its characters that they are without spaces."""
     if not has_link(text):

@@ -36,6 +36,7 @@ _INVISIBLE = re.compile(
 _STRAY_JOINER = re.compile("(?<![\u0600-\u0dff\u200d\ufe0f\u2600-\u27bf\U0001f000-\U0001faff])[\u200c\u200d]")
 _LINE_END = re.compile("\r\n?|[\u0085\u2028\u2029\x0b\x0c]")
 _SPACES = re.compile("[ \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+_UNTIDY = re.compile("[\n\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|  ")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
 # Letters of other alphabets that are drawn like ours: mathematical and full-width ones.
@@ -96,6 +97,8 @@ def plain_letters(text: str) -> str:
 
 def tidy_space(text: str) -> str:
     """Runs of spaces become one, except those that indent a line; at most one empty line in a row."""
+    if not _UNTIDY.search(text):
+        return text.strip()
     lines = (_tidy_line(line) for line in text.split("\n"))
     return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
 

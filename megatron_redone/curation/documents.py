@@ -1,71 +1,155 @@
-"""Documents as they go from step to step: datatrove's readers and writers, with our records."""
+"""Documents as they go from pass to pass, and the records that a user gets.
 
+datatrove's own readers and writers keep statistics of every document, which takes more time than the
+documents do; what is counted here is counted once, by `counting.Counted`.
+"""
+
+import gzip
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO
 
+import orjson
+import zstandard
 from datatrove.data import Document
-from datatrove.pipeline.readers import JsonlReader
-from datatrove.pipeline.writers.jsonl import JsonlWriter
+from datatrove.pipeline.base import PipelineStep
 
-# What a document carries through the steps beside its text and id.
-_CARRIED = ("source", "kind", "topic", "comments", "tokens", "shard")
+# What a document carries from pass to pass beside its text and id.
+_CARRIED = ("source", "kind", "topic", "comments", "tokens")
+
+_BUFFER = 1 << 20
 
 Record = dict[str, Any]
 
 
-class DocumentWriter(JsonlWriter):
+class RecordFiles:
+    """Files SOURCE/NNNNN.jsonl of one folder, opened when their first record comes."""
+
+    def __init__(self, folder: Path, compressed: bool = False) -> None:
+        """Prepares to write.
+
+        Args:
+            folder: Of all sources.
+            compressed: Whether the files are NNNNN.jsonl.gz.
+        """
+        self.folder = folder
+        self.compressed = compressed
+        self._open: dict[tuple[str, int], BinaryIO] = {}
+
+    def __enter__(self) -> "RecordFiles":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
+    def write(self, source: str, rank: int, record: Record) -> None:
+        """Writes one record of a source."""
+        file = self._open.get((source, rank))
+        if file is None:
+            file = self._open[source, rank] = self._opened(self.folder / source, rank)
+        file.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _opened(self, folder: Path, rank: int) -> BinaryIO:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{rank:05d}.jsonl"
+        if self.compressed:  # without the time of day, so that the same documents are the same bytes
+            return gzip.GzipFile(f"{path}.gz", "wb", mtime=0)  # type: ignore[return-value]
+        return path.open("wb")
+
+
+class DroppedFiles(RecordFiles):
+    """STEP/SOURCE/NNNNN.jsonl of what a step dropped, each record with its reason."""
+
+    def __init__(self, dropped: Path, step: str) -> None:
+        super().__init__(dropped / step)
+
+    def drop(self, document: Document, rank: int, reason: str) -> None:
+        """Writes a document that goes no further."""
+        metadata = document.metadata
+        known = {key: metadata[key] for key in ("comments", "tokens") if metadata.get(key)}
+        record = {"id": document.id, "source": metadata["source"], "reason": reason, **known, "text": document.text}
+        self.write(metadata["source"], rank, record)
+
+
+class DocumentWriter(PipelineStep):
     """Writes NNNNN.jsonl.zst, also where a task has no document, so that task N always reads file N."""
 
+    type = "💽 - WRITER"
     name = "documents"
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(str(folder), "${rank}.jsonl", compression="zstd", adapter=_carried)
+        super().__init__()
+        self.folder = folder
 
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Writes what comes, and hands it on."""
-        self.output_mg.get_file(f"{rank:05d}.jsonl.zst")
-        yield from super().run(data, rank, world_size)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (
+            open(_documents_file(self.folder, rank), "wb", _BUFFER) as raw,
+            zstandard.ZstdCompressor(level=1).stream_writer(raw) as stream,
+        ):
+            for document in data or ():
+                metadata = document.metadata
+                carried = {key: metadata[key] for key in _CARRIED if metadata.get(key) is not None}
+                record = {"id": document.id, "text": document.text, **carried}
+                stream.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+                yield document
 
 
-def read_documents(folder: Path) -> JsonlReader:
-    """Reads what a `DocumentWriter` wrote, each task its own file."""
-    return JsonlReader(str(folder), glob_pattern="*.jsonl.zst", compression="zstd", add_file_path=False)
+class DocumentReader(PipelineStep):
+    """Reads what a `DocumentWriter` wrote, each task its own file; a document knows its place in it, `index`."""
+
+    type = "📖 - READER"
+    name = "documents"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Yields the documents in order."""
+        for index, line in enumerate(_lines(_documents_file(self.folder, rank))):
+            record = orjson.loads(line)
+            yield Document(record.pop("text"), record.pop("id"), metadata={**record, "index": index})
 
 
-def write_final(folder: Path, compressed: bool) -> JsonlWriter:
+class FinalWriter(PipelineStep):
     """Writes SOURCE/NNNNN.jsonl of the records that a user gets."""
-    return JsonlWriter(str(folder), "${source}/${rank}.jsonl", "gzip" if compressed else None, adapter=_final)
+
+    type = "💽 - WRITER"
+    name = "final"
+
+    def __init__(self, folder: Path, compressed: bool) -> None:
+        super().__init__()
+        self.files = RecordFiles(folder, compressed)
+
+    def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Writes what comes, and hands it on."""
+        with self.files:
+            for document in data or ():
+                write_final(self.files, document, rank)
+                yield document
 
 
-def write_dropped(folder: Path, step: str, reason: str = "") -> JsonlWriter:
-    """Writes STEP/SOURCE/NNNNN.jsonl of what a step dropped.
-
-    Args:
-        folder: Of all steps.
-        step: The step's name.
-        reason: Why, where the step itself does not say.
-    """
-    return JsonlWriter(
-        str(folder / step), "${source}/${rank}.jsonl", compression=None, adapter=partial(_dropped, reason)
-    )
-
-
-def _carried(_: JsonlWriter, document: Document) -> Record:
-    metadata = document.metadata
-    carried = {key: metadata[key] for key in _CARRIED if metadata.get(key) is not None}
-    return {"id": document.id, "text": document.text, **carried}
-
-
-def _final(_: JsonlWriter, document: Document) -> Record:
+def write_final(files: RecordFiles, document: Document, rank: int) -> None:
+    """Writes a document as a user gets it."""
     metadata = document.metadata
     known = {key: metadata[key] for key in ("topic", "comments", "tokens") if metadata.get(key)}
-    return {"id": document.id, "source": metadata["source"], **known, "text": document.text}
+    record = {"id": document.id, "source": metadata["source"], **known, "text": document.text}
+    files.write(metadata["source"], rank, record)
 
 
-def _dropped(reason: str, _: JsonlWriter, document: Document) -> Record:
-    metadata = document.metadata
-    why = metadata.get("filter_reason", reason)
-    known = {key: metadata[key] for key in ("comments", "tokens") if metadata.get(key)}
-    return {"id": document.id, "source": metadata["source"], "reason": why, **known, "text": document.text}
+def _documents_file(folder: Path, rank: int) -> Path:
+    return folder / f"{rank:05d}.jsonl.zst"
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a compressed file; no JSON text has a line feed inside."""
+    rest = b""
+    with open(path, "rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+        while block := stream.read(_BUFFER):
+            *whole, rest = (rest + block).split(b"\n")
+            yield from whole

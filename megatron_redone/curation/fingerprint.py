@@ -2,6 +2,9 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -10,6 +13,14 @@ from megatron_redone.curation.scripts import units
 
 _REPOST = re.compile(r"\A(?:rt\b\s*@?\w*\s*:?|转发微博|repost\b:?)\s*")
 _MENTION = re.compile(r"@[\w·-]+")
+
+# Characters of a shingle of a text that has fewer units than a shingle of units.
+_SHORT = 3
+_SHORT_SEED = 0x5107
+
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no power of it vanishes
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+_MOST_UNITS = 1 << 20
 
 
 def bare_form(text: str) -> str:
@@ -31,27 +42,98 @@ def normal_form(text: str) -> str:
 
 def text_hash(text: str, seed: int = 0) -> int:
     """64 bits that two texts share if their normal form is the same."""
+    return form_hash(normal_form(text), seed)
+
+
+def form_hash(form: str, seed: int = 0) -> int:
+    """64 bits of a normal form."""
     import xxhash
 
-    return xxhash.xxh64_intdigest(normal_form(text).encode("utf-8", "surrogatepass"), seed)
+    return xxhash.xxh64_intdigest(form.encode("utf-8", "surrogatepass"), seed)
 
 
 def shingles(text: str, ngram: int) -> np.ndarray:
-    """Hashes of the n-grams of a text's normal form.
+    """Hashes of the n-grams of one text's normal form; see `shingle_sets`."""
+    return shingle_sets([normal_form(text)], ngram).values
+
+
+@dataclass(frozen=True)
+class ShingleSets:
+    """Sets of shingles, one a text.
+
+    Attributes:
+        values: `uint32[N]`, one set after the other, each sorted and without repetitions.
+        sizes: `int64[D]`, elements of each set; none is empty.
+    """
+
+    values: np.ndarray
+    sizes: np.ndarray
+
+
+class _UnitHashes(dict[str, int]):
+    """64 bits for every unit that was asked for; the commonest are asked for over and over."""
+
+    def __missing__(self, unit: str) -> int:
+        import xxhash
+
+        if len(self) >= _MOST_UNITS:
+            self.clear()
+        found = self[unit] = xxhash.xxh64_intdigest(unit.encode("utf-8", "surrogatepass"))
+        return found
+
+
+def shingle_sets(forms: Sequence[str], ngram: int, known: dict[str, int] | None = None) -> ShingleSets:
+    """Hashes of the n-grams of many texts at once.
+
+    A text of fewer units than `ngram` has its units and its n-grams of three characters instead, so that every
+    text has a set; no such set is like that of a longer text.
 
     Args:
-        text: Any text.
+        forms: Normal forms.
         ngram: Units (words, or characters where a script has no spaces) of one shingle.
-
-    Returns:
-        `uint64[N]`, sorted and without repetitions; empty where the text has fewer than `ngram` units.
+        known: What `unit_hashes` gave; from call to call, so that a unit is hashed once.
     """
+    known = _UnitHashes() if known is None else known
+    words = [units(form) for form in forms]
+    counts = np.fromiter(map(len, words), np.int64, len(words))
+    flat = np.fromiter(map(known.__getitem__, chain.from_iterable(words)), np.uint64, int(counts.sum()))
+    owners, hashes = _long_shingles(flat, counts, ngram)
+    short = [(i, _short_shingles(forms[i], words[i])) for i in map(int, np.flatnonzero(counts < ngram))]
+    owners = np.concatenate([owners, *(np.full(len(found), i, np.uint64) for i, found in short)])
+    hashes = np.concatenate([hashes, *(np.array(found, np.uint64) for _, found in short)])
+    keys = np.unique((owners << np.uint64(32)) | hashes)
+    sizes = np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=len(forms))
+    return ShingleSets(keys.astype(np.uint32), sizes)
+
+
+def unit_hashes() -> dict[str, int]:
+    """An empty memory of units' hashes, for `shingle_sets`."""
+    return _UnitHashes()
+
+
+def _long_shingles(flat: np.ndarray, counts: np.ndarray, ngram: int) -> tuple[np.ndarray, np.ndarray]:
+    """Polynomials over `ngram` units in a row that do not cross the border of a text."""
+    windows = len(flat) - ngram + 1
+    if windows <= 0:
+        return np.empty(0, np.uint64), np.empty(0, np.uint64)
+    total = np.zeros(windows, np.uint64)
+    for i in range(ngram):
+        total = total * _BASE + flat[i : i + windows]
+    owners = np.repeat(np.arange(len(counts)), counts)
+    inside = owners[:windows] == owners[ngram - 1 :]
+    total = total[inside]
+    total = (total ^ (total >> np.uint64(31))) * _MIX
+    return owners[:windows][inside].astype(np.uint64), total >> np.uint64(32)
+
+
+def _short_shingles(form: str, words: list[str]) -> list[int]:
+    """Whole words too: `windy` and `window` share most of their characters, and mean something else."""
     import xxhash
 
-    words = units(normal_form(text))
-    found = {xxhash.xxh64_intdigest(" ".join(words[i : i + ngram]).encode()) for i in range(len(words) - ngram + 1)}
-    return np.sort(np.fromiter(found, np.uint64, len(found)))
+    parts = [f"{word} " for word in words]
+    parts += [form[i : i + _SHORT] for i in range(max(1, len(form) - _SHORT + 1))]
+    return [xxhash.xxh32_intdigest(part.encode("utf-8", "surrogatepass"), _SHORT_SEED) for part in parts]
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).lower()
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()

@@ -8,89 +8,64 @@ held out are few, so that all their shingles fit in memory.
 import heapq
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
-from datatrove.pipeline.filters.base_filter import BaseFilter
-from datatrove.pipeline.writers.jsonl import JsonlWriter
 
 from megatron_redone.config.curate import HeldOutConfig
-from megatron_redone.curation.documents import write_dropped
-from megatron_redone.curation.fingerprint import shingles, text_hash
+from megatron_redone.curation.deduplication import listed
+from megatron_redone.curation.documents import DroppedFiles, RecordFiles, write_final
+from megatron_redone.curation.prints import Prints, all_prints
 from megatron_redone.formats.atomic import write_json
 
 _CHOICE = "chosen.json"
 _INDEX = "shingles.npz"
 
-
-class NominateHeldOut(PipelineStep):
-    """Hands documents on, and notes those whose hash falls below the fraction, the lowest of each source."""
-
-    type = "🔍 - HELD OUT"
-    name = "nominate"
-
-    def __init__(self, config: HeldOutConfig, folder: Path) -> None:
-        super().__init__()
-        self.config = config
-        self.folder = folder
-
-    def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Writes NNNNN.json: for each source a list of [hash, task, index in the task, text]."""
-        limit = round(self.config.fraction * (1 << 64))
-        lowest: defaultdict[str, dict[int, tuple[int, str]]] = defaultdict(dict)
-        for index, document in enumerate(data or ()):
-            number = text_hash(document.text, self.config.seed)
-            found = lowest[document.metadata["source"]]
-            if number < limit and number not in found:
-                found[number] = (index, document.text)
-                if len(found) >= 2 * self.config.max_documents:
-                    self._prune(found)
-            yield document
-        content = {source: [[n, rank, *found[n]] for n in found] for source, found in lowest.items()}
-        write_json(_created(self.folder) / f"{rank:05d}.json", content)
-
-    def _prune(self, found: dict[int, tuple[int, str]]) -> None:
-        """Leaves as many as can be chosen, so that memory stays small."""
-        kept = set(heapq.nsmallest(self.config.max_documents, found))
-        for number in [n for n in found if n not in kept]:
-            del found[number]
+_Place = tuple[int, int, int]  # hash, task, index in the task
 
 
 class ChooseHeldOut(PipelineStep):
-    """Chooses among the documents that all tasks nominated; of equal texts the first is chosen."""
+    """Chooses, of each source, those with the lowest hashes below the fraction; of equal texts the first."""
 
     type = "🔍 - HELD OUT"
     name = "choose"
 
-    def __init__(self, config: HeldOutConfig, ngram: int, nominated: Path, chosen: Path) -> None:
+    def __init__(self, config: HeldOutConfig, prints: Path, gone: Sequence[Path], chosen: Path, tasks: int) -> None:
+        """Prepares to choose.
+
+        Args:
+            config: How many.
+            prints: A folder that a `PrintWriter` wrote, with the seed of `config`.
+            gone: Lists of the documents that are dropped as duplicates.
+            chosen: Where the choice goes.
+            tasks: That wrote `prints`.
+        """
         super().__init__()
         self.config = config
-        self.ngram = ngram
-        self.nominated = nominated
+        self.prints = prints
+        self.gone = gone
         self.chosen = chosen
+        self.tasks = tasks
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes the chosen documents' places and the index of their shingles."""
-        by_source: defaultdict[str, list[Any]] = defaultdict(list)
-        for path in sorted(self.nominated.glob("*.json")):
-            for source, candidates in json.loads(path.read_text(encoding="utf-8")).items():
-                by_source[source] += candidates
-        chosen = list(self._choose(by_source))
+        chosen = list(self._choose())
         places: defaultdict[int, list[int]] = defaultdict(list)
-        for _, task, index, _ in chosen:
+        for _, task, index in chosen:
             places[task].append(index)
-        folder = _created(self.chosen)
-        write_json(folder / _CHOICE, {"places": places, "hashes": [number for number, *_ in chosen]})
-        index = HeldOutIndex.build([shingles(text, self.ngram) for *_, text in chosen])
-        np.savez(folder / _INDEX, shingles=index.shingles, owners=index.owners, sizes=index.sizes)
+        self.chosen.mkdir(parents=True, exist_ok=True)
+        write_json(self.chosen / _CHOICE, {"places": places, "hashes": [number for number, *_ in chosen]})
+        prints = all_prints(self.prints, self.tasks)
+        index = HeldOutIndex.build([prints[task].shingles(index) for _, task, index in chosen])
+        np.savez(self.chosen / _INDEX, shingles=index.shingles, owners=index.owners, sizes=index.sizes)
 
-    def _choose(self, by_source: dict[str, list[Any]]) -> Iterator[Any]:
+    def _choose(self) -> Iterator[_Place]:
         taken: set[int] = set()
-        for candidates in by_source.values():
+        for _, candidates in sorted(self._nominate().items()):
             room = self.config.max_documents
             for candidate in sorted(candidates):
                 if room and candidate[0] not in taken:
@@ -98,49 +73,63 @@ class ChooseHeldOut(PipelineStep):
                     room -= 1
                     yield candidate
 
+    def _nominate(self) -> dict[int, list[_Place]]:
+        """By the number of the source; of each no more than can be chosen, so that memory stays small."""
+        limit = np.float64(self.config.fraction * (1 << 64))
+        lowest: defaultdict[int, list[_Place]] = defaultdict(list)
+        for prints in all_prints(self.prints, self.tasks):
+            stays = prints.hashes < limit
+            for folder in self.gone:
+                stays &= ~listed(folder, prints.task, len(stays))
+            for source in np.unique(prints.sources[stays]).tolist():
+                indices = np.flatnonzero(stays & (prints.sources == source))
+                found = zip(prints.hashes[indices].tolist(), repeat(prints.task), indices.tolist(), strict=False)
+                lowest[source] = heapq.nsmallest(self.config.max_documents, _first_of_equal([*lowest[source], *found]))
+        return lowest
 
-class SplitHeldOut(BaseFilter):
+
+def _first_of_equal(places: list[_Place]) -> list[_Place]:
+    first = {place[0]: place for place in sorted(places, reverse=True)}
+    return list(first.values())
+
+
+class SplitHeldOut(PipelineStep):
     """Writes the chosen documents apart, and drops from training what is like one of them."""
 
+    type = "🔍 - HELD OUT"
     name = "held_out"
 
-    def __init__(self, config: HeldOutConfig, ngram: int, chosen: Path, writer: JsonlWriter, dropped: Path) -> None:
-        super().__init__(write_dropped(dropped, self.name))
+    def __init__(self, config: HeldOutConfig, prints: Path, chosen: Path, held_out: Path, dropped: Path) -> None:
+        super().__init__()
         self.config = config
-        self.ngram = ngram
+        self.prints = prints
         self.chosen = chosen
-        self.writer = writer
+        self.apart = RecordFiles(held_out)
+        self.dropped = DroppedFiles(dropped, self.name)
 
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Yields what is left for training."""
         choice = json.loads((self.chosen / _CHOICE).read_text())
-        places = set(choice["places"].get(str(rank), ()))
-        self.hashes = frozenset(choice["hashes"])
-        self.index = HeldOutIndex.load(self.chosen / _INDEX)
-        with self.writer:
-            yield from super().run(self._training(data, places, rank), rank, world_size)
-
-    def _training(self, data: Iterator[Document] | None, places: set[int], rank: int) -> Iterator[Document]:
-        for index, document in enumerate(data or ()):
-            if index in places:
-                self.writer.write(document, rank)
-            else:
-                yield document
-
-    def filter(self, doc: Document) -> bool | tuple[bool, str]:
-        """Keeps what differs enough from all documents held out."""
-        if text_hash(doc.text, self.config.seed) in self.hashes:
-            return False, "same text as a document held out"
-        if self.index.nearest(shingles(doc.text, self.ngram)) >= self.config.max_jaccard:
-            return False, "nearly the same as a document held out"
-        return True
+        places, hashes = set(choice["places"].get(str(rank), ())), frozenset(choice["hashes"])
+        index, prints = HeldOutIndex.load(self.chosen / _INDEX), Prints(self.prints, rank)
+        with self.apart, self.dropped:
+            for document in data or ():
+                place = document.metadata["index"]
+                if place in places:
+                    write_final(self.apart, document, rank)
+                elif int(prints.hashes[place]) in hashes:
+                    self.dropped.drop(document, rank, "same text as a document held out")
+                elif index.nearest(prints.shingles(place)) >= self.config.max_jaccard:
+                    self.dropped.drop(document, rank, "nearly the same as a document held out")
+                else:
+                    yield document
 
 
 class HeldOutIndex:
     """Which documents have a shingle.
 
     Attributes:
-        shingles: `uint64[N]`, sorted; one document after the other where several have it.
+        shingles: `uint32[N]`, sorted; one document after the other where several have it.
         owners: `int64[N]`, the document.
         sizes: `int64[D]`, shingles of each document.
     """
@@ -154,7 +143,7 @@ class HeldOutIndex:
     def build(documents: list[np.ndarray]) -> "HeldOutIndex":
         """An index over documents' sets of shingles."""
         sizes = np.array([len(document) for document in documents], np.int64)
-        everything = np.concatenate([np.empty(0, np.uint64), *documents])
+        everything = np.concatenate([np.empty(0, np.uint32), *documents])
         order = np.argsort(everything, kind="stable")
         return HeldOutIndex(everything[order], np.repeat(np.arange(len(sizes)), sizes)[order], sizes)
 
@@ -173,8 +162,3 @@ class HeldOutIndex:
         found = np.concatenate([self.owners[a:b] for a, b in zip(first, last, strict=True) if b > a])
         owners, common = np.unique(found, return_counts=True)
         return float((common / (self.sizes[owners] + len(document) - common)).max())
-
-
-def _created(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -17,6 +17,7 @@ from megatron_redone.config.curate import CurateConfig, OutputForm
 from megatron_redone.config.schema import config_hash, plain
 from megatron_redone.curation.funnel import Row, build_funnel, check_funnel, funnel_json, funnel_table
 from megatron_redone.curation.passes import Work, funnel_steps
+from megatron_redone.curation.personal_step import gather_found
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file, write_json, write_text
 from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
@@ -27,6 +28,7 @@ FORMAT = "megatron_redone.curated/1"
 MANIFEST = "manifest.json"
 FUNNEL = "funnel.json"
 TABLE = "funnel.txt"
+PERSONAL = "personal_data.json"
 
 _BLOCK = 1 << 20
 
@@ -63,7 +65,7 @@ class Finish(PipelineStep):
         self.output = Path(config.output_dir)
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
-        """Writes NAME.jsonl, held_out/, dropped/, funnel.json, funnel.txt and manifest.json."""
+        """Writes NAME.jsonl, held_out/, dropped/, funnel.json, funnel.txt, personal_data.json and manifest.json."""
         steps, sources = funnel_steps(self.config), [source.name for source in self.config.sources]
         rows = build_funnel(steps, sources, self.work.folder)
         check_funnel(rows)
@@ -74,6 +76,9 @@ class Finish(PipelineStep):
                 _merge_if_any(self.work.dropped / step / source, self.output / "dropped" / step / f"{source}.jsonl")
         tokens = self.config.tokenizer is not None
         write_json(self.output / FUNNEL, {"tokens_counted": tokens, "rows": funnel_json(rows, tokens)})
+        if self.config.personal_data.kinds:
+            found = gather_found(self.work.personal, self.config.personal_data.samples)
+            write_json(self.output / PERSONAL, found)
         write_text(self.output / TABLE, funnel_table(rows, tokens) + "\n")
         write_sealed(self.output / MANIFEST, self._manifest(files))
 
@@ -106,7 +111,9 @@ class Finish(PipelineStep):
 
     def _reports(self) -> list[Path]:
         """The files for people to read: what was dropped and why, and the funnel."""
-        return [*sorted((self.output / "dropped").rglob("*.jsonl")), self.output / FUNNEL, self.output / TABLE]
+        dropped = sorted((self.output / "dropped").rglob("*.jsonl"))
+        personal = [self.output / PERSONAL] if self.config.personal_data.kinds else []
+        return [*dropped, self.output / FUNNEL, self.output / TABLE, *personal]
 
     def _manifest(self, files: list[OutputFile]) -> dict[str, Any]:
         return {

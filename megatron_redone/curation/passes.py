@@ -1,9 +1,10 @@
 """The passes of a curation, in order, as its configuration asks for them.
 
-read, clean, filter            every task: its part of the input to one file of documents
-exact duplicates               hash, find, drop
-near duplicates                hash, match, join, drop
-held out                       choose; then split every file
+read, clean, filter            every task: its part of the input to one file of documents, and their fingerprints
+exact duplicates               find, in the fingerprints alone
+near duplicates                match, verify, choose who stays, likewise
+held out                       choose, likewise
+drop, split, write             every task: its documents, for the second and last time
 finish                         one task: counts must add up; the files that the user gets
 """
 
@@ -15,10 +16,11 @@ from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import CurateConfig, Deduplicate, OutputForm
 from megatron_redone.curation.counting import Counted, TokenCounter
-from megatron_redone.curation.deduplication import exact_filter, exact_passes, minhash_filter, minhash_passes
-from megatron_redone.curation.documents import DocumentWriter, read_documents, write_final
+from megatron_redone.curation.deduplication import DropListed, exact_passes, near_passes
+from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
 from megatron_redone.curation.executors import Pass
-from megatron_redone.curation.held_out import ChooseHeldOut, NominateHeldOut, SplitHeldOut
+from megatron_redone.curation.held_out import ChooseHeldOut, SplitHeldOut
+from megatron_redone.curation.personal_step import MaskPersonalData
 from megatron_redone.curation.post_steps import (
     CleanPosts,
     DropAdvertising,
@@ -27,6 +29,7 @@ from megatron_redone.curation.post_steps import (
     PostFilter,
     Renderer,
 )
+from megatron_redone.curation.prints import PrintWriter
 from megatron_redone.curation.reading import CheckInvalid, ReadPosts, SourceShard
 
 
@@ -56,14 +59,36 @@ class Work:
         """Records by source."""
         return self.folder / "final"
 
-    def documents(self, step: str) -> Path:
-        """Documents that a step left."""
-        return self.folder / "documents" / step
+    @property
+    def documents(self) -> Path:
+        """What the filters left, by task."""
+        return self.folder / "documents"
+
+    @property
+    def prints(self) -> Path:
+        """Fingerprints of `documents`."""
+        return self.folder / "prints"
+
+    @property
+    def personal(self) -> Path:
+        """Counts and samples of personal data, by task."""
+        return self.folder / "personal"
+
+    @property
+    def chosen(self) -> Path:
+        """Which documents are held out."""
+        return self.folder / "chosen"
+
+    def found(self, kind: str) -> Path:
+        """Lists of duplicates: exact or near."""
+        return self.folder / kind / "found"
 
 
 def funnel_steps(config: CurateConfig) -> list[str]:
     """The steps that drop or change documents, in order."""
-    steps = ["read", CleanPosts.name, DropAdvertising.name, DropRepetition.name, DropByLength.name]
+    steps = ["read", CleanPosts.name, DropAdvertising.name]
+    steps += [MaskPersonalData.name] if config.personal_data.kinds else []
+    steps += [DropRepetition.name, DropByLength.name]
     if config.deduplicate is not Deduplicate.none:
         steps.append("exact")
     if config.deduplicate is Deduplicate.minhash:
@@ -80,50 +105,48 @@ def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -
         folder: The work folder.
     """
     work, tasks = Work(folder), len(shards)
-    nominate = [NominateHeldOut(config.held_out, folder / "nominated")] if config.held_out.fraction else []
-    last_drop = funnel_steps(config)[-2 if nominate else -1]
+    final = FinalWriter(work.final, compressed=config.output is OutputForm.shards)
+    check = Pass("check records", [CheckInvalid(work.counts, config.max_invalid, work.dropped)], 1)
+    if config.deduplicate is Deduplicate.none and not config.held_out.fraction:
+        return [Pass("read, clean, filter, write", [*_filters(config, shards, work), final], tasks), check]
+    names = [source.name for source in config.sources]
+    near = config.deduplicate is Deduplicate.minhash
+    prints = PrintWriter(config.minhash, near, config.held_out.seed, names, work.prints)
+    first = [*_filters(config, shards, work), prints, DocumentWriter(work.documents)]
+    passes = [Pass("read, clean, filter", first, tasks), check]
+    last: list[PipelineStep] = [DocumentReader(work.documents)]
+    for name, reason, finding in _duplicates(config, work, tasks):
+        passes += finding
+        drop = DropListed(name, reason, work.found(name), work.dropped)
+        last.append(Counted(name, drop, work.counts))
+    if config.held_out.fraction:
+        gone = [work.found(name) for name in ("exact", "near")]
+        choose = ChooseHeldOut(config.held_out, work.prints, gone, work.chosen, tasks)
+        passes.append(Pass("choose held out", [choose], 1))
+        split = SplitHeldOut(config.held_out, work.prints, work.chosen, work.held_out, work.dropped)
+        last.append(Counted(split.name, split, work.counts))
+    return [*passes, Pass("drop, split, write", [*last, final], tasks)]
 
-    def leave(step: str) -> list[PipelineStep]:
-        return [*(nominate if step == last_drop else []), DocumentWriter(work.documents(step))]
 
-    passes = [Pass("read, clean, filter", [*_filters(config, shards, work), *leave("length")], tasks)]
-    passes.append(Pass("check records", [CheckInvalid(work.counts, config.max_invalid, work.dropped)], 1))
-    documents = work.documents("length")
+def _duplicates(config: CurateConfig, work: Work, tasks: int) -> Iterator[tuple[str, str, list[Pass]]]:
+    exact = work.found("exact")
     if config.deduplicate is not Deduplicate.none:
-        passes += exact_passes(documents, folder / "exact", tasks)
-        drop = Counted("exact", exact_filter(folder / "exact", work.dropped), work.counts)
-        passes.append(Pass("drop exact duplicates", [read_documents(documents), drop, *leave("exact")], tasks))
-        documents = work.documents("exact")
+        yield "exact", "same text as an earlier one", exact_passes(work.prints, exact, tasks)
     if config.deduplicate is Deduplicate.minhash:
-        passes += minhash_passes(config.minhash, documents, folder / "near", tasks)
-        drop = Counted("near", minhash_filter(folder / "near", work.dropped), work.counts)
-        passes.append(Pass("drop near duplicates", [read_documents(documents), drop, *leave("near")], tasks))
-        documents = work.documents("near")
-    return [*passes, *_split(config, documents, work, tasks)]
+        passes = near_passes(config.minhash, work.prints, exact, work.folder / "near", tasks)
+        yield "near", "nearly the same as one that stays", passes
 
 
 def _filters(config: CurateConfig, shards: list[SourceShard], work: Work) -> Iterator[PipelineStep]:
     counter = TokenCounter(config.tokenizer) if config.tokenizer is not None else None
     renderer = Renderer(config.clean.show_authors, counter)
-    steps: list[PostFilter] = [
+    personal = MaskPersonalData(config.personal_data, work.personal, renderer)
+    steps: list[PostFilter | MaskPersonalData] = [
         CleanPosts(config.clean, work.dropped, renderer),
         DropAdvertising(config.advertising, config.clean.remove_links, work.dropped, renderer),
+        *([personal] if config.personal_data.kinds else []),
         DropRepetition(config.repetition, work.dropped, renderer),
         DropByLength(config.length, work.dropped, renderer),
     ]
     yield ReadPosts(shards, work.dropped, work.counts, renderer, config.max_record_mb << 20)
     yield from (Counted(step.name, step, work.counts) for step in steps)
-
-
-def _split(config: CurateConfig, documents: Path, work: Work, tasks: int) -> Iterator[Pass]:
-    read = read_documents(documents)
-    final = write_final(work.final, compressed=config.output is OutputForm.shards)
-    if not config.held_out.fraction:
-        yield Pass("write", [read, final], tasks)
-        return
-    nominated, chosen = work.folder / "nominated", work.folder / "chosen"
-    ngram = config.minhash.ngram
-    yield Pass("choose held out", [ChooseHeldOut(config.held_out, ngram, nominated, chosen)], 1)
-    writer = write_final(work.held_out, compressed=False)
-    split = SplitHeldOut(config.held_out, ngram, chosen, writer, work.dropped)
-    yield Pass("split and write", [read, Counted(split.name, split, work.counts), final], tasks)

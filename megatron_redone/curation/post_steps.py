@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datatrove.data import Document
-from datatrove.pipeline.filters.base_filter import BaseFilter
+from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import AdvertisingConfig, CleanConfig, LengthConfig, RepetitionConfig, SourceKind
 from megatron_redone.curation.advertising import find_advertising, link_fraction, without_links
 from megatron_redone.curation.cleaning import clean, limit_runs, remove_repost_mark
 from megatron_redone.curation.counting import TokenCounter
-from megatron_redone.curation.documents import write_dropped
+from megatron_redone.curation.documents import DroppedFiles, RecordFiles
 from megatron_redone.curation.fingerprint import bare_form, normal_form
 from megatron_redone.curation.posts import Comment, Post, keep_comments, keep_most_liked, walk
 from megatron_redone.curation.rendering import hide_mentions, render
@@ -46,30 +46,48 @@ class Renderer:
     def __call__(self, document: Document) -> None:
         post = document.metadata["post"]
         text = render(post, self.show_authors)
-        document.metadata["comments"] = sum(1 for _ in walk(post.comments))
+        document.metadata["comments"] = sum(1 for _ in walk(post.comments)) if post.comments else 0
+        if text != document.text:
+            document.metadata.pop("form", None)
         if self.counter is not None and (text != document.text or "tokens" not in document.metadata):
             document.metadata["tokens"] = self.counter.count(text)
         document.text = text
 
 
-class PostFilter(BaseFilter):
-    """What the steps share: writers for what is dropped, and the renderer."""
+class PostFilter(PipelineStep):
+    """What the steps share: files for what is dropped, and the renderer."""
+
+    type = "🔻 - FILTER"
+    name: str
 
     def __init__(self, dropped: Path, renderer: Renderer) -> None:
-        super().__init__(write_dropped(dropped, self.name))
-        self.comment_writer = write_dropped(dropped, comments_of(self.name))
+        super().__init__()
+        self.dropped = DroppedFiles(dropped, self.name)
+        self.dropped_comments = RecordFiles(dropped / comments_of(self.name))
         self.renderer = renderer
+        self.rank = 0
+
+    def filter(self, doc: Document) -> Answer:
+        """Whether a document stays; if not, why."""
+        raise NotImplementedError
 
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Runs the filter; the writer for comments closes with it."""
+        """Yields the documents that stay, and writes the others."""
         self.rank = rank
-        with self.comment_writer:
-            yield from super().run(data, rank, world_size)
+        with self.dropped, self.dropped_comments:
+            for document in data or ():
+                answer = self.filter(document)
+                if answer is True:
+                    yield document
+                else:
+                    assert isinstance(answer, tuple), "a document that is dropped has a reason"
+                    self.dropped.drop(document, rank, answer[1])
 
     def drop_comment(self, document: Document, comment: Comment, reason: str) -> None:
         """Writes a comment that is taken out of its thread."""
-        metadata = {"source": document.metadata["source"], "filter_reason": reason}
-        self.comment_writer.write(Document(comment.text, document.id, metadata=metadata), self.rank)
+        source = document.metadata["source"]
+        record = {"id": document.id, "source": source, "reason": reason, "text": comment.text}
+        self.dropped_comments.write(source, self.rank, record)
 
 
 class CleanPosts(PostFilter):
@@ -201,7 +219,9 @@ class DropByLength(PostFilter):
     def filter(self, doc: Document) -> Answer:
         """Measures a document without its links and mentions."""
         is_social = doc.metadata["kind"] == SourceKind.social.name
-        length = weighted_length(bare_form(doc.text))
+        bare = bare_form(doc.text)
+        doc.metadata["form"] = bare  # which the fingerprints are made from
+        length = weighted_length(bare)
         if not doc.text:
             return False, "nothing left"
         if length < (self.config.min_social if is_social else self.config.min_general):

@@ -16,7 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import SourceConfig
 from megatron_redone.curation.counting import Amount, Flow, amount_of, read_flows, write_flow
-from megatron_redone.curation.documents import write_dropped
+from megatron_redone.curation.documents import RecordFiles
 from megatron_redone.curation.post_steps import Renderer
 from megatron_redone.curation.posts import Post, parse_post, walk
 from megatron_redone.errors import UserError
@@ -63,14 +63,14 @@ class ReadPosts(PipelineStep):
         super().__init__()
         self.shards = shards
         self.most_bytes = most_bytes
-        self.writer = write_dropped(dropped, self.name)
+        self.files = RecordFiles(dropped / self.name)
         self.counts = counts
         self.renderer = renderer
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Yields a document for each record that is a post."""
         flows: defaultdict[str, Flow] = defaultdict(lambda: Flow(Amount(), Amount()))
-        with self.writer:
+        with self.files:
             for source, piece in self.shards[rank].pieces:
                 flow = flows[source.name]
                 for raw in itertools.chain.from_iterable(b.records for b in read_raw(piece, self.most_bytes)):
@@ -85,11 +85,11 @@ class ReadPosts(PipelineStep):
         try:
             post = parse_post(raw.parse())
         except InvalidRecordError as problem:
-            metadata = {"source": source.name, "filter_reason": str(problem)}
             excerpt = raw.json[:EXCERPT].decode(errors="replace")
-            self.writer.write(Document(excerpt, "", metadata=metadata), rank)
+            record = {"id": "", "source": source.name, "reason": str(problem), "text": excerpt}
+            self.files.write(source.name, rank, record)
             return None
-        metadata = {"source": source.name, "kind": source.kind.name, "shard": rank, "post": post}
+        metadata = {"source": source.name, "kind": source.kind.name, "post": post}
         if post.topic is not None:
             metadata["topic"] = post.topic
         document = Document("", post.id or _content_id(source.name, post), metadata=metadata)

@@ -60,6 +60,8 @@ def _top_share(words: list[str]) -> float:
 
 def _repeated_share(words: list[str], size: int) -> float:
     """Share of the units that repeat an earlier n-gram, laughter in a row taken as one unit."""
+    if len(words) - len(set(words)) <= _FREE_UNITS:
+        return 0.0
     words = [word for word, run in groupby(words) for _ in range(1 if word in _LAUGHTER else len(list(run)))]
     if len(words) - len(set(words)) <= _FREE_UNITS:
         return 0.0

@@ -61,7 +61,8 @@ def run(config: CurateConfig) -> None:
 
 
 def _require_datatrove() -> None:
-    missing = [name for name in ("datatrove", "xxhash", "zstandard") if importlib.util.find_spec(name) is None]
+    needed = ("datatrove", "xxhash", "zstandard", "phonenumbers")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"{missing[0]} is missing; curating needs `pip install 'megatron_redone[curation]'`")
 

@@ -46,5 +46,5 @@ def test_odds_of_the_defaults_are_those_that_are_documented() -> None:
     def odds(similarity: float) -> float:
         return 1 - (1 - similarity**config.hashes_per_bucket) ** config.buckets
 
-    assert odds(0.68) == pytest.approx(0.5, abs=0.02) and odds(0.8) == pytest.approx(0.92, abs=0.01)
-    assert "similarity 0.68 match with even odds, of 0.8 with 92 %" in str(MinHashConfig.__doc__)
+    assert odds(0.8) == pytest.approx(0.998, abs=0.0005)
+    assert "99.8 % of the pairs of Jaccard similarity 0.8 are compared" in str(MinHashConfig.__doc__)

@@ -1,9 +1,9 @@
-"""Duplicates: the first of a group stays, whatever order pairs are found in and however the input is cut."""
+"""Duplicates: whoever goes has a better one that stays, however pairs are found and the input is cut."""
 
 import random
-import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("datatrove")
@@ -12,49 +12,19 @@ from datatrove.data import Document
 
 from megatron_redone.config.curate import MinHashConfig
 from megatron_redone.curation.deduplication import (
-    KeepFirst,
-    exact_filter,
+    MatchBand,
+    VerifyPairs,
+    choose_best,
     exact_passes,
-    minhash_filter,
-    minhash_passes,
+    listed,
+    near_passes,
 )
-from megatron_redone.curation.documents import DocumentWriter, read_documents
 from megatron_redone.curation.executors import Pass
+from megatron_redone.curation.prints import PrintWriter
 
 THREAD = "the ferry leaves at nine and the last one back leaves at half past six so bring a warm jacket"
-TEXTS = ["alpha beta", THREAD, "Alpha  BETA", "other", THREAD.replace("warm", "light"), "other", "alpha beta"]
-
-
-def test_groups_are_the_connected_components_of_the_pairs(tmp_path: Path) -> None:
-    """Against networkx, over many files of pairs."""
-    networkx = pytest.importorskip("networkx")
-    rng = random.Random(0)
-    nodes = [(file, number) for file in range(4) for number in range(40)]
-    pairs = [tuple(sorted(rng.sample(nodes, 2))) for _ in range(90)]
-    (tmp_path / "pairs").mkdir()
-    for bucket in range(3):
-        packed = [struct.pack("<4I", *a, *b) for a, b in pairs[bucket::3]]
-        (tmp_path / f"pairs/{bucket}.dups").write_bytes(b"".join(packed))
-    KeepFirst(tmp_path / "pairs", tmp_path / "found").run()
-    groups = networkx.connected_components(networkx.Graph(pairs))
-    expected = {member for group in groups for member in group if member != min(group)}
-    found = [
-        (int(path.stem), number)
-        for path in sorted((tmp_path / "found").glob("*.remove"))
-        for (number,) in struct.iter_unpack("<I", path.read_bytes())
-    ]
-    assert found == sorted(expected) and len(found) > 40
-
-
-def write(folder: Path, tasks: int) -> None:
-    size = -(-len(TEXTS) // tasks)
-    for rank in range(tasks):
-        part = [
-            Document(text, str(number), metadata={"source": "posts", "shard": rank})
-            for number, text in enumerate(TEXTS)
-            if number // size == rank
-        ]
-        list(DocumentWriter(folder).run(iter(part), rank, tasks))
+LONGER = THREAD.replace("warm", "very warm")
+TEXTS = ["alpha beta", THREAD, "Alpha  BETA", "other", LONGER, "other", "alpha beta"]
 
 
 def run(passes: list[Pass]) -> None:
@@ -63,29 +33,86 @@ def run(passes: list[Pass]) -> None:
             data = None
             for step in one.steps:
                 data = step.run(data, rank, one.tasks)
-            assert data is None or list(data) == []
 
 
-def kept(folder: Path, drop: object, tasks: int) -> list[str]:
-    parts = [drop.run(read_documents(folder).run(rank=rank, world_size=tasks), rank, tasks) for rank in range(tasks)]  # type: ignore[attr-defined]
-    return [document.id for part in parts for document in part]
+def write(folder: Path, texts: list[str], tasks: int, config: MinHashConfig) -> list[int]:
+    """Writes prints of texts cut into tasks; the first text of each."""
+    writer = PrintWriter(config, True, 0, ["posts"], folder)
+    starts = [len(texts) * rank // tasks for rank in range(tasks + 1)]
+    for rank in range(tasks):
+        part = texts[starts[rank] : starts[rank + 1]]
+        list(writer.run((Document(text, "", metadata={"source": "posts"}) for text in part), rank, tasks))
+    return starts
+
+
+def gone(found: Path, starts: list[int]) -> list[int]:
+    sizes = np.diff(starts).tolist()
+    return np.flatnonzero(np.concatenate([listed(found, task, size) for task, size in enumerate(sizes)])).tolist()
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 7])
 def test_the_first_of_the_same_texts_stays_and_case_and_spaces_do_not_count(tmp_path: Path, tasks: int) -> None:
-    write(tmp_path / "documents", tasks)
-    run(exact_passes(tmp_path / "documents", tmp_path / "work", tasks))
-    drop = exact_filter(tmp_path / "work", tmp_path / "dropped")
-    assert kept(tmp_path / "documents", drop, tasks) == ["0", "1", "3", "4"]
+    starts = write(tmp_path / "prints", TEXTS, tasks, MinHashConfig())
+    run(exact_passes(tmp_path / "prints", tmp_path / "exact", tasks))
+    assert gone(tmp_path / "exact", starts) == [2, 5, 6]
 
 
-@pytest.mark.parametrize("tasks", [1, 2])
-def test_the_first_of_nearly_the_same_texts_stays(tmp_path: Path, tasks: int) -> None:
-    """Texts of fewer words than a shingle are like no other."""
-    write(tmp_path / "documents", tasks)
-    config = MinHashConfig(ngram=3, buckets=8, hashes_per_bucket=1)
-    run(minhash_passes(config, tmp_path / "documents", tmp_path / "work", tasks))
-    drop = minhash_filter(tmp_path / "work", tmp_path / "dropped")
-    assert kept(tmp_path / "documents", drop, tasks) == ["0", "1", "2", "3", "5", "6"]
-    (only,) = (tmp_path / "dropped/near/posts").glob("*.jsonl")
-    assert THREAD.replace("warm", "light") in only.read_text()
+@pytest.mark.parametrize("tasks", [1, 2, 7])
+def test_the_longest_of_nearly_the_same_texts_stays(tmp_path: Path, tasks: int) -> None:
+    config = MinHashConfig(ngram=3, buckets=12, hashes_per_bucket=1, min_jaccard=0.5)
+    starts = write(tmp_path / "prints", TEXTS, tasks, config)
+    run(near_passes(config, tmp_path / "prints", tmp_path / "exact", tmp_path / "near", tasks))
+    assert gone(tmp_path / "near/found", starts) == [1, 2, 5, 6]
+
+
+def test_what_is_an_exact_duplicate_is_compared_with_nothing(tmp_path: Path) -> None:
+    config = MinHashConfig(ngram=3, buckets=12, hashes_per_bucket=1)
+    write(tmp_path / "prints", ["other", "other", "others"], 1, config)
+    run(exact_passes(tmp_path / "prints", tmp_path / "exact", 1))
+    MatchBand(config, tmp_path / "prints", tmp_path / "exact", tmp_path / "pairs", 1, 1).run(rank=0)
+    assert 1 not in np.load(tmp_path / "pairs/00000.npy")
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+def test_verified_pairs_are_those_of_brute_force(tmp_path: Path, tasks: int) -> None:
+    """The oracle is Python's sets of words over all pairs; bands of one hash find what is alike at all."""
+    rng = random.Random(4)
+    texts = []
+    for _ in range(40):
+        words = [str(rng.randint(0, 999)) for _ in range(rng.randint(1, 30))]
+        for _ in range(3):
+            texts.append(" ".join(words))
+            words[rng.randrange(len(words))] = "changed"
+    config = MinHashConfig(ngram=1, buckets=60, hashes_per_bucket=1, min_jaccard=0.6)
+    starts = write(tmp_path / "prints", texts, tasks, config)
+    nothing, pairs, verified = (tmp_path / name for name in ("nothing", "pairs", "verified"))
+    match = MatchBand(config, tmp_path / "prints", nothing, pairs, tasks, 1)
+    for rank in range(match.groups):
+        match.run(rank=rank)
+    for rank in range(tasks):
+        VerifyPairs(config.min_jaccard, tmp_path / "prints", pairs, verified, tasks).run(rank=rank)
+    found = np.concatenate([np.load(path) for path in verified.glob("*.npy")])
+    places = np.array(starts)[(found >> np.uint64(32)).astype(int)] + (found & np.uint64(0xFFFFFFFF)).astype(int)
+    sets = [set(text.split()) for text in texts]
+    expected = {
+        (i, j)
+        for j in range(len(texts))
+        for i in range(j)
+        if len(sets[i] & sets[j]) >= config.min_jaccard * len(sets[i] | sets[j])
+    }
+    assert {(i, j) for i, j in places.tolist()} == expected and len(expected) > 60
+
+
+def test_whoever_goes_is_alike_to_a_better_one_that_stays() -> None:
+    rng = np.random.default_rng(3)
+    nodes = np.unique(rng.integers(0, 1 << 40, 200, np.uint64))
+    sizes = rng.integers(1, 9, len(nodes))
+    pairs = np.sort(rng.choice(nodes, (150, 2)), axis=1)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    goes = choose_best(nodes, sizes, pairs)
+    alike = [(a, b) for a, b in np.searchsorted(nodes, pairs).tolist()]
+    rank = {node: place for place, node in enumerate(np.argsort(-sizes, kind="stable").tolist())}
+    for node in range(len(nodes)):
+        others = {a + b - node for a, b in alike if node in (a, b)}
+        stays = [other for other in others if not goes[other]]
+        assert any(rank[other] < rank[node] for other in stays) if goes[node] else not stays

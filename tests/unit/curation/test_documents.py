@@ -11,15 +11,15 @@ pytest.importorskip("datatrove")
 
 from datatrove.data import Document
 
-from megatron_redone.curation.documents import DocumentWriter, read_documents, write_dropped, write_final
+from megatron_redone.curation.documents import DocumentReader, DocumentWriter, DroppedFiles, FinalWriter
 
-METADATA = {"source": "posts", "kind": "social", "topic": "food", "comments": 3, "tokens": 7, "shard": 2}
+METADATA = {"source": "posts", "kind": "social", "topic": "food", "comments": 3, "tokens": 7}
 
 
 def documents() -> list[Document]:
     return [
         Document("老板\nline two", "7", metadata={**METADATA, "post": object()}),
-        Document("plain", "8", metadata={"source": "posts", "kind": "general", "shard": 0, "tokens": None}),
+        Document("plain", "8", metadata={"source": "posts", "kind": "general", "tokens": None}),
     ]
 
 
@@ -32,15 +32,16 @@ def test_a_task_reads_what_the_same_task_wrote(tmp_path: Path) -> None:
     for rank, part in enumerate([documents(), [], documents()[:1]]):
         assert [one.id for one in DocumentWriter(tmp_path).run(iter(part), rank, 3)] == [one.id for one in part]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"0000{rank}.jsonl.zst" for rank in range(3)]
-    first, second, third = (list(read_documents(tmp_path).run(rank=rank, world_size=3)) for rank in range(3))
+    first, second, third = (list(DocumentReader(tmp_path).run(rank=rank, world_size=3)) for rank in range(3))
     assert [one.text for one in first] == ["老板\nline two", "plain"] and second == []
-    assert first[0].metadata == METADATA and first[1].metadata == {"source": "posts", "kind": "general", "shard": 0}
+    assert first[0].metadata == {**METADATA, "index": 0}
+    assert first[1].metadata == {"source": "posts", "kind": "general", "index": 1}
     assert [one.id for one in third] == ["7"]
 
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_users_get_their_records_by_source(tmp_path: Path, compressed: bool) -> None:
-    list(write_final(tmp_path, compressed).run(iter(documents()), rank=4))
+    assert len(list(FinalWriter(tmp_path, compressed).run(iter(documents()), rank=4))) == 2
     [file] = tmp_path.rglob("*.jsonl*")
     assert file.relative_to(tmp_path) == Path(f"posts/00004.jsonl{'.gz' if compressed else ''}")
     assert lines(file) == [
@@ -49,9 +50,18 @@ def test_users_get_their_records_by_source(tmp_path: Path, compressed: bool) -> 
     ]
 
 
+def test_the_same_documents_are_the_same_bytes_also_compressed(tmp_path: Path) -> None:
+    written = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        list(FinalWriter(folder, True).run(iter(documents())))
+        written.append((folder / "posts/00000.jsonl.gz").read_bytes()[:8])
+    assert written[0] == written[1] and written[0][4:8] == bytes(4), "no time of day in the header"
+
+
 def test_what_is_dropped_says_why(tmp_path: Path) -> None:
-    own, given = documents()
-    own.metadata["filter_reason"] = "too short"
-    list(write_dropped(tmp_path, "near", "like an earlier one").run(iter([own, given])))
+    with DroppedFiles(tmp_path, "near") as files:
+        for one, reason in zip(documents(), ("too short", "like another"), strict=True):
+            files.drop(one, 0, reason)
     found = lines(tmp_path / "near/posts/00000.jsonl")
-    assert [(one["id"], one["reason"]) for one in found] == [("7", "too short"), ("8", "like an earlier one")]
+    assert [(one["id"], one["reason"]) for one in found] == [("7", "too short"), ("8", "like another")]
+    assert found[0]["comments"] == 3 and "comments" not in found[1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from megatron_redone.curation.fingerprint import normal_form, shingles, text_hash
+from megatron_redone.curation.fingerprint import normal_form, shingle_sets, shingles, text_hash
 from megatron_redone.curation.scripts import units
 
 SAME = [
@@ -43,7 +43,27 @@ def test_shingles_overlap_as_the_sets_of_ngrams_do(ngram: int) -> None:
     assert len(hashed[0] & hashed[1]) == len(sets[0] & sets[1])
 
 
-def test_a_text_shorter_than_a_shingle_has_none() -> None:
-    assert shingles("四个字啊", 5).shape == (0,)
-    assert shingles("五个字了啊", 5).dtype == np.uint64
-    assert shingles("五个字了啊", 5).shape == (1,)
+def test_a_text_shorter_than_a_shingle_has_its_units_and_those_of_three_characters() -> None:
+    assert len(shingles("四个字啊", 5)) == 4 + 2
+    assert len(shingles("啊", 5)) == 1 + 1 and len(shingles("", 5)) == 1
+    assert shingles("五个字了啊", 5).shape == (1,) and shingles("五个字了啊", 5).dtype == np.uint32
+    assert not set(shingles("四个字啊", 5).tolist()) & set(shingles("四个字啊四个字啊", 5).tolist())
+
+
+@pytest.mark.parametrize("ngram", [1, 5])
+def test_sets_of_many_texts_are_those_of_each(ngram: int) -> None:
+    """No shingle reaches from one text into the next."""
+    texts = [
+        "one two three four five six",
+        "好",
+        "",
+        "seven eight",
+        "one two three four five six seven",
+        "吃了吗吃了吗吃了吗",
+    ]
+    forms = [normal_form(text) for text in texts]
+    together = shingle_sets(forms, ngram)
+    assert len(together.sizes) == len(texts) and together.sizes.sum() == len(together.values)
+    parts = np.split(together.values, np.cumsum(together.sizes)[:-1])
+    for form, part in zip(forms, parts, strict=True):
+        assert part.tolist() == shingle_sets([form], ngram).values.tolist()

@@ -13,7 +13,7 @@ def jaccard(a: set[int], b: set[int]) -> float:
 
 
 def as_shingles(values: set[int]) -> np.ndarray:
-    return np.sort(np.fromiter(values, np.uint64, len(values)))
+    return np.sort(np.fromiter(values, np.uint32, len(values)))
 
 
 def test_nearest_is_the_largest_jaccard_similarity() -> None:
@@ -27,7 +27,7 @@ def test_nearest_is_the_largest_jaccard_similarity() -> None:
 
 
 def test_documents_without_shingles_are_near_nothing() -> None:
-    empty = np.empty(0, np.uint64)
+    empty = np.empty(0, np.uint32)
     assert HeldOutIndex.build([]).nearest(as_shingles({1, 2})) == 0
     index = HeldOutIndex.build([empty, as_shingles({1, 2})])
     assert index.nearest(empty) == 0

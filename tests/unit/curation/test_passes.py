@@ -8,9 +8,10 @@ import pytest
 pytest.importorskip("datatrove")
 
 from megatron_redone.config.curate import CurateConfig, Deduplicate, HeldOutConfig, SourceConfig
-from megatron_redone.curation.documents import DocumentWriter
-from megatron_redone.curation.held_out import NominateHeldOut
-from megatron_redone.curation.passes import Work, funnel_steps, plan_passes
+from megatron_redone.curation.deduplication import DropListed
+from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
+from megatron_redone.curation.held_out import ChooseHeldOut
+from megatron_redone.curation.passes import funnel_steps, plan_passes
 from megatron_redone.curation.reading import plan_shards
 from megatron_redone.formats.inputs import expand_inputs
 
@@ -42,25 +43,28 @@ def test_every_step_of_the_funnel_is_counted_once(tmp_path: Path, deduplicate: s
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1])
 @pytest.mark.parametrize("deduplicate", ["none", "exact", "minhash"])
-def test_what_is_read_was_written_before(tmp_path: Path, deduplicate: str, fraction: float) -> None:
+def test_documents_are_written_once_before_their_last_form(tmp_path: Path, deduplicate: str, fraction: float) -> None:
     _, passes = planned(tmp_path, deduplicate, fraction)
-    written: set[str] = set()
-    for one in passes:
-        read = {step.data_folder.path for step in one.steps if type(step).__name__ == "JsonlReader"}
-        assert read <= written
-        written |= {step.output_folder.path for step in one.steps if isinstance(step, DocumentWriter)}
-    last = {"none": "length", "exact": "exact", "minhash": "near"}[deduplicate]
-    assert read == {str(Work(tmp_path / "work").documents(last))}, "the last pass reads what the last step left"
+    steps = [step for one in passes for step in one.steps]
+    written = [step.folder for step in steps if isinstance(step, DocumentWriter)]
+    read = [step.folder for step in steps if isinstance(step, DocumentReader)]
+    assert read == written and len(read) == (0 if (deduplicate, fraction) == ("none", 0.0) else 1)
+    assert sum(isinstance(step, FinalWriter) for step in steps) == 1
 
 
 @pytest.mark.parametrize("deduplicate", ["none", "exact", "minhash"])
-def test_what_is_held_out_is_nominated_of_what_all_steps_left(tmp_path: Path, deduplicate: str) -> None:
-    """Nominated before deduplication, a copy of a training document could be held out."""
+def test_what_is_held_out_is_chosen_of_what_all_steps_left(tmp_path: Path, deduplicate: str) -> None:
+    """Chosen before deduplication, a copy of a training document could be held out."""
     _, passes = planned(tmp_path, deduplicate, 0.1)
-    nominating = [one for one in passes if any(isinstance(step, NominateHeldOut) for step in one.steps)]
-    assert len(nominating) == 1 and nominating[0].tasks == 3
-    final = [one for one in passes if any(isinstance(step, DocumentWriter) for step in one.steps)][-1]
-    assert nominating == [final]
-    assert not any(
-        isinstance(step, NominateHeldOut) for one in planned(tmp_path, deduplicate, 0.0)[1] for step in one.steps
-    )
+    [choosing] = [one for one in passes if any(isinstance(step, ChooseHeldOut) for step in one.steps)]
+    assert choosing is passes[-2] and choosing.tasks == 1
+    [choose] = choosing.steps
+    listed = {
+        step.found
+        for one in passes
+        for step in one.steps
+        for step in [getattr(step, "step", step)]
+        if isinstance(step, DropListed)
+    }
+    assert listed <= set(choose.gone)  # type: ignore[attr-defined]
+    assert len(listed) == {"none": 0, "exact": 1, "minhash": 2}[deduplicate]

@@ -32,8 +32,8 @@ def apply(step: PostFilter, record: dict[str, Any], kind: str = "social") -> tup
     document = Document("", "7", metadata={"source": "posts", "kind": kind, "post": parse_post(record)})
     RENDERER(document)
     left = [one.text for one in step.run(iter([document]))]
-    folder = step.exclusion_writer.output_folder.path  # type: ignore[union-attr]
-    files = [Path(folder) / "posts/00000.jsonl", Path(folder).parent / comments_of(step.name) / "posts/00000.jsonl"]
+    folder = step.dropped.folder
+    files = [folder / "posts/00000.jsonl", folder.parent / comments_of(step.name) / "posts/00000.jsonl"]
     lines = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
     return (left[0] if left else None), [(line["text"], line["reason"]) for line in lines]
 

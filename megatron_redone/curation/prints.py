@@ -1,0 +1,161 @@
+"""Fingerprints of all documents of a pass as arrays on the disk, from which duplicates are found without their texts.
+
+Task N writes, beside its documents, the files N.hashes, N.sources, N.sizes, N.shingles and N.bands: plain
+arrays, which other tasks map into memory and read in part.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from datatrove.data import Document
+from datatrove.pipeline.base import PipelineStep
+
+from megatron_redone.config.curate import MinHashConfig
+from megatron_redone.curation.fingerprint import ShingleSets, form_hash, normal_form, shingle_sets, unit_hashes
+
+_AT_ONCE = 512
+_MULTIPLIER = np.uint64(0x94D049BB133111EB)
+
+
+class MinHasher:
+    """Signatures of many sets at once, folded into one number for each band."""
+
+    def __init__(self, config: MinHashConfig) -> None:
+        """Draws the hash functions `a * x + b` modulo 2^64 from the seed."""
+        rng = np.random.default_rng(config.seed)
+        functions = config.buckets * config.hashes_per_bucket
+        self._factors = rng.integers(0, 1 << 64, functions, np.uint64) | np.uint64(1)
+        self._summands = rng.integers(0, 1 << 64, functions, np.uint64)
+        self._rows = config.hashes_per_bucket
+        self._bands = config.buckets
+
+    def bands(self, sets: ShingleSets) -> np.ndarray:
+        """`uint64[D, bands]`: two sets share a number where they agree on all hashes of the band."""
+        values = sets.values.astype(np.uint64)
+        starts = np.cumsum(sets.sizes) - sets.sizes
+        folded = np.zeros((len(sets.sizes), self._bands), np.uint64)
+        hashed = np.empty_like(values)
+        for number, (factor, summand) in enumerate(zip(self._factors, self._summands, strict=True)):
+            np.multiply(values, factor, out=hashed)
+            np.add(hashed, summand, out=hashed)
+            lowest = np.minimum.reduceat(hashed, starts)
+            band = folded[:, number // self._rows]
+            band *= _MULTIPLIER
+            band += lowest ^ (lowest >> np.uint64(29))
+        return folded
+
+
+class PrintWriter(PipelineStep):
+    """Hands documents on, and writes what later passes need to know of them."""
+
+    type = "🔍 - PRINTS"
+    name = "fingerprints"
+
+    def __init__(
+        self, config: MinHashConfig, with_bands: bool, seed: int, sources: Sequence[str], folder: Path
+    ) -> None:
+        """Prepares to write.
+
+        Args:
+            config: Shingles and bands.
+            with_bands: Whether near duplicates will be looked for.
+            seed: Of the hash of a whole text.
+            sources: Names in the order of their numbers.
+            folder: Where the files go.
+        """
+        super().__init__()
+        self.config = config
+        self.with_bands = with_bands
+        self.seed = seed
+        self.sources = {name: number for number, name in enumerate(sources)}
+        self.folder = folder
+
+    def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Writes the arrays of one task."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        known, hasher = unit_hashes(), MinHasher(self.config)
+        documents = iter(data or ())
+        with contextlib.ExitStack() as stack:
+            files = {n: stack.enter_context(open(self.folder / f"{rank:05d}.{n}", "wb", 1 << 20)) for n in _TYPES}
+            while batch := list(islice(documents, _AT_ONCE)):
+                forms = [document.metadata.pop("form", None) or normal_form(document.text) for document in batch]
+                sets = shingle_sets(forms, self.config.ngram, known)
+                arrays = {
+                    "hashes": [form_hash(form, self.seed) for form in forms],
+                    "sources": [self.sources[document.metadata["source"]] for document in batch],
+                    "sizes": sets.sizes,
+                    "shingles": sets.values,
+                    "bands": hasher.bands(sets) if self.with_bands else [],
+                }
+                for name, array in arrays.items():
+                    files[name].write(np.asarray(array, _TYPES[name]).tobytes())
+                yield from batch
+
+
+_TYPES = {"hashes": np.uint64, "sources": np.uint16, "sizes": np.uint32, "shingles": np.uint32, "bands": np.uint64}
+
+
+@dataclass(frozen=True)
+class Prints:
+    """What a `PrintWriter` wrote in one task.
+
+    Attributes:
+        folder: Of all tasks.
+        task: Its number.
+    """
+
+    folder: Path
+    task: int
+
+    def _mapped(self, name: str) -> np.ndarray:
+        path = self.folder / f"{self.task:05d}.{name}"
+        return np.memmap(path, _TYPES[name], "r") if path.stat().st_size else np.empty(0, _TYPES[name])
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """`uint64[D]`, of whole texts."""
+        return self._mapped("hashes")
+
+    @cached_property
+    def sources(self) -> np.ndarray:
+        """`uint16[D]`, the number of each document's source."""
+        return self._mapped("sources")
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """`int64[D]`, shingles of each document."""
+        return self._mapped("sizes").astype(np.int64)
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return np.cumsum(self.sizes) - self.sizes
+
+    @cached_property
+    def _shingles(self) -> np.ndarray:
+        return self._mapped("shingles")
+
+    def band(self, number: int, bands: int) -> np.ndarray:
+        """`uint64[D]`, one of `bands` bands of every document."""
+        return self._mapped("bands").reshape(-1, bands)[:, number]
+
+    def shingles(self, index: int) -> np.ndarray:
+        """`uint32[N]`, sorted, of one document."""
+        start = int(self._starts[index])
+        return self._shingles[start : start + int(self.sizes[index])]
+
+    def shingles_of(self, indices: np.ndarray) -> ShingleSets:
+        """The sets of several documents."""
+        sizes = self.sizes[indices]
+        ends = np.cumsum(sizes)
+        places = np.arange(int(sizes.sum())) + np.repeat(self._starts[indices] - (ends - sizes), sizes)
+        return ShingleSets(self._shingles[places], sizes)
+
+
+def all_prints(folder: Path, tasks: int) -> list[Prints]:
+    """The prints of every task, in order."""
+    return [Prints(folder, task) for task in range(tasks)]

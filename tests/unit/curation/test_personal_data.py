@@ -1,0 +1,74 @@
+"""Personal data: what is found through which spelling, and what only looks like it and stays."""
+
+import random
+
+import pytest
+
+from megatron_redone.curation.personal_data import find_personal_data, replace_personal_data
+
+FOUND = [
+    ("mail me at john.doe@example.com.", "mail me at [email]."),
+    ("发到 zhang＠qq．com 谢谢", "发到 [邮箱] 谢谢"),
+    ("john (at) gmail (dot) com works", "[email] works"),
+    ("我的电话是138 0013 8000，明天见", "我的电话是[电话号码]，明天见"),
+    ("手机一三八零零一三八零零零", "手机[电话号码]"),
+    ("打１３８００１３８０００找我", "打[电话号码]找我"),
+    ("打1️⃣3️⃣8️⃣0️⃣0️⃣1️⃣3️⃣8️⃣0️⃣0️⃣0️⃣找我", "打[电话号码]找我"),
+    ("+86-138-0013-8000", "[phone number]"),
+    ("座机 010-62345678", "座机 [电话号码]"),
+    ("ring +44 7911 123456 now", "ring [phone number] now"),
+    ("call me (415) 555-2671", "call me [phone number]"),
+    ("身份证11010519491231002X丢了", "身份证[身份证号]丢了"),
+    ("4111-1111-1111-1111 is my card", "[card number] is my card"),
+    ("attacked from 106.57.45.181 again", "attacked from [IP address] again"),
+    ("at 2001:db8:85a3::8a2e:370:7334 now", "at [IP address] now"),
+    ("加我V：zhangsan_88 聊", "加我V：[微信号] 聊"),
+    ("vx abc12345 有货", "vx [微信号] 有货"),
+    ("薇❤信 abc123456", "薇❤信 [微信号]"),
+    ("扣扣12345678", "扣扣[QQ号]"),
+    ("Add me on snap: cool_guy", "Add me on snap: [handle]"),
+    ("京A12345挡我车位", "[车牌号]挡我车位"),
+    ("沪AD12345 和 沪A1", "[车牌号] 和 沪A1"),
+    ("寄到浦东新区张江路88号3栋502室", "寄到[地址]"),
+    ("at 12 Baker Street, London", "at [address], London"),
+]
+STAYS = [
+    "微信支付 100元", "version 10.12.13.14", "身份证110105194912310021", "4111-1111-1111-1112", "5 6 7 8 9 10 11 12",
+    "2012-05-06 12:30:45", "一二三四五六七八九十", "https://example.com/13800138000", "@user RT 20170320",
+    "Hi @user . You should", "scored 3-2, 4-1, 5-0", "1,380,013,800 people", "QQ音乐 2020", "see you at 10 Main event",
+    "我在北京3年了", "wechat is down", "12345678901234567890", "ISBN 978-7-302-51234",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), FOUND)
+def test_what_is_personal_gets_a_placeholder_and_the_rest_stays(text: str, expected: str) -> None:
+    pytest.importorskip("phonenumbers")
+    masked, found = replace_personal_data(text)
+    assert masked == expected and len(found) == 1
+
+
+@pytest.mark.parametrize("text", STAYS)
+def test_what_only_looks_like_it_stays(text: str) -> None:
+    pytest.importorskip("phonenumbers")
+    assert replace_personal_data(text) == (text, [])
+
+
+def test_places_are_those_of_the_text_as_it_came() -> None:
+    pytest.importorskip("phonenumbers")
+    number = "1️⃣3️⃣8️⃣\u200b0️⃣0️⃣1️⃣3️⃣8️⃣0️⃣0️⃣0️⃣"
+    [found] = find_personal_data(f"\ufeff打{number}！")
+    assert f"\ufeff打{number}！"[found.start : found.end] == number
+
+
+def test_only_the_kinds_that_are_asked_for_are_replaced() -> None:
+    pytest.importorskip("phonenumbers")
+    text = "a@example.com or 京A12345"
+    assert replace_personal_data(text, ["plate"])[0] == "a@example.com or [车牌号]"
+
+
+def test_a_bank_card_needs_its_checksum() -> None:
+    """Of the ten last digits exactly one is right."""
+    rng = random.Random(0)
+    for _ in range(50):
+        body = "622202" + "".join(rng.choices("0123456789", k=12))
+        assert sum(bool(find_personal_data(f"卡 {body}{last}")) for last in range(10)) == 1
