@@ -1,19 +1,27 @@
-"""Which regression is believed: the one that ranks best the mixtures that none of them has seen."""
+"""Which regression is believed: the one that ranks best the mixtures that none of them has seen.
 
-from collections.abc import Callable
+Few mixtures are kept out, so that ranks alone decide little: among those whose rank correlations are not told apart,
+the one with the least error is taken.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from megatron_redone.mixture.boosted_trees import fit_boosted_trees, has_lightgbm
 from megatron_redone.mixture.design import Design
-from megatron_redone.mixture.gaussian_process import fit_gaussian_process
+from megatron_redone.mixture.gaussian_process import fit_gaussian_processes
 from megatron_redone.mixture.log_linear import fit_log_linear
 from megatron_redone.mixture.proposer import Regression
 
+_T = TypeVar("_T")
+_MOST = 0.999  # of a correlation, whose transformed value would be infinite
 _Fit = Callable[[np.ndarray, np.ndarray, np.ndarray], Regression]
 
-LOG_LINEAR, GAUSSIAN_PROCESS, BOOSTED_TREES = "log-linear", "Gaussian process", "LightGBM"
+LOG_LINEAR, GAUSSIAN_PROCESSES, BOOSTED_TREES = "log-linear", "Gaussian processes", "LightGBM"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +51,38 @@ def fit_all(design: Design, losses: np.ndarray, target_weights: np.ndarray) -> l
         losses: Measured, of each target set, `[N, T]`; a row of NaN for a mixture that is left out.
         target_weights: Of the target sets in the loss that counts, `[T]`.
     """
-    kinds: dict[str, _Fit] = {LOG_LINEAR: fit_log_linear, GAUSSIAN_PROCESS: fit_gaussian_process}
+    kinds: dict[str, _Fit] = {LOG_LINEAR: fit_log_linear, GAUSSIAN_PROCESSES: fit_gaussian_processes}
     if has_lightgbm():
         kinds[BOOSTED_TREES] = fit_boosted_trees
     fitted = [_fitted(name, fit, design, losses, target_weights) for name, fit in kinds.items()]
-    return sorted(fitted, key=lambda one: (-round(one.rank_correlation, 6), one.error))
+    unseen = int((np.isfinite(losses).all(axis=1) & design.kept_out).sum())
+    return in_order([(one.rank_correlation, one.error) for one in fitted], unseen, fitted)
+
+
+def in_order(figures: Sequence[tuple[float, float]], unseen: int, of: Sequence[_T]) -> list[_T]:
+    """The best first.
+
+    Args:
+        figures: Rank correlation and error of each.
+        unseen: Over how many mixtures they were taken.
+        of: What is sorted by them.
+    """
+    best = max(correlation for correlation, _ in figures)
+    keys = [(_are_apart(best, correlation, unseen), error) for correlation, error in figures]
+    return [of[place] for place in sorted(range(len(of)), key=lambda place: keys[place])]
+
+
+def _are_apart(best: float, other: float, count: int) -> bool:
+    """Whether rank correlations over so many values differ at level 5 %, by Fisher's transformation.
+
+    The standard error of Spearman's is that of Fieller, Hartley and Pearson, "Tests for rank correlation coefficients",
+    Biometrika 44 (1957).
+    """
+    if count <= 3:
+        return False
+    error = math.sqrt(2 * 1.06 / (count - 3))
+    ends = [math.atanh(max(-_MOST, min(value, _MOST))) for value in (best, other)]
+    return ends[0] - ends[1] > 1.96 * error
 
 
 def _fitted(name: str, fit: _Fit, design: Design, losses: np.ndarray, target_weights: np.ndarray) -> FittedRegression:
