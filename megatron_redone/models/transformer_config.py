@@ -85,6 +85,8 @@ def transformer_config(
             and parallel.context_parallel_size > 1
             and parallel.pipeline_model_parallel_size > 1
         ),
+        # There are no experts; by its default megatron-core refuses lengths that vary.
+        moe_token_dispatcher_type="alltoall",
         # Adds weight gradients within the matrix product, where a kernel for it is there.
         gradient_accumulation_fusion=layers._grad_accum_fusion_available,
         tp_comm_overlap=parallel.tp_comm_overlap,

@@ -33,7 +33,7 @@ BESIDE = {
 CARD = 85.5  # gigabytes of an H100: 80 GiB less what the driver keeps
 SCRIPTS = [
     *sorted(EXAMPLES.rglob("*.sh")),
-    *(REPOSITORY / name for name in ("tests/run.sh", "tools/environment.sh", ".ci/run")),
+    *(REPOSITORY / name for name in ("tests/run.sh", "tests/transformer_engine.sh", "tools/environment.sh", ".ci/run")),
 ]
 
 
