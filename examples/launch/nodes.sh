@@ -6,6 +6,7 @@
 #   NODES   how many machines
 #   HEAD    one of them, and a free port: where they meet
 #   RUN     a name, the same on all, that sets this launch apart from others on that port (default: redone)
+#   ADDRESS of this machine, by which the others reach it, where its name does not lead them there
 #
 # The code, the data and output_dir must be seen under the same paths on all machines. The machines may start minutes
 # apart. When a process or a machine dies, all processes are started again, up to three times, and go on from the newest
@@ -18,5 +19,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 exec torchrun \
   --nnodes "${NODES:?how many machines}" --nproc-per-node "$PROCESSES" --max-restarts "${MAX_RESTARTS:-3}" \
   --rdzv-backend c10d --rdzv-endpoint "${HEAD:?where the machines meet, as host:port}" --rdzv-id "${RUN:-redone}" \
-  --rdzv-conf "join_timeout=${JOIN_TIMEOUT:-900}" \
+  --rdzv-conf "join_timeout=${JOIN_TIMEOUT:-900}" ${ADDRESS:+--local-addr "$ADDRESS"} \
   --no-python "${BIND[@]}" "$@"

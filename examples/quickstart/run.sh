@@ -51,22 +51,10 @@ echo "== the pipeline: what each stage does is in $here/pipeline.yaml, what it s
 redone pipeline --config "$here/pipeline.yaml" "work_dir=$work" ${arguments[@]+"${arguments[@]}"}
 [ -f "$work/report/report.html" ] || exit 0 # --dry-run or --until
 
-answers=$work/answers.txt
-if [ ! -f "$answers" ] || [ "$work/exports/dpo" -nt "$answers" ]; then
-  echo "== two questions to the model that came out"
-  python "$here/ask.py" --model "$work/exports/dpo" \
-    "Is the post relevant to the query? Answer 'relevant' or 'not relevant'.
-
-Query: how to repot a fern
-Post: Its roots had filled the old pot. Fresh soil, one size up, plenty of water, and two days later it stood again." \
-    "把下面的帖子翻译成英文。
-
-今天的日落真美。" >"$answers.partial"
-  mv "$answers.partial" "$answers"
-fi
-
 echo "== what came out, after $(($(date +%s) - begin)) s"
-cat "$answers" "$work/evaluation/evaluation.md"
+python "$here/show_answers.py" --work "$work"
+cat "$work/evaluation/evaluation.md"
 echo
 echo "report:  $work/report/report.html"
 echo "model:   $work/exports/dpo (loads with transformers, vLLM and the like)"
+echo "ask it:  python $here/ask.py --model $work/exports/dpo 'A question'"

@@ -22,7 +22,7 @@ class OnBadStep(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class GuardConfig:
-    """Steps without finite numbers, and spikes."""
+    """Steps without finite numbers, spikes, and ranks that stop or are slow."""
 
     on_not_finite: OnBadStep = key(
         "what follows a step whose loss or gradient is infinite or NaN: skip, rollback or stop",
@@ -50,6 +50,21 @@ class GuardConfig:
         at_least=1,
     )
     max_rollbacks: int = key("after so many rollbacks the next one ends the run", 3, decides=False, at_least=1)
+
+    hang_minutes: float | None = key(
+        "without a step for so long the run ends: the stacks of all ranks are written to OUTPUT_DIR/hangs, and those "
+        "that are waited for are named; null never ends it so",
+        10.0,
+        decides=False,
+        above=0,
+    )
+    slow_rank_factor: float | None = key(
+        "a rank is called slow whose own work of a step, without waiting for others, takes so many times as long as "
+        "the median rank's; null calls none so",
+        1.5,
+        decides=False,
+        above=1,
+    )
 
     def __post_init__(self) -> None:
         if self.on_not_finite is OnBadStep.tell:

@@ -26,6 +26,18 @@ class TrainingConfig:
     max_skipped_steps: int = key(
         "this many steps in a row without finite gradients end the run", 10, decides=False, at_least=1
     )
+    stop_after_minutes: float | None = key(
+        "the run saves and ends after the step in which it comes to this age, counted from its start; the same command "
+        "goes on; null ends it at its last step only",
+        None,
+        decides=False,
+        above=0,
+    )
+    deterministic: bool = key(
+        "the same bits from every repetition on CUDA too, for kernels that are slower; on CPU they always are",
+        False,
+        decides=False,
+    )
     seed: int = key("seed of random weights", 1234)
     gc_every: int | None = key(
         "steps between two runs of Python's garbage collector, after the same step on all processes; null leaves it to "

@@ -1,6 +1,7 @@
 """What a worker process owes to the process that started it."""
 
 import os
+import signal
 import threading
 import time
 from multiprocessing import parent_process
@@ -32,7 +33,25 @@ def end_with_launcher(seconds: float = 0.5) -> None:
         watch.start()
 
 
+def end_launcher() -> None:
+    """Asks torchrun to end, which would start the processes of a run again that has ended by itself before its end.
+
+    Does nothing in a process that torchrun has not started.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("LOCAL_RANK") == "0":
+        os.kill(os.getppid(), signal.SIGTERM)
+
+
 def _watch_parent(parent: int, seconds: float) -> None:
     while os.getppid() == parent:
         time.sleep(seconds)
     os._exit(1)
+
+
+def is_sibling(process: int) -> bool:
+    """Whether a process of this machine has the same parent as this one."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as stream:
+            return int(stream.read().rpartition(")")[2].split()[1]) == os.getppid()
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from megatron_redone.config.training_stage import TrainingStageConfig
 from megatron_redone.datasets.batch_loader import Loader
 from megatron_redone.distributed import ParallelContext, destroy_context, start_context
 from megatron_redone.distributed.collectives import broadcast_from_main, errors_stop_all_ranks
+from megatron_redone.distributed.determinism import make_deterministic
 from megatron_redone.formats.atomic import write_text
 from megatron_redone.formats.lock import folder_lock
 from megatron_redone.metrics.device_peaks import Arithmetic, peak_flops
@@ -41,10 +43,12 @@ from megatron_redone.models.tensor_overlap import refuse_tensor_overlap, start_t
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Objective
 from megatron_redone.processes.environment import settings
+from megatron_redone.processes.parent import end_launcher
 from megatron_redone.training.agreed_batches import agreed
 from megatron_redone.training.best import BestSaver
 from megatron_redone.training.dithering import dither_main_weights
 from megatron_redone.training.garbage import ScheduledGarbage
+from megatron_redone.training.hang_watch import HangWatch, unwatched
 from megatron_redone.training.loop import Callback, Ended, Training, train
 from megatron_redone.training.optimizer import build_optimizer
 from megatron_redone.training.profiling import RankTimes, StepProfiler
@@ -101,10 +105,11 @@ class _Callbacks:
     profiler: StepProfiler
     garbage: ScheduledGarbage
 
-    def in_order(self) -> list[Callback]:
-        best = [] if self.best is None else [self.best]
+    def in_order(self, watch: HangWatch) -> list[Callback]:
+        saving = [self.saver] if self.best is None else [self.saver, self.best]
+        unlimited = [unwatched(callback, watch) for callback in saving]  # saving has a limit of its own
         # The profiler before all others: what they do is no part of a step.
-        return [self.profiler, self.reporter, self.validator, self.saver, *best, self.skipped, self.garbage]
+        return [self.profiler, self.reporter, self.validator, *unlimited, self.skipped, self.garbage, watch]
 
 
 def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: MakeObjective[ConfigT]) -> None:
@@ -119,6 +124,9 @@ def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: 
         UserError: in a run of one process, for anything that the user can fix.
         SystemExit: the same where there are more; and with code 143 after a stop that was asked for.
     """
+    started = time.monotonic()
+    if config.training.deterministic:
+        make_deterministic()
     context = start_context(config.parallel, config.device, config.training.seed)
     if not context.is_main:
         logging.getLogger("megatron_redone").setLevel(logging.ERROR)
@@ -136,7 +144,9 @@ def run_training(config: ConfigT, open_data: OpenData[ConfigT], make_objective: 
             log.info("complete already: step %d of %d", setup.state.step, inputs.schedule.train_steps)
         else:
             _describe(config, context, inputs, setup.model)
-            _train_and_go_back(config, context, inputs, setup)
+            minutes = config.training.stop_after_minutes
+            stop = StopRequest(None if minutes is None else started + 60 * minutes)
+            _train_and_go_back(config, context, inputs, setup, stop)
     destroy_context()
 
 
@@ -202,19 +212,23 @@ def _check_model(config: TrainingStageConfig, inputs: Inputs, model: Model) -> N
 
 
 def _train_and_go_back(
-    config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, setup: TrainingSetup
+    config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, setup: TrainingSetup, stop: StopRequest
 ) -> None:
     rollbacks = Rollbacks(config, inputs.folder, setup.model.chunks, setup.optimizer)
-    ended = _train(config, context, inputs, setup)
+    ended = _train(config, context, inputs, setup, stop)
     while ended.leave_out is not None:
         state = rollbacks.go_back(ended.state, ended.leave_out)
-        ended = _train(config, context, inputs, dataclasses.replace(setup, state=state))
+        ended = _train(config, context, inputs, dataclasses.replace(setup, state=state), stop)
     _log_end(inputs, ended.state)
     if ended.state.step < inputs.schedule.train_steps:
+        if stop.is_unknown_to_launcher:
+            end_launcher()
         raise SystemExit(EXIT_STOPPED)
 
 
-def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, setup: TrainingSetup) -> Ended:
+def _train(
+    config: TrainingStageConfig, context: ParallelContext, inputs: Inputs, setup: TrainingSetup, stop: StopRequest
+) -> Ended:
     trackers = _open_trackers(config, context, inputs, setup.state.step)
     callbacks = _callbacks(config, context, inputs, setup, trackers)
     if setup.state.step == 0:
@@ -232,8 +246,10 @@ def _train(config: TrainingStageConfig, context: ParallelContext, inputs: Inputs
         prefetch=config.data.prefetch,
         pin=context.device.type == "cuda",
     )
-    with StopRequest() as stop, loader as batches, callbacks.saver.finished_before_the_end(), callbacks.garbage:
-        ended = train(training, setup.state, agreed(batches), callbacks.in_order(), stop)
+    watch = HangWatch(config.guards, context, Path(config.output_dir) / "hangs")
+    watch.watch_forward(setup.wrapped_chunks)
+    with stop, watch, loader as batches, callbacks.saver.finished_before_the_end(), callbacks.garbage:
+        ended = train(training, setup.state, agreed(batches), callbacks.in_order(watch), stop)
     callbacks.saver.finish()
     if trackers is not None:
         trackers.close()

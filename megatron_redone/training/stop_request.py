@@ -1,34 +1,50 @@
-"""Turns a signal into a request to stop after the step that is running.
+"""Turns a signal, or the end of the run's time, into a request to stop after the step that is running.
 
 That step becomes the run's last one, which is saved; the run then exits with 143, unless it was complete.
 """
 
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from megatron_redone.distributed.collectives import largest
 from megatron_redone.errors import exit_code_of_signal
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 # How a run exits that was stopped before its last step, whichever signal came to whichever rank.
 EXIT_STOPPED = exit_code_of_signal(signal.SIGTERM)
+# Reasons in the order in which they count. Launchers pass SIGTERM and SIGINT on, which they know of themselves.
+_BY_ITSELF, _BY_LAUNCHER = 1, 2
 
 
 class StopRequest:
-    """Listens for SIGTERM and SIGINT while it is entered; a second signal acts as if nobody listened.
+    """Listens for SIGTERM, SIGINT and SIGUSR1 while it is entered; a second signal acts as if nobody listened.
 
     Attributes:
         signal_number: The signal that came, or None.
+        is_unknown_to_launcher: Whether all stop for a reason that torchrun has not been told of: it would start the
+            processes again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None = None) -> None:
+        """Takes the time (of `time.monotonic`) at which the run is to end; None gives it all the time."""
         self.signal_number: int | None = None
+        self.is_unknown_to_launcher = False
+        self._deadline = deadline
         self._before: dict[int, Any] = {}
 
     def agreed(self) -> bool:
-        """Whether a signal has come to any rank; the same on every rank. For all ranks."""
-        return bool(largest(int(self.signal_number is not None)))
+        """Whether a signal has come to any rank, or its time is over; the same on every rank. For all ranks."""
+        found = largest(self._reason())
+        self.is_unknown_to_launcher = found == _BY_ITSELF
+        return bool(found)
+
+    def _reason(self) -> int:
+        if self.signal_number in (signal.SIGTERM, signal.SIGINT):
+            return _BY_LAUNCHER
+        is_late = self._deadline is not None and time.monotonic() >= self._deadline
+        return _BY_ITSELF if is_late or self.signal_number is not None else 0
 
     def __enter__(self) -> "StopRequest":
         self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}

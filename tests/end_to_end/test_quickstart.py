@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,8 @@ def test_from_posts_to_a_report_and_a_second_call_does_nothing(tmp_path: Path) -
     assert shown.returncode == 0, shown.stdout[-2000:] + shown.stderr[-3000:]
     work = tmp_path / "work"
     assert "19 of 19 stages run" in shown.stderr and str(work / "report" / "report.html") in shown.stdout
-    assert "Is the post relevant to the query?" in shown.stdout and "Bits per byte" in shown.stdout
+    assert "Bits per byte" in shown.stdout
+    _shows_held_out_answers(shown.stdout, work)
     assert (work / "exports" / "dpo" / "model.safetensors").is_file()
     evaluated = {
         entry["model"] for entry in json.loads((work / "evaluation" / "evaluation.json").read_text())["metrics"]
@@ -56,6 +58,19 @@ def test_from_posts_to_a_report_and_a_second_call_does_nothing(tmp_path: Path) -
     assert evaluated == {"base", "cpt", "sft1", "sft2", "dpo"}
     again = quickstart(tmp_path)
     assert again.returncode == 0 and "nothing to do: all 19 stages are up to date" in again.stderr
+
+
+def _shows_held_out_answers(shown: str, work: Path) -> None:
+    """The first questions of the held-out file, what base and last model said, and what was expected."""
+    held_out = (work / "divided" / "held_out" / "conversations" / "content_understanding.jsonl").read_text()
+    found = [json.loads(line)["messages"] for line in held_out.splitlines()]
+    asked = re.findall(r"^ +question  (.*)$", shown, re.MULTILINE)
+    expected = re.findall(r"^ +expected  (.*)$", shown, re.MULTILINE)
+    known = {messages[-2]["content"].splitlines()[0][:40] for messages in found}
+    assert len(asked) == len(expected) == 2 and {line[:40] for line in asked} <= known
+    assert set(expected) <= {messages[-1]["content"] for messages in found}
+    for model in ("base", "dpo"):
+        assert len(re.findall(rf"^ +{model}  .*\[(?:right|wrong)\]$", shown, re.MULTILINE)) == 2
 
 
 def test_a_corpus_that_is_not_laid_out_is_told_what_it_lacks(tmp_path: Path) -> None:

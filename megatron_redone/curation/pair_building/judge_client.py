@@ -78,7 +78,7 @@ class JudgeClient:
         except UnreadableJson as reason:
             return self._nothing(f"the reply is not read: {reason}")
         except (InvalidRecordError, KeyError, IndexError, TypeError):
-            words = self._without_key(response.text)[:_EXCERPT]
+            words = self._without_key(" ".join(response.text.split()))[:_EXCERPT]
             raise UserError(f"{self._url}: the reply is not of the chat completions protocol: {words}") from None
         if content is not None and not isinstance(content, str):
             return self._nothing(f"the content of the reply is a {type(content).__name__}, not a string")
