@@ -18,7 +18,7 @@ from typing import Any
 
 from megatron_redone import __version__
 from megatron_redone.config.stage_table import STAGES, Stage
-from megatron_redone.errors import EXIT_USER_ERROR, UserError, exit_code_of_signal
+from megatron_redone.errors import EXIT_USER_ERROR, UserError, exit_code_of_signal, one_line
 
 _CHANGES_NOTHING = "result unchanged"  # of a key in --help that does not decide what comes out
 
@@ -60,7 +60,7 @@ def guarded(program: str, body: Callable[[], None]) -> int:
             body()
     except UserError as error:
         if _speaks():
-            print(f"{program}: {error}", file=sys.stderr)
+            print(f"{program}: {one_line(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)

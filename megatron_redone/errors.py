@@ -2,6 +2,7 @@
 
 EXIT_FAILURE = 1
 EXIT_USER_ERROR = 2
+_LONGEST = 2000  # characters of a line
 
 
 class UserError(ValueError):
@@ -17,6 +18,12 @@ class DivergedError(UserError):
 
 class DamageError(UserError):
     """A file that was written whole is missing or has changed since; an older one may do in its place."""
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an error as one line that a terminal shows: of what it quotes, line ends go and much is cut."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 200]} ... {text[-190:]}"
 
 
 def exit_code_of_signal(number: int) -> int:

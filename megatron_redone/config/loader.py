@@ -80,6 +80,8 @@ def _read_file(file: str) -> dict[str, Any]:
         raise UserError(f"{file}: {error.full_key}: {NOT_A_REFERENCE}") from None
     except RecursionError:
         raise UserError(f"{file}: nested too deeply") from None
+    except AssertionError:  # OmegaConf's own, for a text that holds YAML again
+        raise UserError(f"{file}: expected 'key: value' pairs at the top, found a single value") from None
     except OSError as error:  # without a number: OmegaConf's own, for a single value
         found = "a single value" if error.strerror is None else f"nothing: it cannot be read ({error.strerror})"
         raise UserError(f"{file}: expected 'key: value' pairs at the top, found {found}") from None

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _LOOK = 0.1  # seconds between two looks at the main thread
 _BEAT = 2.0  # at most, between two beats
+_PATIENCE = 10.0  # seconds that the store has for all that is asked when a run ends
 # How errors begin that a rank meets because another one has gone.
 _OF_OTHERS = ("gloo", "nccl", "connection", "socket", "timed out", "broken pipe", "store")
 
@@ -51,9 +52,13 @@ class HangWatch:
         self._period = min(_BEAT, (self._limit or 60) / 10)
         self._main = threading.get_ident()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="hang watch", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for work, name in ((self._watch, "hang watch"), (self._speak, "heartbeat"))
+        ]
         self._lock = threading.Lock()  # of the beats
         self._beats = Heartbeats(context.rank, context.world_size) if _meets_others(context) else None
+        self._known: dict[int, Beat] = {}
         self._count, self._step, self._paused = 0, 0, 0
         self._progress = time.monotonic()
         self._own = OwnWork()
@@ -83,16 +88,16 @@ class HangWatch:
 
     def __enter__(self) -> "HangWatch":
         self._progress = time.monotonic()
-        if self._limit is not None or self._beats is not None:
-            self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         self._stop.set()
         for hook in self._hooks:
             hook.remove()
-        if self._thread.is_alive():
-            self._thread.join(2 * self._period)
+        for thread in self._threads:
+            thread.join(2 * self._period)
         if error is not None and self._beats is not None and not isinstance(error, StoppedOnAllRanks):
             self._tell_end(error)
 
@@ -100,17 +105,18 @@ class HangWatch:
         self._progress = time.monotonic()
 
     def _watch(self) -> None:
-        next_beat = 0.0
         while not self._stop.wait(_LOOK):
-            waits = place_of(self._main).waits
-            self._own.look(waits)
-            if time.monotonic() >= next_beat:
-                next_beat = time.monotonic() + self._period
-                with suppress(StoreGoneError):  # who is gone is told when this rank has to end
-                    self._beat()
-                    self._look_for_slow_ranks()
+            self._own.look(place_of(self._main).waits)
             if self._limit is not None and not self._paused and time.monotonic() - self._progress > self._limit:
                 self._end_hanging()
+
+    def _speak(self) -> None:
+        """In a thread of its own: a store whose process is stopped keeps it waiting for ever."""
+        while self._beats is not None and not self._stop.wait(self._period):
+            with suppress(StoreGoneError):  # who is gone is told when this rank has to end
+                self._beat()
+                self._know_all()
+                self._look_for_slow_ranks()
 
     def _beat(self, place: Place | None = None, ended: str = "") -> None:
         if self._beats is None:
@@ -131,12 +137,15 @@ class HangWatch:
                 )
             )
 
+    def _know_all(self) -> None:
+        """Reads once who the others are: the store may be gone when that matters."""
+        if self._beats is not None and self._step and len(self._known) < self._world_size:
+            self._known = self._read()
+
     def _look_for_slow_ranks(self) -> None:
         if self._slow is None or self._beats is None or not self._slow.is_due():
             return
-        with self._lock:
-            found = self._slow.look(self._beats.read())
-        for line in found:
+        for line in self._slow.look(self._read()):
             log.warning("%s", line)
 
     def _end_hanging(self) -> None:
@@ -149,32 +158,36 @@ class HangWatch:
             self._end(f"{begin}: the process is in {place_of(self._main).text}; {where}", speaks=True, stopped=[])
         before, now, seconds = self._seen_twice()
         if not now:
-            self._end(
-                f"{begin}, and rank 0's host does not answer; rank {self._rank} is in {place_of(self._main).text}; "
-                f"{where}",
-                speaks=True,
-                stopped=[],
-            )
+            text = f"{begin}: rank {self._rank} is in {place_of(self._main).text}, and rank 0 does not answer: it is "
+            holder = [self._known[0]] if 0 in self._known and self._rank else []
+            self._end(f"{text}stopped or killed, or host or network is gone; {where}", speaks=True, stopped=holder)
         silent = silent_ranks(before, now, self._world_size)
         first = min(rank for rank in range(self._world_size) if rank not in silent)
         text = f"{begin}: {describe_silence(before, now, self._world_size, seconds)}; {where}"
         self._end(text, speaks=first == self._rank, stopped=[now[rank] for rank in silent if rank in now])
 
     def _seen_twice(self, place: Place | None = None) -> tuple[dict[int, Beat], dict[int, Beat], float]:
-        """What all have said by now and some time later, in which each that lives has said something."""
-        assert self._beats is not None
-        start = time.monotonic()
-        try:
-            with self._lock:
-                before = self._beats.read()
+        """What all have said by now and some time later, in which each that lives has said something.
+
+        Empty where the store does not answer.
+        """
+        start, found = time.monotonic(), []
+
+        def look() -> None:
+            before = self._read()
             for _ in range(3):
                 time.sleep(self._period)
                 self._beat(place)
-            with self._lock:
-                now = self._beats.read()
-        except StoreGoneError:
-            return {}, {}, 0.0
+            found.append((before, self._read()))
+
+        _in_time(look, 3 * self._period + _PATIENCE)
+        before, now = found[0] if found else ({}, {})
         return before, now, time.monotonic() - start
+
+    def _read(self) -> dict[int, Beat]:
+        assert self._beats is not None
+        with self._lock:
+            return self._beats.read()
 
     def _end(self, text: str, *, speaks: bool, stopped: list[Beat]) -> None:
         if speaks:
@@ -183,8 +196,8 @@ class HangWatch:
             if beat.host == socket.gethostname() and is_sibling(beat.process):
                 with suppress(ProcessLookupError):
                     os.kill(beat.process, signal.SIGKILL)
-        if not speaks:
-            time.sleep(2 * self._period)  # a launcher kills the others as soon as one has exited
+        # A launcher kills the others as soon as one has exited, and rank 0 may hold the store that they still read.
+        time.sleep((2 if speaks else 4) * self._period)
         os._exit(EXIT_FAILURE)
 
     def _write_stacks(self) -> None:
@@ -200,10 +213,10 @@ class HangWatch:
     def _tell_end(self, error: BaseException) -> None:
         """Says why this rank ends; one that ends because another did says which."""
         if not _is_of_others(error):
-            with suppress(StoreGoneError):
-                self._beat(ended=_one_line(error))
+            _in_time(lambda: self._beat(ended=_one_line(error)), _PATIENCE)
             if not isinstance(error, UserError):
                 print(f"redone: rank {self._rank} ends: {_one_line(error)}", file=sys.stderr, flush=True)
+            self._hold_store()
             return
         before, now, seconds = self._seen_twice(_LEFT)
         gone = [*ended_first(now), *silent_ranks(before, now, self._world_size)]
@@ -216,9 +229,15 @@ class HangWatch:
         others = [rank for rank in range(self._world_size) if rank not in gone]
         if self._rank == min(others, default=self._rank):
             print(f"redone: after step {self._step}: {text}", file=sys.stderr, flush=True)
+        self._hold_store()
         if "TORCHELASTIC_RUN_ID" in os.environ:
             os._exit(EXIT_FAILURE)  # what waits for the others would keep an orderly end from coming
         raise StoppedOnAllRanks(EXIT_FAILURE, text) from None
+
+    def _hold_store(self) -> None:
+        """Stays until the others have read why: the store may end with rank 0."""
+        if self._rank == 0:
+            time.sleep(4 * self._period)
 
 
 def unwatched(callback: Callback, watch: HangWatch) -> Callback:
@@ -233,6 +252,18 @@ class _Unwatched:
     def after_step(self, step: FinishedStep) -> None:
         with self._watch.paused():
             self._callback.after_step(step)
+
+
+def _in_time(work: Callable[[], object], seconds: float) -> None:
+    """Asks the store, which may not answer, and goes on after so many seconds in any case."""
+
+    def ask() -> None:
+        with suppress(StoreGoneError):
+            work()
+
+    thread = threading.Thread(target=ask, name="store", daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def _meets_others(context: ParallelContext) -> bool:

@@ -42,7 +42,7 @@ from megatron_redone.config.schema import describe_keys
 from megatron_redone.config.stage_table import STAGES
 from megatron_redone.curation.pair_building.judge_client import JudgeClient
 from megatron_redone.curation.pair_building.judge_endpoint import read_scores
-from megatron_redone.errors import UserError
+from megatron_redone.errors import UserError, one_line
 from megatron_redone.evaluation.examples import read_conversations, read_pairs, read_texts
 from megatron_redone.formats.deep_check import problems
 from megatron_redone.formats.indexed import IndexedDataset, IndexedDatasetWriter
@@ -114,10 +114,8 @@ def _outcome(attempt: Callable[[random.Random], object], chance: random.Random, 
             attempt(chance)
         return "taken"
     except _REFUSALS as error:
-        is_line = "\n" not in str(error).strip()
-        if not is_line:
-            print(f"{name}: more than one line: {error}", file=sys.stderr)
-        return "refused" if is_line else "tracebacks"
+        assert one_line(error), "a refusal says what is wrong"
+        return "refused"
     except TimeoutError:
         print(f"{name}: no end within {_SECONDS} s", file=sys.stderr)
         return "hangs"
@@ -244,7 +242,7 @@ def _judges(_: Path, held: contextlib.ExitStack) -> Callable[[random.Random], ob
             self.end_headers()
             self.wfile.write(reply["body"])
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)

@@ -15,14 +15,14 @@ def test_what_is_spoilt_is_taken_or_refused_in_one_line() -> None:
     assert (counts["tracebacks"], counts["hangs"], counts["executed"]) == (0, 0, 0)
 
 
-def test_other_exceptions_and_longer_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_exceptions_and_what_takes_too_long_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def attempt(error: Exception) -> str:
         def fails(_: Random) -> None:
             raise error
 
         return fuzz._outcome(fails, Random(0), "case")
 
-    assert attempt(KeyError("x")) == "tracebacks" and attempt(fuzz.UserError("one\ntwo")) == "tracebacks"
+    assert attempt(KeyError("x")) == "tracebacks"
     assert attempt(fuzz.UserError("one line")) == "refused"
     monkeypatch.setattr(fuzz, "_SECONDS", 1)
     assert fuzz._outcome(lambda _: __import__("time").sleep(5), Random(0), "case") == "hangs"
