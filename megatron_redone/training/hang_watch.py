@@ -112,7 +112,9 @@ class HangWatch:
 
     def _speak(self) -> None:
         """In a thread of its own: a store whose process is stopped keeps it waiting for ever."""
-        while self._beats is not None and not self._stop.wait(self._period):
+        wait = 0.0
+        while self._beats is not None and not self._stop.wait(wait):
+            wait = self._period
             with suppress(StoreGoneError):  # who is gone is told when this rank has to end
                 self._beat()
                 self._know_all()
