@@ -12,7 +12,7 @@ EXTRAS = {
     # Reading Parquet and zstd input, and input from S3 or another object store by URL.
     "data": ["pyarrow>=15", "zstandard>=0.22", "fsspec>=2024.2"],
     # `redone curate`: datatrove's pipelines and executors, hashes, and compressed documents between passes.
-    "curation": ["datatrove>=0.10.1,<0.11", "zstandard>=0.22", "phonenumberslite>=9,<10"],
+    "curation": ["datatrove>=0.10.1,<0.11", "zstandard>=0.22", "phonenumberslite>=9,<10", "pycld2>=0.42,<0.43"],
     # Tokenizers stored as .model (SentencePiece) or .tiktoken files, beside Hugging Face directories.
     "tokenizers": ["sentencepiece>=0.2,<0.3", "tiktoken>=0.7,<1"],
     # Live curves beside metrics.jsonl.

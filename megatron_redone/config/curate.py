@@ -51,6 +51,11 @@ class SourceConfig:
         "files, directories, globs or URLs of .jsonl, .json (an array or lines), either .gz or .zst, or .parquet",
         reads=True,
     )
+    languages: list[str] = key(
+        "documents in these languages stay (ISO 639-1, such as [zh, en]), and those whose language is unknown; "
+        "an empty list keeps all",
+        [],
+    )
     kind: SourceKind = key("general: no filter for contact advertising; links and mentions stay", SourceKind.social)
 
     def __post_init__(self) -> None:
@@ -123,6 +128,30 @@ class LengthConfig:
     max: int = key("longest document", 1_000_000, at_least=1)
 
 
+class Contaminated(enum.Enum):
+    """What becomes of a document that has text of an evaluation set: dropped, or left without that text."""
+
+    drop = "drop"
+    cut = "cut"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecontaminationConfig:
+    """Text of evaluation sets, found as runs of words (Chinese: characters), whatever stands between them."""
+
+    benchmarks: list[str] = key(
+        "files or folders of evaluation sets, .csv, .json, .jsonl or .parquet; an empty list looks for none",
+        [],
+        reads=True,
+    )
+    run: int = key("words (Chinese: characters) in a row that a document has in common with an item", 13, at_least=4)
+    min_letters: int = key(
+        "letters (a Chinese character is three) of a whole question or option that is shorter than such a run", 24
+    )
+    most_items: int = key("runs of more items than so many are phrases of the evaluation set itself", 3, at_least=1)
+    action: Contaminated = key("drop the document, or cut the text out of it", Contaminated.drop)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MinHashConfig:
     """Near duplicates: documents that agree on all hashes of one bucket, and are alike when compared in full.
@@ -186,6 +215,7 @@ class CurateConfig:
     personal_data: PersonalDataConfig = key("personal data", PersonalDataConfig)
     repetition: RepetitionConfig = key("repetition", RepetitionConfig)
     length: LengthConfig = key("length", LengthConfig)
+    decontamination: DecontaminationConfig = key("text of evaluation sets", DecontaminationConfig)
     deduplicate: Deduplicate = key("minhash drops exact and near duplicates", Deduplicate.minhash)
     minhash: MinHashConfig = key("near duplicates", MinHashConfig)
     held_out: HeldOutConfig = key("validation documents", HeldOutConfig)

@@ -16,7 +16,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 # What a document carries from pass to pass beside its text and id.
-_CARRIED = ("source", "kind", "topic", "comments", "tokens")
+_CARRIED = ("source", "kind", "topic", "comments", "tokens", "language")
 
 _BUFFER = 1 << 20
 
@@ -66,11 +66,18 @@ class DroppedFiles(RecordFiles):
     def __init__(self, dropped: Path, step: str) -> None:
         super().__init__(dropped / step)
 
-    def drop(self, document: Document, rank: int, reason: str) -> None:
-        """Writes a document that goes no further."""
+    def drop(self, document: Document, rank: int, reason: str, **more: Any) -> None:
+        """Writes a document that goes no further; `more` stands beside its reason."""
         metadata = document.metadata
         known = {key: metadata[key] for key in ("comments", "tokens") if metadata.get(key)}
-        record = {"id": document.id, "source": metadata["source"], "reason": reason, **known, "text": document.text}
+        record = {
+            "id": document.id,
+            "source": metadata["source"],
+            "reason": reason,
+            **more,
+            **known,
+            "text": document.text,
+        }
         self.write(metadata["source"], rank, record)
 
 
@@ -137,7 +144,7 @@ class FinalWriter(PipelineStep):
 def write_final(files: RecordFiles, document: Document, rank: int) -> None:
     """Writes a document as a user gets it."""
     metadata = document.metadata
-    known = {key: metadata[key] for key in ("topic", "comments", "tokens") if metadata.get(key)}
+    known = {key: metadata[key] for key in ("topic", "comments", "tokens", "language") if metadata.get(key)}
     record = {"id": document.id, "source": metadata["source"], **known, "text": document.text}
     files.write(metadata["source"], rank, record)
 

@@ -116,14 +116,19 @@ def _long_shingles(flat: np.ndarray, counts: np.ndarray, ngram: int) -> tuple[np
     windows = len(flat) - ngram + 1
     if windows <= 0:
         return np.empty(0, np.uint64), np.empty(0, np.uint64)
+    total = rolling_hashes(flat, ngram)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    inside = owners[:windows] == owners[ngram - 1 :]
+    return owners[:windows][inside].astype(np.uint64), total[inside] >> np.uint64(32)
+
+
+def rolling_hashes(flat: np.ndarray, ngram: int) -> np.ndarray:
+    """`uint64[N - ngram + 1]`: a hash of every `ngram` numbers in a row of `uint64[N]`."""
+    windows = max(0, len(flat) - ngram + 1)
     total = np.zeros(windows, np.uint64)
     for i in range(ngram):
         total = total * _BASE + flat[i : i + windows]
-    owners = np.repeat(np.arange(len(counts)), counts)
-    inside = owners[:windows] == owners[ngram - 1 :]
-    total = total[inside]
-    total = (total ^ (total >> np.uint64(31))) * _MIX
-    return owners[:windows][inside].astype(np.uint64), total >> np.uint64(32)
+    return (total ^ (total >> np.uint64(31))) * _MIX
 
 
 def _short_shingles(form: str, words: list[str]) -> list[int]:

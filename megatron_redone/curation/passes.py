@@ -16,6 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import CurateConfig, Deduplicate, OutputForm
 from megatron_redone.curation.counting import Counted, TokenCounter
+from megatron_redone.curation.decontamination import Decontaminate
 from megatron_redone.curation.deduplication import DropListed, exact_passes, near_passes
 from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
 from megatron_redone.curation.executors import Pass
@@ -24,13 +25,17 @@ from megatron_redone.curation.personal_step import MaskPersonalData
 from megatron_redone.curation.post_steps import (
     CleanPosts,
     DropAdvertising,
+    DropByLanguage,
     DropByLength,
     DropRepetition,
-    PostFilter,
     Renderer,
 )
 from megatron_redone.curation.prints import PrintWriter
 from megatron_redone.curation.reading import CheckInvalid, ReadPosts, SourceShard
+
+NamedStep = (
+    CleanPosts | DropAdvertising | MaskPersonalData | DropRepetition | DropByLength | DropByLanguage | Decontaminate
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ def funnel_steps(config: CurateConfig) -> list[str]:
     steps = ["read", CleanPosts.name, DropAdvertising.name]
     steps += [MaskPersonalData.name] if config.personal_data.kinds else []
     steps += [DropRepetition.name, DropByLength.name]
+    steps += [DropByLanguage.name] if _asks_for_languages(config) else []
+    steps += [Decontaminate.name] if config.decontamination.benchmarks else []
     if config.deduplicate is not Deduplicate.none:
         steps.append("exact")
     if config.deduplicate is Deduplicate.minhash:
@@ -137,16 +144,23 @@ def _duplicates(config: CurateConfig, work: Work, tasks: int) -> Iterator[tuple[
         yield "near", "nearly the same as one that stays", passes
 
 
+def _asks_for_languages(config: CurateConfig) -> bool:
+    return any(source.languages for source in config.sources)
+
+
 def _filters(config: CurateConfig, shards: list[SourceShard], work: Work) -> Iterator[PipelineStep]:
     counter = TokenCounter(config.tokenizer) if config.tokenizer is not None else None
     renderer = Renderer(config.clean.show_authors, counter)
     personal = MaskPersonalData(config.personal_data, work.personal, renderer)
-    steps: list[PostFilter | MaskPersonalData] = [
+    by_source = {source.name: source.languages for source in config.sources}
+    steps: list[NamedStep] = [
         CleanPosts(config.clean, work.dropped, renderer),
         DropAdvertising(config.advertising, config.clean.remove_links, work.dropped, renderer),
         *([personal] if config.personal_data.kinds else []),
         DropRepetition(config.repetition, work.dropped, renderer),
         DropByLength(config.length, work.dropped, renderer),
+        *([DropByLanguage(by_source, work.dropped, renderer)] if _asks_for_languages(config) else []),
+        *([Decontaminate(config.decontamination, work.dropped)] if config.decontamination.benchmarks else []),
     ]
     yield ReadPosts(shards, work.dropped, work.counts, renderer, config.max_record_mb << 20)
     yield from (Counted(step.name, step, work.counts) for step in steps)

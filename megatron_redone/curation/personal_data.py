@@ -46,8 +46,9 @@ _DIGIT = "0-9０-９①-⑨❶-❾⓪⓿零〇一二三四五六七八九壹贰�
 _DIGITS = re.compile(rf"[{_DIGIT}](?:[^{_DIGIT}\n]{{0,4}}[{_DIGIT}]){{4}}")
 _HOUSE = re.compile("[0-9] (?:[NSEW]\\.? )?[A-Z0-9]")
 _CHANNELS = (
-    "微", "薇", "威信", "卫星", "溦", "徽", "v信", "v:", "v：", "vx", "wx", "w:", "w：", "weixin", "wechat",
-    "we chat", "v x", "wei xin", "qq", "q q", "扣", "企鹅", "球球", "q:", "q：", "加v", "+v", "➕v", "我v",
+    "微", "薇", "威信", "卫星", "溦", "徽", "v信", "❤", "♥", "💚",
+    "❤", "♥", "💚", "v:", "v：", "vx", "wx", "w:", "w：", "weixin", "wechat",
+    "we chat", "v x", "wei xin", "qq", "q q", "扣", "企鹅", "球球", "q:", "q：", "加v", "加q", "+q", "+v", "➕v", "我v",
     "个v", "系v", "ｖ", "ｑ", "ｗｘ", "telegram", "tg", "电报", "飞机", "line id", "lineid", "kik", "snap",
     "skype", "discord", "insta", "ig:", "ig：", "ig ", "号:", "号：",
 )  # fmt: skip
@@ -65,7 +66,7 @@ _EMAILS = [
     re.compile(rf"{_USER}@(?:{_DOMAIN_PART}\.){{1,4}}[A-Za-z]{{2,18}}(?![A-Za-z0-9-])"),
     # Spelled out or spaced: only below the domains that most addresses have.
     re.compile(
-        rf"{_USER}(?:\s?@\s?|\s?[(\[{{<]\s?at\s?[)\]}}>]\s?|\sat\s)"
+        rf"{_USER}(?:\s?@\s?|\s?[(\[{{<]\s?at\s?[)\]}}>]\s?|\sat\s(?={_DOMAIN_PART}\sdot\s))"
         rf"(?:{_DOMAIN_PART}(?:\s?\.\s?|\s?[(\[{{<]\s?dot\s?[)\]}}>]\s?|\sdot\s)){{1,3}}"
         r"(?:com|cn|net|org|edu|gov|io|co|me|hk|tw|uk)"
         r"(?![A-Za-z0-9-])",
@@ -98,9 +99,9 @@ _IPV4 = re.compile(r"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z
 _IPV6 = re.compile(r"(?<![0-9A-Za-z:])(?:[0-9A-Fa-f]{1,4}:|::){2,7}[0-9A-Fa-f:]{0,39}(?![0-9A-Za-z:])")
 _VERSION = re.compile(r"(?:\b(?:v|ver|version|section|chapter)|版本?|§)[ .:：]*$", re.IGNORECASE)
 
-_TO = r"[\s:：=＝是为,，;；→~\-]{0,3}"
+_TO = r"(?:\sis\s|\sare\s|[\s:：=＝是为,，;；→~\-]{0,3})"
 _WECHAT = (
-    r"(?:[微薇威徽溦][^\w\n]{0,2}信|卫\s?星(?=\s?(?:号|[:：]))|微\s?x|薇\s?x|v\s?信"
+    r"(?:[微薇威徽溦v][^\w\n]{0,2}信|卫\s?星(?=\s?(?:号|[:：]))|微\s?x|薇\s?x|v\s?信"
     r"|(?<![a-z])(?:v\s?x|w\s?x|wei\s?xin|wechat|we chat)(?![a-z])"
     r"|(?:加|\+|➕|联系)\s?(?:我|下|个)?的?\s?[v薇威微](?![a-z])|(?<![a-z0-9])[vw](?=\s?[:：]))"
 )
@@ -113,6 +114,8 @@ _CLEAR = r"\s?(?:[:：=]|是|is)\s?"
 _FIND_HANDLES = [
     ("wechat", rf"{_WECHAT}{_ACCOUNT_WORD}{_CLEAR}@?(?P<id>{_LETTERS_ID})"),
     ("wechat", rf"{_WECHAT}{_ACCOUNT_WORD}{_TO}@?(?P<id>{_MIXED_ID}|{_MOBILE_ID}|{_NUMBER_ID})"),
+    ("wechat", rf"(?:加|➕|\+|联系)\s?(?:我|下|个)?的?\s?(?:v\s?x|w\s?x|[v薇威微]信?)\s?(?P<id>{_MIXED_ID})"),
+    ("wechat", rf"(?:加|➕|\+|联系)\s?(?:我|下|个)?的?\s?(?:v\s?x|w\s?x|[v薇威微]信?)\s?(?P<id>{_MIXED_ID})"),
     ("wechat", rf"(?:加|添加|\+|add)\s?(?:我|my|me on)?的?\s?{_WECHAT}号?\s?(?P<id>{_LETTERS_ID})"),
     (
         "qq",
@@ -146,7 +149,7 @@ _ADDRESS_ZH = re.compile(
 # Words that a greedy beginning of an address takes with it.
 _BEFORE_ADDRESS = re.compile(r".{0,4}?(?:地址是?|住在|住|寄到|寄往|寄|送到|送|位于|在|到)")
 _ADDRESS_EN = re.compile(
-    r"(?<![\w$#.])[0-9]{1,5}[A-Za-z]? (?:[NSEW]\.? )?(?:[A-Z][a-z]+|[0-9]{1,3}(?:st|nd|rd|th))(?: [A-Z][a-z]+)? "
+    r"(?<![\w$#.])[0-9]{1,5}[A-Za-z]? (?:[NSEW]\.? )?(?:[A-Z][a-z]{2,}|[0-9]{1,3}(?:st|nd|rd|th))(?: [A-Z][a-z]+)? "
     r"(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Terrace|Way)\b\.?"
     r"(?:,? (?:Apt|Apartment|Suite|Ste|Unit|Flat|#)\.? ?#?[A-Za-z0-9]{1,5})?"
 )

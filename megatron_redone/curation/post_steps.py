@@ -18,6 +18,7 @@ from megatron_redone.curation.cleaning import clean, limit_runs, remove_repost_m
 from megatron_redone.curation.counting import TokenCounter
 from megatron_redone.curation.documents import DroppedFiles, RecordFiles
 from megatron_redone.curation.fingerprint import bare_form, normal_form
+from megatron_redone.curation.languages import UNKNOWN, languages_of
 from megatron_redone.curation.posts import Comment, Post, keep_comments, keep_most_liked, walk
 from megatron_redone.curation.rendering import hide_mentions, render
 from megatron_redone.curation.repetition import RepetitionLimits, find_repetition
@@ -229,6 +230,25 @@ class DropByLength(PostFilter):
         if length > self.config.max:
             return False, "too long"
         return True
+
+
+class DropByLanguage(PostFilter):
+    """Documents in none of the languages that their source keeps; see `languages`."""
+
+    name = "language"
+
+    def __init__(self, kept: dict[str, list[str]], dropped: Path, renderer: Renderer) -> None:
+        super().__init__(dropped, renderer)
+        self.kept = kept
+
+    def filter(self, doc: Document) -> Answer:
+        """Labels every document; one of an unknown language stays."""
+        found = languages_of(doc.text)
+        doc.metadata["language"] = "+".join(found)
+        kept = self.kept[doc.metadata["source"]]
+        if not kept or found == (UNKNOWN,) or any(code in kept for code in found):
+            return True
+        return False, "+".join(found)
 
 
 def _without_tags(text: str) -> str:

@@ -39,6 +39,11 @@ def units(text: str) -> list[str]:
     return _UNIT.findall(text)
 
 
+def unit_spans(text: str) -> list[tuple[int, int]]:
+    """Where the units of a text stand."""
+    return [match.span() for match in _UNIT.finditer(text)]
+
+
 def weighted_length(text: str) -> int:
     """Letters and digits, in English letters: a Han character counts for three, a kana or Hangul syllable for two.
 

@@ -42,7 +42,7 @@ def run(config: CurateConfig) -> None:
 
     output = Path(config.output_dir)
     files = _input_files(config)
-    digest = work_hash(config, [dataclasses.astuple(file) for _, file in files])
+    digest = work_hash(config, [*map(dataclasses.astuple, (file for _, file in files)), *_benchmark_files(config)])
     finished = finished_curation(output)
     if is_complete(finished, digest, overwrite=config.overwrite, place=str(output)):
         shutil.rmtree(output / "work", ignore_errors=True)  # which a job on Slurm leaves
@@ -61,10 +61,22 @@ def run(config: CurateConfig) -> None:
 
 
 def _require_datatrove() -> None:
-    needed = ("datatrove", "xxhash", "zstandard", "phonenumbers")
+    needed = ("datatrove", "xxhash", "zstandard", "phonenumbers", "pycld2")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"{missing[0]} is missing; curating needs `pip install 'megatron_redone[curation]'`")
+
+
+def _benchmark_files(config: CurateConfig) -> list[tuple[str, int]]:
+    """Name and size of every file with items of evaluation sets."""
+    found = []
+    for name in config.decontamination.benchmarks:
+        path = Path(name)
+        if not path.exists() and not any(character in name for character in "*?["):
+            raise UserError(f"decontamination.benchmarks: {name} does not exist")
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found += [(str(file), file.stat().st_size) for file in files if file.is_file()]
+    return found
 
 
 def _input_files(config: CurateConfig) -> list[tuple[SourceConfig, InputFile]]:

@@ -1,0 +1,190 @@
+"""Text of evaluation sets in a corpus: the longest runs that a post has in common with an item.
+
+Units are words, and characters where a script puts no spaces between words, after NFKC and in lower case;
+white space, line breaks and punctuation count for nothing, so that a quotation is found however it is
+wrapped. Every string of an item is a field of its own, so that the order of options does not matter. A run
+of so many units counts, or a whole field that is shorter but not too common to mean anything.
+"""
+
+import csv
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_redone.curation.fingerprint import rolling_hashes, unit_hashes
+from megatron_redone.curation.scripts import unit_spans, units, weighted_length
+from megatron_redone.errors import UserError
+from megatron_redone.formats.inputs import expand_inputs
+from megatron_redone.formats.raw_records import read_raw
+
+_FEWEST_UNITS = 4
+
+
+@dataclass(frozen=True)
+class Field:
+    """A string of an item: `choices.2` of item 17 of `mmlu`."""
+
+    benchmark: str
+    item: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A part of a text that is a part of an item: `text[start:end]`, so many units long."""
+
+    field: Field
+    start: int
+    end: int
+    units: int
+
+
+class ItemIndex:
+    """Which fields have which n-grams."""
+
+    def __init__(self, items: Iterable[tuple[Field, str]], run: int, min_letters: int, most_items: int) -> None:
+        """Takes in all fields.
+
+        Args:
+            items: Fields and their texts.
+            run: Units of an n-gram.
+            min_letters: Letters (a Chinese character is three) of a shorter field at least.
+            most_items: N-grams of more items than that are phrases of the benchmark, such as its instructions.
+        """
+        self.run = run
+        self._known = unit_hashes()
+        found: defaultdict[int, dict[int, list[Field]]] = defaultdict(dict)
+        self.not_looked_for = 0
+        for field, text in items:
+            words = units(_folded(text))
+            length = min(run, len(words))
+            if length < run and (length < _FEWEST_UNITS or weighted_length(text) < min_letters):
+                self.not_looked_for += 1
+                continue
+            for number in rolling_hashes(self._hashes(words), length).tolist():
+                found[length].setdefault(number, []).append(field)
+        self._fields = {
+            length: {number: fields[0] for number, fields in by_hash.items() if _items(fields) <= most_items}
+            for length, by_hash in found.items()
+        }
+        self._sorted = {length: np.sort(np.fromiter(by_hash, np.uint64)) for length, by_hash in self._fields.items()}
+
+    def _hashes(self, words: Sequence[str]) -> np.ndarray:
+        return np.fromiter(map(self._known.__getitem__, words), np.uint64, len(words))
+
+    def search(self, texts: Sequence[str]) -> list[list[Run]]:
+        """The runs in each of many texts, the longest first."""
+        words = [units(_folded(text)) for text in texts]
+        counts = np.fromiter(map(len, words), np.int64, len(words))
+        flat = self._hashes(list(chain.from_iterable(words)))
+        owners = np.repeat(np.arange(len(words)), counts)
+        starts = np.cumsum(counts) - counts
+        hits: defaultdict[int, list[tuple[int, int, Field]]] = defaultdict(list)
+        for length, known in self._sorted.items():
+            hashes = rolling_hashes(flat, length)
+            if not len(known) or not len(hashes):
+                continue
+            places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+            inside = owners[: len(hashes)] == owners[length - 1 :]
+            for place in np.flatnonzero((known[places] == hashes) & inside).tolist():
+                text = int(owners[place])
+                field = self._fields[length][int(hashes[place])]
+                hits[text].append((place - int(starts[text]), length, field))
+        return [_runs(texts[i], hits[i]) if i in hits else [] for i in range(len(texts))]
+
+
+def _items(fields: Sequence[Field]) -> int:
+    return len({(field.benchmark, field.item) for field in fields})
+
+
+def _runs(text: str, hits: list[tuple[int, int, Field]]) -> list[Run]:
+    """Hits that touch or overlap are one run."""
+    spans = _spans_of_units(text)
+    merged: list[tuple[int, int, Field]] = []
+    for start, length, field in sorted(hits, key=lambda hit: hit[:2]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], start + length), merged[-1][2])
+        else:
+            merged.append((start, start + length, field))
+    runs = [Run(field, spans[first][0], spans[last - 1][1], last - first) for first, last, field in merged]
+    return sorted(runs, key=lambda run: -run.units)
+
+
+def _spans_of_units(text: str) -> list[tuple[int, int]]:
+    """Where each unit of the folded text stands in the text itself."""
+    folded, places = [], []
+    for place, character in enumerate(text):
+        plain = _folded(character)
+        folded.append(plain)
+        places += [place] * len(plain)
+    spans = unit_spans("".join(folded))
+    if len(spans) != len(units(_folded(text))):  # marks that only together with their letter are one character
+        return [(0, len(text))] * len(units(_folded(text)))
+    return [(places[start], places[end - 1] + 1) for start, end in spans]
+
+
+def _folded(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
+
+
+def cut(text: str, runs: Sequence[Run]) -> str:
+    """A text without its runs."""
+    parts, last = [], 0
+    for run in sorted(runs, key=lambda run: run.start):
+        parts.append(text[last : run.start].rstrip())
+        last = max(last, run.end)
+    return "\n".join(part for part in [*parts, text[last:].strip()] if part)
+
+
+def read_items(paths: Sequence[str]) -> Iterator[tuple[Field, str]]:
+    """Every string of every item of evaluation sets.
+
+    Args:
+        paths: Files, folders or globs of .csv (with a header), .json, .jsonl or .parquet. A file's name names
+            the benchmark, together with its folder's; an item is called by its key `id`, or by its number.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    for path in paths:
+        names = sorted(str(p) for p in Path(path).rglob("*.csv")) if Path(path).is_dir() else []
+        is_csv = path.endswith(".csv")
+        for name in [path] if is_csv else names:
+            yield from _fields_of(name, _csv_rows(name))
+        if not is_csv and (not names or any(p.suffix != ".csv" for p in Path(path).rglob("*.*"))):
+            for file in expand_inputs([path]):
+                rows = (raw.parse() for batch in read_raw(file) for raw in batch.records)
+                yield from _fields_of(file.path, rows)
+
+
+def _csv_rows(name: str) -> Iterator[dict[str, Any]]:
+    try:
+        with open(name, encoding="utf-8-sig", newline="") as stream:
+            yield from csv.DictReader(stream)
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise UserError(f"{name}: cannot be read as CSV in UTF-8: {problem}") from None
+
+
+def _fields_of(path: str, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Field, str]]:
+    benchmark = f"{Path(path).parent.name}/{Path(path).stem}"
+    for number, row in enumerate(rows):
+        item = str(row.get("id", number))
+        for name, text in _strings(row, ""):
+            yield Field(benchmark, item, name), text
+
+
+def _strings(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _strings(part, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _strings(part, f"{name}.{number}")

@@ -1,0 +1,94 @@
+"""The language of a post: its script first, then CLD2; what neither tells is `unknown`, which is no verdict.
+
+Scripts decide where they can: Han without kana or Hangul is Chinese, kana is Japanese, Hangul is Korean. A
+post with both Chinese and Latin words has two languages, as posts often do.
+"""
+
+import re
+
+from megatron_redone.curation.advertising import without_links
+from megatron_redone.curation.scripts import EMOJI
+
+UNKNOWN = "unknown"
+
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_KANA = re.compile("[\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9d]")
+_HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff]")
+_LATIN_WORD = re.compile("[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*")
+_NO_LANGUAGE = re.compile(r"[@#][\w·-]+|[A-Za-z]*[0-9][A-Za-z0-9]*|\[[A-Z_]+\]")
+_STRETCHED = re.compile(r"([A-Za-z])\1{2,}")
+
+_FEW_LETTERS = 60  # below, CLD2 guesses; a second witness is asked
+_MIXED = 4  # Latin words beside Chinese that make a second language
+# The commonest English words that are hardly words of other languages in Latin letters.
+_ENGLISH_WORDS = """
+the and you that was for are with his they this have from had not but what all were when your can said there
+which do how their if will up other about out many then them these so some her would make like him into has
+look more write go see could people my than first been call who its now find down day did get come made may i
+i'm it's don't that's is it of to be we he she at by or as an just really very good great love lol lmao omg
+wtf haha fuck shit damn thanks thank yes yeah yep nope no ok okay please sorry never always why where because
+thing things think know want need got gonna wanna should still too much best better bad well only even after
+before right true same here again happy nice here's what's let's can't i'd i've you're he's she's they're
+we're isn't doesn't didn't wasn't won't man guy guys dude wow cool awesome amazing hope wish wait stop hey hi
+hello new old year years time today tomorrow work life world women woman men video song game team show watch
+ever feel hate stupid funny hell god makes looks sounds welcome
+"""
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
+_SOME_SHARE = 0.25
+_UNSURE_SHARE = 0.34
+
+
+def languages_of(text: str) -> tuple[str, ...]:
+    """Codes of ISO 639-1, the one with the most letters first, or `unknown` alone.
+
+    Args:
+        text: A post.
+    """
+    plain = _NO_LANGUAGE.sub(" ", without_links(text))
+    plain = EMOJI.sub(" ", plain) if not plain.isascii() else plain
+    if not plain.isascii():
+        east = _eastern(plain)
+        if east is not None:
+            words = len(_LATIN_WORD.findall(plain))
+            han = len(_HAN.findall(plain))
+            if words < _MIXED:
+                return (east,)
+            latin = _western(" ".join(_LATIN_WORD.findall(plain)))
+            both = (latin, east) if words > han else (east, latin)
+            return both if latin == "en" else (east,)
+    return (_western(plain),)
+
+
+def _eastern(text: str) -> str | None:
+    han, kana, hangul = (len(pattern.findall(text)) for pattern in (_HAN, _KANA, _HANGUL))
+    if not han + kana + hangul:
+        return None
+    if hangul > han + kana:
+        return "ko"
+    if kana >= 2 and kana * 5 >= han:
+        return "ja"
+    return "zh" if han else "ja" if kana >= 2 else None
+
+
+def _western(text: str) -> str:
+    import pycld2
+
+    text = _STRETCHED.sub(r"\1\1", text)
+    words = [word.replace("’", "'") for word in _LATIN_WORD.findall(text.lower())]
+    letters = sum(map(len, words))
+    english = sum(word in _ENGLISH for word in words)
+    if words and english >= max(1, _UNSURE_SHARE * len(words)):
+        return "en"
+    try:
+        reliable, _, details = pycld2.detect(text.encode("utf-8", "ignore"), isPlainText=True, bestEffort=True)
+    except pycld2.error:
+        return UNKNOWN
+    code = details[0][1].split("-")[0]
+    if code == "un":
+        return UNKNOWN
+    if letters >= _FEW_LETTERS or not words:
+        return code if reliable else ("en" if english >= _SOME_SHARE * len(words) else UNKNOWN)
+    if code == "en":
+        return "en" if english or reliable else UNKNOWN
+    # Short and not English by CLD2: it takes names and slang for other languages.
+    return code if reliable and not english and len(words) >= 4 and details[0][2] >= 90 else UNKNOWN

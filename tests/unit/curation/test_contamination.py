@@ -1,0 +1,96 @@
+"""Text of evaluation sets is found however it is written, and what is common is not."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("datatrove")
+
+from datatrove.data import Document
+
+from megatron_redone.config.curate import Contaminated, DecontaminationConfig
+from megatron_redone.curation.contamination import Field, ItemIndex, cut, read_items
+from megatron_redone.curation.decontamination import Decontaminate
+
+QUESTION = "Which of the following bodies of water lies between the island of Honshu and the mainland of Asia?"
+OPTIONS = ["The Sea of Japan, also called the East Sea", "The Yellow Sea near the mouth of the Huai"]
+CHINESE = "下列关于植物光合作用暗反应阶段的叙述中，正确的是哪一项？"
+POST = "I went to the lake on Sunday and the weather was lovely, we should all go there again next month."
+QUOTED = [
+    f"{POST} {QUESTION} {POST}",
+    QUESTION.upper(),
+    "\n".join(" ".join(QUESTION.split()[i : i + 3]) for i in range(0, 30, 3)),
+    f"{POST * 30}{QUESTION}{POST * 30}",
+    "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else "\u3000" for c in QUESTION),
+    f"{OPTIONS[1]} or {OPTIONS[0]}",
+    " ".join(CHINESE),
+    CHINESE[:14] + "\n" + CHINESE[14:],
+]
+
+
+def items() -> list[tuple[Field, str]]:
+    texts = {"question": QUESTION, "options.0": OPTIONS[0], "options.1": OPTIONS[1], "answer": "B", "zh": CHINESE}
+    return [(Field("quiz", "7", name), text) for name, text in texts.items()]
+
+
+@pytest.mark.parametrize("text", QUOTED)
+def test_an_item_is_found_however_it_is_written(text: str) -> None:
+    [runs] = ItemIndex(items(), 13, 24, 3).search([text])
+    assert runs and runs[0].field.item == "7"
+
+
+def test_the_place_is_that_of_the_text_as_it_is() -> None:
+    wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else "\u3000" for c in QUESTION)
+    [runs] = ItemIndex(items(), 13, 24, 3).search([f"①㎏ {POST} {wide}。{POST}"])
+    [run] = runs
+    assert f"①㎏ {POST} {wide}。{POST}"[run.start : run.end] == wide[:-1] and run.units == len(QUESTION.split())
+    assert cut(f"①㎏ {POST} {wide}。{POST}", runs) == f"①㎏ {POST}\n？。{POST}"
+
+
+def test_what_is_common_is_no_item() -> None:
+    index = ItemIndex(items(), 13, 24, 3)
+    assert index.not_looked_for == 1, "the answer B"
+    assert index.search([POST, "B", "the following bodies of water lies between the island", ""]) == [[], [], [], []]
+
+
+def test_phrases_of_the_evaluation_set_itself_are_not_looked_for() -> None:
+    told = "Please choose the best of the following answers and give its letter alone in brackets:"
+    many = [
+        (Field("quiz", str(i), "q"), f"{told} question number {i} {'abcdefgh'[i]} {QUESTION[i * 9 :]}")
+        for i in range(8)
+    ]
+    index = ItemIndex(many, 13, 24, 3)
+    assert index.search([told]) == [[]] and index.search([many[0][1]])[0]
+
+
+def test_sets_are_read_from_csv_and_json(tmp_path: Path) -> None:
+    with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([["question", "A"], [QUESTION, OPTIONS[0]]])
+    (tmp_path / "b.json").write_text(json.dumps([{"id": "x", "q": {"options": OPTIONS}}]))
+    found = {(field.item, field.name): text for field, text in read_items([str(tmp_path)])}
+    assert found == {
+        ("0", "question"): QUESTION,
+        ("0", "A"): OPTIONS[0],
+        ("x", "id"): "x",
+        ("x", "q.options.0"): OPTIONS[0],
+        ("x", "q.options.1"): OPTIONS[1],
+    }
+
+
+@pytest.mark.parametrize("action", list(Contaminated))
+def test_a_document_is_dropped_or_cut_and_told(tmp_path: Path, action: Contaminated) -> None:
+    (tmp_path / "quiz.jsonl").write_text(json.dumps({"id": "7", "question": QUESTION}) + "\n")
+    config = DecontaminationConfig(benchmarks=[str(tmp_path / "quiz.jsonl")], action=action)
+    texts = [POST, f"{POST} {QUESTION}", QUESTION]
+    documents = [Document(text, str(i), metadata={"source": "posts"}) for i, text in enumerate(texts)]
+    left = [one.text for one in Decontaminate(config, tmp_path / "dropped").run(iter(documents))]
+    assert left == ([POST] if action is Contaminated.drop else [POST, POST + "\n?"])
+    step = "contamination" if action is Contaminated.drop else "contamination_cut"
+    if action is Contaminated.cut:
+        assert "2" in (tmp_path / "dropped/contamination/posts/00000.jsonl").read_text(), "nothing is left of the last"
+    lines = (tmp_path / f"dropped/{step}/posts/00000.jsonl").read_text().splitlines()
+    found = json.loads(lines[0])["found"][0]
+    assert (found["item"], found["field"], found["units"]) == ("7", "question", len(QUESTION.split()))
+    assert texts[1][found["start"] : found["end"]] == QUESTION[:-1]
