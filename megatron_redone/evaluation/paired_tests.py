@@ -12,6 +12,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -112,19 +113,42 @@ def mcnemar_power(examples: int, discordance: float, difference: float) -> float
         return 0.0
     share = min(1.0, (discordance + difference) / (2 * discordance))
     numbers, weights = _likely_numbers(examples, min(1.0, discordance))
-    return float(sum(w * _power_given(int(n), share) for n, w in zip(numbers, weights, strict=True)))
+    outcomes = _rejected(tuple(numbers.tolist()))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        misses = np.where(outcomes.wrong == 0, 0.0, outcomes.wrong * np.log1p(-share))
+        hits = np.where(outcomes.right == 0, 0.0, outcomes.right * np.log(share))
+    powers = np.bincount(outcomes.owner, np.exp(outcomes.log_ways + hits + misses), minlength=len(numbers))
+    return float(powers @ weights)
 
 
-def _power_given(discordant: int, share: float) -> float:
-    """Power where `discordant` examples differ, of which the better model has a share."""
-    critical = _critical_number(discordant)
-    if critical < 0:
-        return 0.0
-    probabilities = np.exp(_log_binomial(discordant, share))
-    return float(probabilities[: critical + 1].sum() + probabilities[discordant - critical :].sum())
+@dataclass(frozen=True)
+class _Outcomes:
+    """Counts with which the test rejects: [M] each.
+
+    Attributes:
+        owner: The place of the number of discordant examples.
+        right: How many of them the better model has right.
+        wrong: How many the other has.
+        log_ways: The logarithm of how many ways there are to that.
+    """
+
+    owner: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+    log_ways: np.ndarray
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=8)
+def _rejected(numbers: tuple[int, ...]) -> _Outcomes:
+    """Of each number of discordant examples the counts at either end."""
+    parts = []
+    for owner, number in enumerate(numbers):
+        critical = _critical_number(number)
+        right = np.concatenate([np.arange(critical + 1), np.arange(number - critical, number + 1)])
+        parts.append((np.full(len(right), owner), right, number - right, _log_choices(number)[right]))
+    return _Outcomes(*map(np.concatenate, zip(*parts, strict=True)))
+
+
 def _critical_number(discordant: int) -> int:
     """The largest smaller count at which the test rejects; -1 where there is none."""
     tails = 2 * np.exp(np.logaddexp.accumulate(_log_binomial(discordant, 0.5)[: discordant // 2 + 1]))
@@ -150,7 +174,6 @@ def _log_binomial(trials: int, probability: float) -> np.ndarray:
     return _log_choices(trials) + hits + misses
 
 
-@lru_cache(maxsize=64)
 def _log_choices(trials: int) -> np.ndarray:
     """The logarithm of how many ways there are to choose 0, 1, ... of `trials`, float64 [trials + 1]."""
     factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, trials + 1)))])

@@ -29,7 +29,7 @@ from tests.off_policy.compare import largest_difference
 from tests.off_policy.coverage import Coverage, exposure_coverage, search_coverage
 from tools.benchmarks.recording import record_part
 
-PACKAGES = ("numpy", "scipy", "statsmodels")
+PACKAGES = ("numpy", "scipy", "statsmodels", "torch", "transformers", "lm_eval", "sacrebleu", "nltk", "rouge_score")
 Measured = tuple[dict[str, float], str]
 
 RESAMPLES = 100  # of the intervals whose coverage is looked at
