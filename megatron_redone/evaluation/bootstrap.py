@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 
 _DRAWN = 1 << 22  # random indices that exist at once: 32 MB
+_LEAST_DEGREES = 5.0  # from which on the expansion of Student's t holds
+_HALVINGS = 40
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """From examples that are drawn, int64 [R, N] of their numbers, to one value a draw, float64 [R]."""
@@ -111,3 +113,43 @@ def zero_p_value(distribution: np.ndarray) -> float:
     """
     fewer = min(int((distribution <= 0).sum()), int((distribution >= 0).sum()))
     return min(1.0, 2 * (fewer + 1) / (len(distribution) + 1))
+
+
+def degrees_of_freedom(influences: np.ndarray) -> float | None:
+    """Of Student's t for a mean whose variance is estimated from few large contributions.
+
+    2 v^2 / (variance of v), of the estimated variance v (Satterthwaite, Biometrics Bulletin 2, 1946): about as many as
+    there are examples where they are normal, and far fewer where some long texts carry the difference.
+
+    Args:
+        influences: By how much each example moves the value, float64 [N].
+
+    Returns:
+        None where all contributions are alike.
+    """
+    squares = influences**2
+    scatter = float((squares**2).sum() - squares.sum() ** 2 / len(squares))
+    return 2 * float(squares.sum()) ** 2 / scatter if scatter > 0 else None
+
+
+def student_p_value(p_value: float, degrees: float | None) -> float:
+    """The two-sided p-value by Student's t of what a normal estimate gives another to.
+
+    A bootstrap takes the variance of its examples for the true one. Where few of them carry it, a test at 5 % finds a
+    difference in 6 to 7 of 100 samples without one.
+
+    Args:
+        p_value: By a normal estimate.
+        degrees: Of freedom, taken to be five at least; None leaves the p-value as it is.
+    """
+    if degrees is None or p_value >= 1:
+        return p_value
+    reach, degrees = NormalDist().inv_cdf(1 - p_value / 2), max(_LEAST_DEGREES, degrees)
+    low, high = p_value, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if student_quantile(1 - middle / 2, degrees) > reach:
+            low = middle
+        else:
+            high = middle
+    return high

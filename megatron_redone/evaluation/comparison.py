@@ -82,11 +82,19 @@ _DIFFERENCE = {"difference": "value", "difference_low": "low", "difference_high"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its bootstrap distribution; of a fraction of right examples, which they are."""
+    """A value and its bootstrap distribution.
+
+    Attributes:
+        value: It.
+        distribution: Of its resamples, float64 [R].
+        is_right: Of a fraction of right examples, which they are.
+        influences: Of a ratio of sums, by how much each example moves it.
+    """
 
     value: float
     distribution: np.ndarray
     is_right: np.ndarray | None = None
+    influences: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +160,9 @@ def _estimate(results: Results, metric: Metric, source: EvaluatedSource, config:
     name = f"{source.side} {source.variant_of}" if source.variant_of else source.name
     random = np.random.default_rng([config.seed, zlib.crc32(f"{source.kind.name} {name}".encode())])
     distribution = resampled(statistic, len(results), config.resamples, random)
-    return Estimate(value_of(statistic, len(results)), distribution, metric.right_or_wrong(results))
+    return Estimate(
+        value_of(statistic, len(results)), distribution, metric.right_or_wrong(results), metric.influences(results)
+    )
 
 
 def _group_means(rows: Sequence[ComparedRow]) -> Iterator[ComparedRow]:

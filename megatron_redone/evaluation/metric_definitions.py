@@ -63,6 +63,13 @@ class Metric:
         counts = self.over_all is None and bool((bottoms == 1).all() and ((tops == 0) | (tops == 1)).all())
         return tops == 1 if counts else None
 
+    def influences(self, results: Results) -> np.ndarray | None:
+        """By how much each example moves the value, float64 [N]; None where it is no ratio of two sums."""
+        if self.over_all is not None:
+            return None
+        tops, bottoms = self._sums(results)
+        return (tops - tops.sum() / bottoms.sum() * bottoms) / bottoms.sum()
+
     def _sums(self, results: Results) -> tuple[np.ndarray, np.ndarray]:
         return np.array([*map(self.top, results)], float), np.array([*map(self.bottom, results)], float)
 

@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from megatron_redone.evaluation.bootstrap import Interval, percentile_interval, zero_p_value
+from megatron_redone.evaluation.bootstrap import (
+    Interval,
+    degrees_of_freedom,
+    percentile_interval,
+    student_p_value,
+    zero_p_value,
+)
 from megatron_redone.evaluation.comparison import ComparedRow, Estimate
 from megatron_redone.evaluation.metric_definitions import Kind
 from megatron_redone.evaluation.paired_tests import (
@@ -101,10 +107,18 @@ def _pairs(row: ComparedRow, confidence: float) -> Iterator[Comparison]:
 def _test(one: Estimate, two: Estimate, change: np.ndarray, examples: int) -> tuple[str, float, float | None]:
     """The test's name, its p-value and the least difference that it finds."""
     if one.is_right is None or two.is_right is None:
-        return BOOTSTRAP, zero_p_value(change), least_difference(float(np.std(change)), examples)
+        p_value = student_p_value(zero_p_value(change), _degrees(one, two))
+        return BOOTSTRAP, p_value, least_difference(float(np.std(change)), examples)
     first_alone, second_alone = int((one.is_right & ~two.is_right).sum()), int((two.is_right & ~one.is_right).sum())
     least = least_mcnemar_difference(examples, first_alone + second_alone)
     return MCNEMAR, mcnemar_p_value(first_alone, second_alone), least
+
+
+def _degrees(one: Estimate, two: Estimate) -> float | None:
+    """How well the difference's variance is known; None where nothing says it."""
+    if one.influences is None or two.influences is None:
+        return None
+    return degrees_of_freedom(two.influences - one.influences)
 
 
 def _adjusted(table: Sequence[Comparison]) -> Iterator[Comparison]:

@@ -96,7 +96,7 @@ def sections(evaluation: Mapping[str, Any]) -> list[Section]:
             Kind.benchmarks,
             side,
             side,
-            "items that lie here, asked by lm-evaluation-harness; higher is better, but for bits per byte",
+            "items that lie here, asked by lm-evaluation-harness; higher is better, but of bits per byte and losses",
         )
         for side in dict.fromkeys(entry["side"] for entry in evaluation["metrics"] if entry["kind"] == "benchmarks")
     ]

@@ -5,10 +5,12 @@ import pytest
 
 from megatron_redone.evaluation import bootstrap
 from megatron_redone.evaluation.bootstrap import (
+    degrees_of_freedom,
     log_interval,
     percentile_interval,
     ratio_of_sums,
     resampled,
+    student_p_value,
     student_quantile,
     zero_p_value,
 )
@@ -112,3 +114,21 @@ def test_an_interval_on_the_logarithmic_scale() -> None:
     draws = np.exp(np.random.default_rng(0).normal(-3, 0.2, 20000))
     interval = log_interval(np.exp(-3), draws, 0.95, 1e6)
     assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), rel=0.02)
+
+
+def test_p_values_by_student_are_scipys() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for degrees, p_value in ((5.0, 0.2), (12.0, 0.05), (12.0, 0.01), (300.0, 0.05), (40.0, 0.9)):
+        expected = 2 * stats.t.sf(stats.norm.isf(p_value / 2), degrees)
+        assert student_p_value(p_value, degrees) == pytest.approx(expected, rel=0.03), (degrees, p_value)
+    assert student_p_value(0.03, None) == 0.03 and student_p_value(1.0, 9) == 1
+
+
+def test_degrees_of_freedom_are_as_many_as_normal_examples_and_few_where_few_carry_the_value() -> None:
+    random = np.random.default_rng(0)
+    assert degrees_of_freedom(random.normal(0, 1, 20_000)) == pytest.approx(20_000, rel=0.05)
+    alone = np.full(200, 0.01)
+    alone[0] = 1
+    found = degrees_of_freedom(alone)
+    assert found is not None and found < 3
+    assert degrees_of_freedom(np.ones(5)) is None
