@@ -56,7 +56,7 @@ def test_equal_scores_are_removed_alike() -> None:
 @pytest.mark.parametrize("rule", [equal_volume(0.03), equal_precision(0.3)])
 def test_intervals_cover_the_true_effect_of_rare_harms(rule: Rule) -> None:
     """Where all posts are labelled, and where people look most at what the old model suspects."""
-    found = exposure_coverage(rule, simulations=100, resamples=100)
+    found = exposure_coverage(rule, simulations=200, resamples=100)
     assert min(one.covered for one in found.values()) >= 0.93, found
     assert max(one.refused for one in found.values()) <= 0.1, found
 
