@@ -9,6 +9,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+# Tests compute on the CPU, also where a device is: importing Transformer Engine beside flash-attn would start CUDA,
+# which a process cannot give up. Those of tests/gpu compute in processes of their own, which see the devices again.
+os.environ.setdefault("REDONE_TEST_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread_where_tests_share_the_cores() -> None:
