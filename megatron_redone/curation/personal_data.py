@@ -5,7 +5,6 @@ issuers' prefixes), telephone numbers (the plans of phonenumberslite), IP addres
 of their channel beside them. Links keep what is in them.
 """
 
-import dataclasses
 import datetime
 import ipaddress
 import re
@@ -167,6 +166,8 @@ def find_personal_data(text: str) -> list[Found]:
     Args:
         text: Any text.
     """
+    if not text:
+        return []
     low = text.lower()
     asked = _Asked(
         emails=_has_at(low),
@@ -176,7 +177,7 @@ def find_personal_data(text: str) -> list[Found]:
         streets="号" in text and _STREET_HINT.search(text) is not None,
         houses=_HOUSE.search(text) is not None,
     )
-    if not any(dataclasses.astuple(asked)):
+    if not any(vars(asked).values()):
         return []
     seen = see_through(text)
     links = link_spans(seen.plain)
