@@ -15,9 +15,15 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/settings.sh"
 
+address=() is_host=
+if [ -n "${ADDRESS:-}" ]; then # torchrun would look up the machine's name to find out whether it is HEAD
+  address=(--local-addr "$ADDRESS")
+  [ "$ADDRESS" = "${HEAD%:*}" ] && is_host=,is_host=1 || is_host=,is_host=0
+fi
+
 # join_timeout: seconds that machines wait for each other at the start and after a failure.
 exec torchrun \
   --nnodes "${NODES:?how many machines}" --nproc-per-node "$PROCESSES" --max-restarts "${MAX_RESTARTS:-3}" \
   --rdzv-backend c10d --rdzv-endpoint "${HEAD:?where the machines meet, as host:port}" --rdzv-id "${RUN:-redone}" \
-  --rdzv-conf "join_timeout=${JOIN_TIMEOUT:-900}" ${ADDRESS:+--local-addr "$ADDRESS"} \
+  --rdzv-conf "join_timeout=${JOIN_TIMEOUT:-900}$is_host" ${address[@]+"${address[@]}"} \
   --no-python "${BIND[@]}" "$@"
