@@ -49,8 +49,8 @@ def _question(file: Path, record: int) -> str:
 
 def _shown(label: str, text: str, exact: float | None = None) -> str:
     """A text under a label on the left, with a mark where it was counted as right or wrong."""
-    mark = "" if exact is None else " [right]" if exact else " [wrong]"
-    return "\n".join(_lines(f"    {label:>10}  ", text.strip() + mark))
+    mark = "" if exact is None else "[right] " if exact else "[wrong] "
+    return "\n".join(_lines(f"    {label:>10}  ", mark + text.strip()))
 
 
 def _lines(label: str, text: str) -> Iterator[str]:

@@ -70,7 +70,7 @@ def _shows_held_out_answers(shown: str, work: Path) -> None:
     assert len(asked) == len(expected) == 2 and {line[:40] for line in asked} <= known
     assert set(expected) <= {messages[-1]["content"] for messages in found}
     for model in ("base", "dpo"):
-        assert len(re.findall(rf"^ +{model}  .*\[(?:right|wrong)\]$", shown, re.MULTILINE)) == 2
+        assert len(re.findall(rf"^ +{model}  \[(?:right|wrong)\]", shown, re.MULTILINE)) == 2
 
 
 def test_a_corpus_that_is_not_laid_out_is_told_what_it_lacks(tmp_path: Path) -> None:
