@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
+import megatron_redone.processes.parent  # noqa: F401  # notes who has started this process
 from megatron_redone import __version__
 from megatron_redone.config.stage_table import STAGES, Stage
 from megatron_redone.errors import EXIT_USER_ERROR, UserError, exit_code_of_signal, one_line

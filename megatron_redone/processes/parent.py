@@ -7,6 +7,9 @@ import time
 from multiprocessing import parent_process
 from typing import Any
 
+# Taken when the command line starts: torch takes seconds to import, in which a launcher may be killed.
+_LAUNCHER = os.getppid()
+
 
 def die_with_parent() -> None:
     """Ends the process when its parent was killed, lest it write where the next run writes."""
@@ -29,7 +32,7 @@ def end_with_launcher(seconds: float = 0.5) -> None:
         seconds: Between two looks.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        watch = threading.Thread(target=_watch_parent, args=(os.getppid(), seconds), name="launcher", daemon=True)
+        watch = threading.Thread(target=_watch_parent, args=(_LAUNCHER, seconds), name="launcher", daemon=True)
         watch.start()
 
 
