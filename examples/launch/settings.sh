@@ -20,6 +20,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-8}
 #   export NCCL_IB_HCA=mlx5_0,mlx5_1,...   the InfiniBand ports beside the GPUs, not those of the storage network
 
 # Every process keeps to the processors and the memory beside its GPU.
+# shellcheck disable=SC2034 # for the scripts that source this one
 BIND=(bash "$(dirname "${BASH_SOURCE[0]}")/bind.sh" python -m megatron_redone)
 
 # Processes of this node: its GPUs, or what PROCESSES says (a test on CPU).

@@ -7,8 +7,9 @@ import time
 from multiprocessing import parent_process
 from typing import Any
 
-# Taken when the command line starts: torch takes seconds to import, in which a launcher may be killed.
-_LAUNCHER = os.getppid()
+# Who had started this process when the command line started: torch takes seconds to import, in which a launcher may be
+# killed. By the process's number, lest a fork take the launcher of the process that it was forked from for its own.
+_LAUNCHERS = {os.getpid(): os.getppid()}
 
 
 def die_with_parent() -> None:
@@ -32,8 +33,8 @@ def end_with_launcher(seconds: float = 0.5) -> None:
         seconds: Between two looks.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        watch = threading.Thread(target=_watch_parent, args=(_LAUNCHER, seconds), name="launcher", daemon=True)
-        watch.start()
+        launcher = _LAUNCHERS.get(os.getpid(), os.getppid())
+        threading.Thread(target=_watch_parent, args=(launcher, seconds), name="launcher", daemon=True).start()
 
 
 def end_launcher() -> None:

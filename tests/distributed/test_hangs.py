@@ -86,4 +86,5 @@ def test_a_slow_rank_is_named(tmp_path: Path) -> None:
     assert code == 0, text[-3000:]
     [line] = [line for line in text.splitlines() if "is slow" in line]
     found = re.match(r"rank 1 \(\S+\) is slow: (\d\.\d\d) s of its own work a step, the median rank (\d\.\d\d) s", line)
-    assert found is not None and float(found[1]) >= 0.4 > float(found[2]), line
+    # It sleeps for 0.4 s a step; fifty looks find that to within a tenth, and the first figure has steps before it.
+    assert found is not None and float(found[1]) >= 0.3 and float(found[2]) <= 0.15, line

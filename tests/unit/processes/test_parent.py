@@ -6,11 +6,24 @@ import subprocess
 import sys
 import time
 
-RANK = "import time; from megatron_redone.processes.parent import end_with_launcher as end; end(0.05); time.sleep(60)"
-LAUNCHER = (
-    f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {RANK!r}]); "
-    "print(p.pid, flush=True); p.wait()"
-)
+NOTES_AND_ENDS = """
+import time
+import megatron_redone.processes.parent as parent
+print("noted", flush=True)
+time.sleep({imports})
+parent.end_with_launcher(0.05)
+print("watches", flush=True)
+time.sleep(60)
+"""
+LAUNCHER = """
+import subprocess, sys
+rank = subprocess.Popen([sys.executable, "-c", {rank!r}], stdout=subprocess.PIPE, text=True)
+print(rank.pid, flush=True)
+for line in rank.stdout:
+    print(line, end="", flush=True)
+rank.wait()
+"""
+BY_TORCHRUN = {"TORCHELASTIC_RUN_ID": "none"}
 
 
 def lives(process: int) -> bool:
@@ -21,29 +34,47 @@ def lives(process: int) -> bool:
         return False
 
 
-def rank_after_kill(environment: dict[str, str], seconds: float) -> bool:
-    """Whether a rank still lives so long after its launcher was killed."""
-    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER], stdout=subprocess.PIPE, text=True, env=environment)
+def rank_after_kill(started: dict[str, str], killed_at: str, seconds: float, imports: float = 0.0) -> bool:
+    """Whether a rank still lives so long after its launcher was killed, as soon as it had said `killed_at`."""
+    alone = {name: value for name, value in os.environ.items() if name != "TORCHELASTIC_RUN_ID"}
+    command = [sys.executable, "-c", LAUNCHER.format(rank=NOTES_AND_ENDS.format(imports=imports))]
+    launcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**alone, **started})
     assert launcher.stdout is not None
     rank = int(launcher.stdout.readline())
-    time.sleep(1.5)  # for its imports
     try:
-        assert lives(rank)
+        while launcher.stdout.readline().strip() != killed_at:
+            assert lives(rank)
         launcher.kill()
         launcher.wait()
-        end = time.monotonic() + seconds
+        end = time.monotonic() + imports + seconds
         while lives(rank) and time.monotonic() < end:
             time.sleep(0.05)
         return lives(rank)
     finally:
+        launcher.stdout.close()
         if lives(rank):
             os.kill(rank, signal.SIGKILL)
 
 
 def test_a_rank_does_not_outlive_its_launcher() -> None:
-    assert not rank_after_kill({**os.environ, "TORCHELASTIC_RUN_ID": "none"}, 10)
+    assert not rank_after_kill(BY_TORCHRUN, "watches", 10)
+
+
+def test_a_rank_does_not_outlive_a_launcher_that_is_killed_while_it_imports() -> None:
+    assert not rank_after_kill(BY_TORCHRUN, "noted", 10, imports=0.5)
 
 
 def test_what_torchrun_has_not_started_goes_on() -> None:
-    alone = {name: value for name, value in os.environ.items() if name != "TORCHELASTIC_RUN_ID"}
-    assert rank_after_kill(alone, 0.5)
+    assert rank_after_kill({}, "watches", 0.5)
+
+
+def test_the_launcher_of_a_fork_is_who_forked_it() -> None:
+    forks = """
+import os, time
+from megatron_redone.processes import parent
+if child := os.fork():
+    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+parent.end_with_launcher(0.05)
+time.sleep(0.5)
+"""
+    assert subprocess.run([sys.executable, "-c", forks], env={**os.environ, **BY_TORCHRUN}).returncode == 0
