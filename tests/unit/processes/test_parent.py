@@ -7,12 +7,13 @@ import sys
 import time
 
 NOTES_AND_ENDS = """
-import time
+import contextlib, time
 import megatron_redone.processes.parent as parent
 print("noted", flush=True)
 time.sleep({imports})
 parent.end_with_launcher(0.05)
-print("watches", flush=True)
+with contextlib.suppress(BrokenPipeError):  # who reads it is gone where the launcher was killed before
+    print("watches", flush=True)
 time.sleep(60)
 """
 LAUNCHER = """
