@@ -4,10 +4,8 @@
   either's (McNemar, Psychometrika 12, 1947; exact as in statsmodels.stats.contingency_tables.mcnemar).
 - Holm's procedure where many differences are looked at (Scandinavian Journal of Statistics 6, 1979).
 - The least difference: what a test at level 5 % finds in 80 of 100 repetitions at least. For right and wrong it is that
-  of McNemar's exact test; for other metrics that of a normal estimate with the standard error of the paired bootstrap.
-  How much examples scatter is known from these examples alone, so its upper one-sided 90 % limit is taken: planned
-  with the estimate itself, every second study has less power than it was given (Browne, Statistics in Medicine 14,
-  1995).
+  of McNemar's exact test; for other metrics that of Student's t with the standard error of the paired bootstrap. How
+  much examples scatter is known from these examples alone, so its upper limit is taken (`upper_limit.py`).
 """
 
 import math
@@ -18,10 +16,12 @@ from statistics import NormalDist
 
 import numpy as np
 
+from megatron_redone.evaluation.bootstrap import student_quantile
+from megatron_redone.evaluation.upper_limit import CAUTION, upper_limit
+
 LEVEL = 0.05
 POWER = 0.8
 
-_CAUTION = NormalDist().inv_cdf(0.9)  # of the limit on scatter
 _PLACES = 61  # numbers of discordant examples over which power is averaged
 _SPREAD = 5.0  # standard deviations around the expected number that they span
 _STEPS = 20  # of the search for a difference: to 1e-6
@@ -54,19 +54,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return result.tolist()
 
 
-def least_difference(standard_error: float, examples: int) -> float | None:
-    """The least true difference that is found with probability `POWER` at `LEVEL`, by a normal estimate.
+def least_difference(standard_error: float, examples: int, degrees: float | None = None) -> float | None:
+    """The least true difference that is found with probability `POWER` at `LEVEL`.
 
     Args:
         standard_error: Of the paired difference; 0 where all draws are alike, which tells nothing.
         examples: From how many it was taken.
+        degrees: Of freedom of Student's t; a normal estimate without.
 
     Returns:
         In the metric's unit; None where nothing can be said.
     """
     normal = NormalDist()
-    factor = normal.inv_cdf(1 - LEVEL / 2) + normal.inv_cdf(POWER)
-    return factor * standard_error * (1 + _CAUTION / math.sqrt(2 * examples)) or None
+    reach = normal.inv_cdf(1 - LEVEL / 2) if degrees is None else student_quantile(1 - LEVEL / 2, degrees)
+    factor = reach + normal.inv_cdf(POWER)
+    return factor * standard_error * (1 + CAUTION / math.sqrt(2 * examples)) or None
 
 
 def least_mcnemar_difference(examples: int, discordant: int) -> float | None:
@@ -82,7 +84,7 @@ def least_mcnemar_difference(examples: int, discordant: int) -> float | None:
     """
     if mcnemar_power(examples, 1.0, 1.0) < POWER:
         return None
-    discordance = _upper_limit(discordant, examples)
+    discordance = upper_limit(discordant, examples)
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
@@ -91,14 +93,6 @@ def least_mcnemar_difference(examples: int, discordant: int) -> float | None:
         else:
             high = middle
     return high
-
-
-def _upper_limit(found: int, examples: int) -> float:
-    """The upper one-sided 90 % limit of a fraction (Wilson, J. of the American Statistical Association 22, 1927)."""
-    fraction, square = found / examples, _CAUTION**2 / examples
-    centre = fraction + square / 2
-    reach = math.sqrt(square * (fraction * (1 - fraction) + square / 4))
-    return min(1.0, (centre + reach) / (1 + square))
 
 
 def mcnemar_power(examples: int, discordance: float, difference: float) -> float:

@@ -107,8 +107,9 @@ def _pairs(row: ComparedRow, confidence: float) -> Iterator[Comparison]:
 def _test(one: Estimate, two: Estimate, change: np.ndarray, examples: int) -> tuple[str, float, float | None]:
     """The test's name, its p-value and the least difference that it finds."""
     if one.is_right is None or two.is_right is None:
-        p_value = student_p_value(zero_p_value(change), _degrees(one, two))
-        return BOOTSTRAP, p_value, least_difference(float(np.std(change)), examples)
+        degrees = _degrees(one, two)
+        p_value = student_p_value(zero_p_value(change), degrees)
+        return BOOTSTRAP, p_value, least_difference(float(np.std(change)), examples, degrees)
     first_alone, second_alone = int((one.is_right & ~two.is_right).sum()), int((two.is_right & ~one.is_right).sum())
     least = least_mcnemar_difference(examples, first_alone + second_alone)
     return MCNEMAR, mcnemar_p_value(first_alone, second_alone), least

@@ -102,7 +102,7 @@ def decisions(options: argparse.Namespace) -> Measured:
 
 
 def _compare(seed: int, *sources: EvaluatedSource) -> list[Comparison]:
-    config = BootstrapConfig(resamples=400, seed=seed)
+    config = BootstrapConfig(seed=seed)
     return compare_models(estimate_rows(sources, config), config.confidence)
 
 
