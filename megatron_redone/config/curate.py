@@ -9,6 +9,13 @@ from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.errors import UserError
 
 
+class ChooseComments(enum.Enum):
+    """Which comments of a thread stay where there is no room for all; each with those that it replies to."""
+
+    most_liked = "most_liked"
+    random = "random"
+
+
 class SourceKind(enum.Enum):
     """How a source's texts are treated.
 
@@ -73,7 +80,23 @@ class CleanConfig:
     mask_mentions: bool = key("social: @name becomes @user, or the letter of the commenter who bears the name", True)
     remove_links: bool = key("social: take links out of the text (after the filter on links)", True)
     show_authors: bool = key("comments begin with letters that stand for their authors", True)
-    max_comments: int = key("comments of a post at most; the most liked ones stay", 200, at_least=0)
+    max_comments: int = key("comments of a post at most; threads.choose says which stay", 200, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadsConfig:
+    """A post and its comments, as one document."""
+
+    choose: ChooseComments = key(
+        "which comments stay where there are too many: the most_liked, or a random sample", ChooseComments.most_liked
+    )
+    seed: int = key("another seed takes another sample", 0)
+    max_tokens: int = key(
+        "tokens of a post with its comments; comments beyond go, the post itself stays; 0 keeps all; needs tokenizer",
+        0,
+        at_least=0,
+    )
+    remove_quotes: bool = key("social: take out of a comment what it quotes of the post or earlier comments", True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +234,7 @@ class CurateConfig:
         "NAME.jsonl, held_out/, dropped/, funnel.json and manifest.json are written there", writes=True
     )
     clean: CleanConfig = key("cleaning", CleanConfig)
+    threads: ThreadsConfig = key("posts with comments", ThreadsConfig)
     advertising: AdvertisingConfig = key("links and advertising", AdvertisingConfig)
     personal_data: PersonalDataConfig = key("personal data", PersonalDataConfig)
     repetition: RepetitionConfig = key("repetition", RepetitionConfig)
@@ -247,5 +271,7 @@ class CurateConfig:
             raise UserError("sources: the list is empty; name at least one")
         if twice := [name for name in names if names.count(name) > 1]:
             raise UserError(f"sources: two are called '{twice[0]}'; give each a name of its own")
+        if self.threads.max_tokens and self.tokenizer is None:
+            raise UserError("threads.max_tokens: tokens are counted with a tokenizer; set tokenizer.path")
         if self.executor is Executor.slurm and not self.slurm.partition:
             raise UserError("slurm.partition: name the partition to submit to")

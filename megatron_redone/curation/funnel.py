@@ -15,7 +15,7 @@ from megatron_redone.errors import UserError
 
 _REASONS_SHOWN = 3
 # Steps that change the texts of the documents that they keep.
-_CHANGING = ("read", "clean", "advertising", "personal", "repetition", "contamination")
+_CHANGING = ("read", "clean", "advertising", "personal", "repetition", "threads", "contamination")
 
 
 @dataclass

@@ -24,6 +24,7 @@ from megatron_redone.curation.held_out import ChooseHeldOut, SplitHeldOut
 from megatron_redone.curation.personal_step import MaskPersonalData
 from megatron_redone.curation.post_steps import (
     CleanPosts,
+    CutThreads,
     DropAdvertising,
     DropByLanguage,
     DropByLength,
@@ -34,7 +35,14 @@ from megatron_redone.curation.prints import PrintWriter
 from megatron_redone.curation.reading import CheckInvalid, ReadPosts, SourceShard
 
 NamedStep = (
-    CleanPosts | DropAdvertising | MaskPersonalData | DropRepetition | DropByLength | DropByLanguage | Decontaminate
+    CleanPosts
+    | DropAdvertising
+    | MaskPersonalData
+    | DropRepetition
+    | CutThreads
+    | DropByLength
+    | DropByLanguage
+    | Decontaminate
 )
 
 
@@ -93,7 +101,7 @@ def funnel_steps(config: CurateConfig) -> list[str]:
     """The steps that drop or change documents, in order."""
     steps = ["read", CleanPosts.name, DropAdvertising.name]
     steps += [MaskPersonalData.name] if config.personal_data.kinds else []
-    steps += [DropRepetition.name, DropByLength.name]
+    steps += [DropRepetition.name, *([CutThreads.name] if config.threads.max_tokens else []), DropByLength.name]
     steps += [DropByLanguage.name] if _asks_for_languages(config) else []
     steps += [Decontaminate.name] if config.decontamination.benchmarks else []
     if config.deduplicate is not Deduplicate.none:
@@ -154,10 +162,11 @@ def _filters(config: CurateConfig, shards: list[SourceShard], work: Work) -> Ite
     personal = MaskPersonalData(config.personal_data, work.personal, renderer)
     by_source = {source.name: source.languages for source in config.sources}
     steps: list[NamedStep] = [
-        CleanPosts(config.clean, work.dropped, renderer),
+        CleanPosts(config.clean, config.threads, work.dropped, renderer),
         DropAdvertising(config.advertising, config.clean.remove_links, work.dropped, renderer),
         *([personal] if config.personal_data.kinds else []),
-        DropRepetition(config.repetition, work.dropped, renderer),
+        DropRepetition(config.repetition, config.threads.remove_quotes, work.dropped, renderer),
+        *([CutThreads(config.threads, work.dropped, renderer)] if config.threads.max_tokens else []),
         DropByLength(config.length, work.dropped, renderer),
         *([DropByLanguage(by_source, work.dropped, renderer)] if _asks_for_languages(config) else []),
         *([Decontaminate(config.decontamination, work.dropped)] if config.decontamination.benchmarks else []),

@@ -12,22 +12,27 @@ from pathlib import Path
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
-from megatron_redone.config.curate import AdvertisingConfig, CleanConfig, LengthConfig, RepetitionConfig, SourceKind
+from megatron_redone.config.curate import (
+    AdvertisingConfig,
+    CleanConfig,
+    LengthConfig,
+    RepetitionConfig,
+    SourceKind,
+    ThreadsConfig,
+)
 from megatron_redone.curation.advertising import find_advertising, link_fraction, without_links
 from megatron_redone.curation.cleaning import clean, limit_runs, remove_repost_mark
 from megatron_redone.curation.counting import TokenCounter
 from megatron_redone.curation.documents import DroppedFiles, RecordFiles
 from megatron_redone.curation.fingerprint import bare_form, normal_form
 from megatron_redone.curation.languages import UNKNOWN, languages_of
-from megatron_redone.curation.posts import Comment, Post, keep_comments, keep_most_liked, walk
+from megatron_redone.curation.posts import Comment, Post, keep_comments, walk
 from megatron_redone.curation.rendering import hide_mentions, render
 from megatron_redone.curation.repetition import RepetitionLimits, find_repetition
 from megatron_redone.curation.scripts import weighted_length
+from megatron_redone.curation.threads import SAME_TEXT, keep_ranked, ranks, reading_order, remove_quotes
 
 Answer = bool | tuple[bool, str]
-
-# A shorter comment may be said by many: "+1", "哈哈哈", "so true".
-_SAME_COMMENT = 20
 
 _TAG = re.compile(r"#[^#\s]+#|#\w+")
 
@@ -96,9 +101,10 @@ class CleanPosts(PostFilter):
 
     name = "clean"
 
-    def __init__(self, config: CleanConfig, dropped: Path, renderer: Renderer) -> None:
+    def __init__(self, config: CleanConfig, threads: ThreadsConfig, dropped: Path, renderer: Renderer) -> None:
         super().__init__(dropped, renderer)
         self.config = config
+        self.threads = threads
 
     def filter(self, doc: Document) -> Answer:
         """Cleans a post; one without any text left is dropped."""
@@ -108,8 +114,7 @@ class CleanPosts(PostFilter):
         for comment in walk(post.comments):
             self._clean_comment(doc, comment, is_social)
         post.comments = keep_comments(post.comments, lambda comment: bool(comment.text))
-        for comment in keep_most_liked(post, self.config.max_comments):
-            self.drop_comment(doc, comment, "too many in the thread")
+        self._cut_thread(doc, post)
         if not (post.title or post.text or post.comments):
             doc.metadata["comments"] = 0  # each of them is dropped by itself
             return False, "nothing left"
@@ -117,6 +122,13 @@ class CleanPosts(PostFilter):
             hide_mentions(post)
         self.renderer(doc)
         return True
+
+    def _cut_thread(self, doc: Document, post: Post) -> None:
+        replies = reading_order(post.comments)
+        if len(replies) > self.config.max_comments:
+            ranked = ranks(replies, self.threads, doc.id)
+            for comment in keep_ranked(post, ranked, [1] * len(replies), self.config.max_comments):
+                self.drop_comment(doc, comment, "too many in the thread")
 
     def _cleaned(self, text: str, is_social: bool) -> str:
         text = clean(text)
@@ -172,12 +184,13 @@ class DropAdvertising(PostFilter):
 
 
 class DropRepetition(PostFilter):
-    """Comments that repeat another, and documents that repeat themselves; see `repetition`."""
+    """Comments that repeat or quote another, and documents that repeat themselves; see `threads`, `repetition`."""
 
     name = "repetition"
 
-    def __init__(self, config: RepetitionConfig, dropped: Path, renderer: Renderer) -> None:
+    def __init__(self, config: RepetitionConfig, remove_quotes: bool, dropped: Path, renderer: Renderer) -> None:
         super().__init__(dropped, renderer)
+        self.remove_quotes = remove_quotes
         self.limits = RepetitionLimits(
             top_unit=config.top_unit,
             repeated_ngrams=config.repeated_ngrams,
@@ -190,6 +203,9 @@ class DropRepetition(PostFilter):
         """Takes repeated comments out, then looks at the document."""
         post: Post = doc.metadata["post"]
         if post.comments:
+            if self.remove_quotes and doc.metadata["kind"] == SourceKind.social.name:
+                for comment in remove_quotes(post):
+                    self.drop_comment(doc, comment, "nothing but a quotation")
             self._drop_repeated(doc, post)
             self.renderer(doc)
         reason = find_repetition(doc.text, self.limits)
@@ -201,11 +217,45 @@ class DropRepetition(PostFilter):
         repeated = set()
         for comment in walk(post.comments):
             form = _without_tags(normal_form(comment.text))
-            if weighted_length(form) >= _SAME_COMMENT and (form in seen or _one_in_the_other(form, own)):
+            if weighted_length(form) >= SAME_TEXT and (form in seen or _one_in_the_other(form, own)):
                 repeated.add(id(comment))
                 self.drop_comment(doc, comment, "said before in the thread")
             seen.add(form)
         post.comments = keep_comments(post.comments, lambda comment: id(comment) not in repeated)
+
+
+class CutThreads(PostFilter):
+    """Threads of too many tokens, cut down to as many comments as there is room for; see `threads`."""
+
+    name = "threads"
+
+    def __init__(self, config: ThreadsConfig, dropped: Path, renderer: Renderer) -> None:
+        super().__init__(dropped, renderer)
+        self.config = config
+
+    def filter(self, doc: Document) -> Answer:
+        """Takes comments out until the document fits; a post that is too long by itself keeps none of them."""
+        post: Post = doc.metadata["post"]
+        over = doc.metadata["tokens"] - self.config.max_tokens
+        if over <= 0 or not post.comments:
+            return True
+        everyone = reading_order(post.comments)
+        costs = {id(reply.comment): max(1, self._tokens(reply.comment.text)) for reply in everyone}
+        places = {id(everyone[i].comment): place for place, i in enumerate(ranks(everyone, self.config, doc.id))}
+        # Letters and indents go with their comments: so what is over is known only when all is rendered anew.
+        while over > 0 and post.comments:
+            left = [id(reply.comment) for reply in reading_order(post.comments)]
+            ranked = sorted(range(len(left)), key=lambda i: places[left[i]])
+            own = [costs[one] for one in left]
+            for comment in keep_ranked(post, ranked, own, sum(own) - over):
+                self.drop_comment(doc, comment, "too many tokens in the thread")
+            self.renderer(doc)
+            over = doc.metadata["tokens"] - self.config.max_tokens
+        return True
+
+    def _tokens(self, text: str) -> int:
+        assert self.renderer.counter is not None, "the configuration asks for a tokenizer"
+        return self.renderer.counter.count(text)
 
 
 class DropByLength(PostFilter):
@@ -257,7 +307,7 @@ def _without_tags(text: str) -> str:
 
 def _one_in_the_other(comment: str, post: str) -> bool:
     """Whether a comment quotes the post, or is a part of it."""
-    return comment in post or (weighted_length(post) >= _SAME_COMMENT and post in comment)
+    return comment in post or (weighted_length(post) >= SAME_TEXT and post in comment)
 
 
 def _remove_links(post: Post) -> None:

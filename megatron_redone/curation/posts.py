@@ -7,6 +7,9 @@ from typing import Any
 from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.formats.json_values import json_type
 
+# Replies below are shown at this depth; nested lists cannot be deeper than JSON may.
+_DEEPEST = 60
+
 
 @dataclass
 class Comment:
@@ -33,7 +36,9 @@ class Post:
 def parse_post(record: dict[str, Any]) -> Post:
     """Reads `{"id", "title", "text", "author", "topic", "comments": [{"text", "author", "likes", "replies"}]}`.
 
-    All keys but one of `text` and `title` may be missing; a comment may be a plain string.
+    All keys but one of `text` and `title` may be missing; a comment may be a plain string. Comments may as well
+    be a flat list whose members have `id`, and `parent` where they reply to another of them; one whose parent is
+    not in the list is a comment on the post.
 
     Raises:
         InvalidRecordError: the record is something else.
@@ -47,7 +52,7 @@ def parse_post(record: dict[str, Any]) -> Post:
         title=title,
         author=_name(record, "author"),
         topic=_name(record, "topic"),
-        comments=[_parse_comment(item) for item in _list(record, "comments")],
+        comments=_parse_comments(_list(record, "comments")),
     )
 
 
@@ -58,17 +63,6 @@ def walk(comments: list[Comment]) -> Iterator[Comment]:
         yield from walk(comment.replies)
 
 
-def keep_most_liked(post: Post, most: int) -> list[Comment]:
-    """Cuts a thread down to its most liked comments, in their order; returns what was left out, replies included."""
-    everyone = list(walk(post.comments))
-    if len(everyone) <= most:
-        return []
-    ranked = sorted(range(len(everyone)), key=lambda i: (-everyone[i].likes, i))
-    kept = {id(everyone[i]) for i in ranked[:most]}
-    post.comments = keep_comments(post.comments, lambda comment: id(comment) in kept)
-    return [comment for comment in everyone if id(comment) not in kept]
-
-
 def keep_comments(comments: list[Comment], keep: Callable[[Comment], bool]) -> list[Comment]:
     """The comments that `keep` accepts; replies to one that it does not accept take its place."""
     result = []
@@ -76,6 +70,44 @@ def keep_comments(comments: list[Comment], keep: Callable[[Comment], bool]) -> l
         comment.replies = keep_comments(comment.replies, keep)
         result += [comment] if keep(comment) else comment.replies
     return result
+
+
+def _parse_comments(items: list[Any]) -> list[Comment]:
+    comments = [_parse_comment(item) for item in items]
+    if not any(isinstance(item, dict) and item.get("parent") is not None for item in items):
+        return comments
+    by_id: dict[str, int] = {}
+    for number, item in enumerate(items):
+        name = _name(item, "id") if isinstance(item, dict) else None
+        if name is not None and by_id.setdefault(name, number) != number:
+            raise InvalidRecordError(f"two comments have the id '{name}'")
+    parents = [_name(item, "parent") if isinstance(item, dict) else None for item in items]
+    return _as_tree(comments, [None if name is None else by_id.get(name) for name in parents])
+
+
+def _as_tree(comments: list[Comment], parents: list[int | None]) -> list[Comment]:
+    """Hangs comments below those that they reply to; too deep ones below the deepest that is allowed."""
+    depths: dict[int, int] = {}
+    for number in range(len(comments)):
+        path: list[int] = []
+        place: int | None = number
+        while place is not None and place not in depths:
+            if len(path) > len(comments):
+                raise InvalidRecordError("comments reply to each other in a circle")
+            path.append(place)
+            place = parents[place]
+        depth = -1 if place is None else depths[place]
+        for one in reversed(path):
+            above = parents[one]
+            if depth == _DEEPEST:
+                assert above is not None, "what is deep has something above it"
+                parents[one] = parents[above]
+            depth = min(depth + 1, _DEEPEST)
+            depths[one] = depth
+    for number, parent in enumerate(parents):
+        if parent is not None:
+            comments[parent].replies.append(comments[number])
+    return [comment for number, comment in enumerate(comments) if parents[number] is None]
 
 
 def _parse_comment(item: Any) -> Comment:

@@ -10,9 +10,16 @@ pytest.importorskip("datatrove")
 
 from datatrove.data import Document
 
-from megatron_redone.config.curate import AdvertisingConfig, CleanConfig, LengthConfig, RepetitionConfig
+from megatron_redone.config.curate import (
+    AdvertisingConfig,
+    CleanConfig,
+    LengthConfig,
+    RepetitionConfig,
+    ThreadsConfig,
+)
 from megatron_redone.curation.post_steps import (
     CleanPosts,
+    CutThreads,
     DropAdvertising,
     DropByLength,
     DropRepetition,
@@ -40,7 +47,7 @@ def apply(step: PostFilter, record: dict[str, Any], kind: str = "social") -> tup
 
 def test_cleaning_takes_out_what_is_empty_and_keeps_the_most_liked(tmp_path: Path) -> None:
     comments = [{"text": "\u200b", "author": "a"}, {"text": "few", "likes": 1}, {"text": "sooooooo good", "likes": 9}]
-    step = CleanPosts(CleanConfig(max_comments=1), tmp_path, RENDERER)
+    step = CleanPosts(CleanConfig(max_comments=1), ThreadsConfig(), tmp_path, RENDERER)
     text, dropped = apply(step, {"text": "hi &amp; bye", "comments": comments})
     assert text == "hi & bye\n\n- sooooo good"
     assert dropped == [("\u200b", "nothing left"), ("few", "too many in the thread")]
@@ -49,7 +56,7 @@ def test_cleaning_takes_out_what_is_empty_and_keeps_the_most_liked(tmp_path: Pat
 def test_general_texts_keep_their_runs_links_and_contacts(tmp_path: Path) -> None:
     record = {"text": f"sooooooooo http://example.org/a {LONG} {ADVERT}"}
     for step in (
-        CleanPosts(CleanConfig(), tmp_path, RENDERER),
+        CleanPosts(CleanConfig(), ThreadsConfig(), tmp_path, RENDERER),
         DropAdvertising(AdvertisingConfig(), True, tmp_path, RENDERER),
     ):
         assert apply(step, record, "general") == (record["text"], [])
@@ -69,10 +76,36 @@ def test_a_post_that_advertises_goes_with_its_comments(tmp_path: Path) -> None:
 
 
 def test_what_was_said_before_in_a_thread_goes_but_short_agreement_stays(tmp_path: Path) -> None:
-    step = DropRepetition(RepetitionConfig(), tmp_path, RENDERER)
+    step = DropRepetition(RepetitionConfig(), True, tmp_path, RENDERER)
     again = "#lunch " + LONG.upper()
     text, dropped = apply(step, {"text": "Where to eat?", "comments": [LONG, again, "+1", "+1"]})
     assert text == f"Where to eat?\n\n- {LONG}\n- +1\n- +1" and dropped == [(again, "said before in the thread")]
+
+
+class Words:
+    """Counts words where a tokenizer would count tokens."""
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+
+@pytest.mark.parametrize("room", [3, 9, 14, 20, 100])
+def test_threads_are_cut_to_as_many_tokens_and_nobody_answers_what_is_not_there(tmp_path: Path, room: int) -> None:
+    comments = [
+        {"text": "one two three", "likes": 1, "replies": [{"text": "four five six seven", "likes": 9}]},
+        {"text": "eight nine", "likes": 5},
+    ]
+    counted = Renderer(False, Words())  # type: ignore[arg-type]
+    step = CutThreads(ThreadsConfig(max_tokens=room), tmp_path, counted)
+    document = Document("", "7", metadata={"source": "posts", "kind": "social"})
+    document.metadata["post"] = parse_post({"text": "a b c", "comments": comments})
+    counted(document)
+    assert document.metadata["tokens"] == 15
+    assert step.filter(document) is True
+    lines = document.text.splitlines()
+    assert document.metadata["tokens"] <= room
+    assert ("  - four five six seven" in lines) <= ("- one two three" in lines)
+    assert len(lines) == {3: 1, 9: 3, 14: 4, 20: 5, 100: 5}[room]
 
 
 @pytest.mark.parametrize(

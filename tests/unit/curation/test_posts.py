@@ -4,16 +4,9 @@ from typing import Any
 
 import pytest
 
-from megatron_redone.curation.posts import keep_comments, keep_most_liked, parse_post, walk
+from megatron_redone.curation.posts import keep_comments, parse_post, walk
 from megatron_redone.formats.input_records import InvalidRecordError
 from tests.helpers.threads import THREAD
-
-
-def test_the_most_liked_comments_stay_in_their_order() -> None:
-    post = parse_post(THREAD)
-    left_out = keep_most_liked(post, 2)
-    assert [comment.likes for comment in walk(post.comments)] == [3, 9]
-    assert len(left_out) == 3
 
 
 def test_replies_to_a_dropped_comment_take_its_place() -> None:
@@ -22,9 +15,36 @@ def test_replies_to_a_dropped_comment_take_its_place() -> None:
     assert [comment.author for comment in kept] == ["小李", "阿强", None, "阿强"]
 
 
+def test_a_flat_list_becomes_the_tree_that_it_tells_of() -> None:
+    flat = [
+        {"id": 1, "parent": None, "text": "a"},
+        {"id": 3, "parent": 2, "text": "c"},
+        {"id": 2, "parent": "1", "text": "b"},
+        {"id": 4, "parent": "gone", "text": "d"},
+        "e",
+    ]
+    post = parse_post({"text": "x", "comments": flat})
+    assert [comment.text for comment in post.comments] == ["a", "d", "e"]
+    assert [comment.text for comment in walk(post.comments)] == ["a", "b", "c", "d", "e"]
+
+
+def test_a_long_chain_of_replies_is_read_and_walked() -> None:
+    flat = [{"id": i, "parent": i - 1 if i else None, "text": str(i)} for i in range(5000)]
+    post = parse_post({"text": "x", "comments": flat})
+    assert [comment.text for comment in walk(post.comments)] == [str(i) for i in range(5000)]
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
+        (
+            {"text": "x", "comments": [{"id": 1, "parent": 2, "text": "a"}, {"id": 2, "parent": 1, "text": "b"}]},
+            "comments reply to each other in a circle",
+        ),
+        (
+            {"text": "x", "comments": [{"id": 1, "text": "a"}, {"id": 1, "parent": 1, "text": "b"}]},
+            "two comments have the id '1'",
+        ),
         ({"content": "x"}, "no key 'text'"),
         ({"text": " "}, "empty text"),
         ({"text": 3}, "'text' is a number, not a string"),
