@@ -43,6 +43,11 @@ STAGES = {
         "raw posts and texts to clean, deduplicated documents, with a funnel of what was dropped and why",
         "megatron_redone.config.curate:CurateConfig",
     ),
+    "select-quality": Stage(
+        "documents scored by a small model, and cut by percentile within source, language and length",
+        "megatron_redone.config.select_quality:SelectQualityConfig",
+        options={"--job": "job"},
+    ),
     "prepare-sft": Stage(
         "conversations to token ids with loss masks, by the tokenizer's chat template",
         "megatron_redone.config.prepare_sft:PrepareSFTConfig",

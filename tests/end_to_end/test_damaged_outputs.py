@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import chat_tokenizers, commands, small_tokenizer
+from tests.helpers import chat_tokenizers, commands, hf_folders, small_tokenizer
 
 ANNOTATORS = ["ann", "bo", "cy"]
 
@@ -94,10 +94,20 @@ def outputs(folder: Path) -> dict[str, Any]:
     return found
 
 
+def select_quality(folder: Path, tokenizer: Path) -> list[str]:
+    model = hf_folders.write(folder / "model", "qwen2_tied")
+    posts = write_lines(
+        folder / "posts.jsonl", [{"text": f"post {i} of some words", "language": "en"} for i in range(40)]
+    )
+    keys = [f"sources=[{{name: x, input: {posts}}}]", f"output_dir={folder}/out", "block_documents=16"]
+    return ["select-quality", *keys, f"perplexity.model={model}"]
+
+
+# Of select-quality, `overwrite` keeps the scores, which cost the most: test_select_quality.py.
 STAGES = [tokenize, prepare_sft, prepare_preferences, curate, build_preferences]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, select_quality])
 def test_what_is_damaged_is_made_again_or_named(
     tmp_path: Path, tokenizer: Path, stage: Callable[[Path, Path], list[str]]
 ) -> None:
