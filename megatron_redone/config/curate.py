@@ -9,6 +9,14 @@ from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.errors import UserError
 
 
+class Mode(enum.Enum):
+    """What is done: all at once, or measured first, and then applied with the thresholds that a person approved."""
+
+    run = "run"
+    measure = "measure"
+    apply = "apply"
+
+
 class ChooseComments(enum.Enum):
     """Which comments of a thread stay where there is no room for all; each with those that it replies to."""
 
@@ -209,6 +217,15 @@ class HeldOutConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """What `mode: measure` looks at."""
+
+    fraction: float = key("fraction of the documents, chosen by a hash of their text", 1.0, above=0, at_most=1)
+    examples: int = key("documents shown of each step, and on either side of each threshold", 20, at_least=0)
+    seed: int = key("another seed chooses others", 0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlurmConfig:
     """What `sbatch` is told."""
 
@@ -233,6 +250,14 @@ class CurateConfig:
     output_dir: str = key(
         "NAME.jsonl, held_out/, dropped/, funnel.json and manifest.json are written there", writes=True
     )
+    mode: Mode = key(
+        "run; or measure what each step would drop, without dropping any; or apply the thresholds of approved_file",
+        Mode.run,
+    )
+    approved_file: str | None = key(
+        "mode apply: the thresholds.yaml that mode measure wrote, with each step approved", None, reads=True
+    )
+    measure: MeasureConfig = key("what is measured", MeasureConfig)
     clean: CleanConfig = key("cleaning", CleanConfig)
     threads: ThreadsConfig = key("posts with comments", ThreadsConfig)
     advertising: AdvertisingConfig = key("links and advertising", AdvertisingConfig)
@@ -271,6 +296,10 @@ class CurateConfig:
             raise UserError("sources: the list is empty; name at least one")
         if twice := [name for name in names if names.count(name) > 1]:
             raise UserError(f"sources: two are called '{twice[0]}'; give each a name of its own")
+        if (self.mode is Mode.apply) != (self.approved_file is not None):
+            raise UserError("approved_file: is for mode=apply, which needs it")
+        if self.mode is Mode.measure and self.executor is Executor.slurm:
+            raise UserError("executor: what is measured is measured here; take executor=local and measure.fraction")
         if self.threads.max_tokens and self.tokenizer is None:
             raise UserError("threads.max_tokens: tokens are counted with a tokenizer; set tokenizer.path")
         if self.executor is Executor.slurm and not self.slurm.partition:

@@ -17,10 +17,15 @@ _AT_ONCE = 256
 
 
 class Decontaminate(PipelineStep):
-    """Looks for text of evaluation sets in documents, many at once."""
+    """Looks for text of evaluation sets in documents, many at once.
+
+    Attributes:
+        only_measures: Whether documents are only told of what is found in them, and stay as they are.
+    """
 
     type = "🧪 - DECONTAMINATION"
     name = "contamination"
+    only_measures = False
 
     def __init__(self, config: DecontaminationConfig, dropped: Path) -> None:
         super().__init__()
@@ -36,11 +41,13 @@ class Decontaminate(PipelineStep):
         with self.dropped, self.cut_from:
             while batch := list(islice(documents, _AT_ONCE)):
                 for document, runs in zip(batch, index.search([one.text for one in batch]), strict=True):
-                    if not runs or self._is_cut(document, runs, rank):
+                    if runs and self.only_measures:
+                        document.metadata.setdefault("verdicts", {})[self.name] = _reason(runs)
+                    if not runs or self.only_measures or self._is_cut(document, runs, rank):
                         yield document
 
     def _is_cut(self, document: Document, runs: Sequence[Run], rank: int) -> bool:
-        reason = f"text of {runs[0].field.benchmark}"
+        reason = _reason(runs)
         text = cut(document.text, runs) if self.config.action is Contaminated.cut else ""
         if not weighted_length(text):
             self.dropped.drop(document, rank, reason, found=_records(runs))
@@ -49,6 +56,10 @@ class Decontaminate(PipelineStep):
         document.text = text
         document.metadata.pop("form", None)
         return True
+
+
+def _reason(runs: Sequence[Run]) -> str:
+    return f"text of {runs[0].field.benchmark}"
 
 
 def _records(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ is as much like it as asked for, which the connected components of the pairs do 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +46,37 @@ def exact_passes(prints: Path, work: Path, tasks: int) -> list[Pass]:
     return [Pass("find exact duplicates", [FindExact(prints, work, tasks, parts)], parts)]
 
 
-def near_passes(config: MinHashConfig, prints: Path, exact: Path, work: Path, tasks: int) -> list[Pass]:
-    """The passes that find documents with nearly the same shingles; `exact` has what goes already."""
+def near_passes(
+    config: MinHashConfig, prints: Path, exact: Path, work: Path, tasks: int, others: Sequence[float] = ()
+) -> list[Pass]:
+    """The passes that find documents with nearly the same shingles, listed in `work/found`.
+
+    Args:
+        config: Bands, and how similar documents must be.
+        prints: A folder that a `PrintWriter` wrote.
+        exact: Lists of what goes already.
+        work: Where the results go.
+        tasks: That wrote `prints`.
+        others: Other similarities, what each of which finds is listed in `near_folder`.
+    """
     parts = _parts(tasks)
     match = MatchBand(config, prints, exact, work / "pairs", tasks, parts)
+    verify: list[PipelineStep] = []
+    choose: list[PipelineStep] = []
+    for least in dict.fromkeys([config.min_jaccard, *others]):
+        folder = near_folder(config, work, least)
+        verify.append(VerifyPairs(least, prints, work / "pairs", folder / "verified", tasks))
+        choose.append(KeepBest(prints, folder / "verified", folder / "found", tasks))
     return [
         Pass("match bands", [match], match.groups * parts),
-        Pass(
-            "verify pairs", [VerifyPairs(config.min_jaccard, prints, work / "pairs", work / "verified", tasks)], tasks
-        ),
-        Pass("choose who stays", [KeepBest(prints, work / "verified", work / "found", tasks)], 1),
+        Pass("verify pairs", verify, tasks),
+        Pass("choose who stays", choose, 1),
     ]
+
+
+def near_folder(config: MinHashConfig, work: Path, least: float) -> Path:
+    """Where `near_passes` lists what is at least so similar, in `found`."""
+    return work if least == config.min_jaccard else work / f"{least:g}"
 
 
 class FindExact(PipelineStep):
@@ -243,7 +263,7 @@ class DropListed(PipelineStep):
 
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Yields what is not listed."""
-        goes = set(_listed_numbers(self.found, rank).tolist())
+        goes = set(listed_numbers(self.found, rank).tolist())
         with self.files:
             for document in data or ():
                 if document.metadata["index"] in goes:
@@ -255,11 +275,12 @@ class DropListed(PipelineStep):
 def listed(found: Path, task: int, documents: int) -> np.ndarray:
     """`bool[documents]`: which documents of a task are in the lists of a folder."""
     mask = np.zeros(documents, bool)
-    mask[_listed_numbers(found, task)] = True
+    mask[listed_numbers(found, task)] = True
     return mask
 
 
-def _listed_numbers(found: Path, task: int) -> np.ndarray:
+def listed_numbers(found: Path, task: int) -> np.ndarray:
+    """`int64[N]`: the places of a task's documents that are in the lists of a folder."""
     first, last = np.uint64(task) << _FILE_BITS, np.uint64(task + 1) << _FILE_BITS
     mine = [np.empty(0, np.int64)]
     for path in sorted(found.glob("*.npy")):

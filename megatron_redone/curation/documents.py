@@ -16,7 +16,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 # What a document carries from pass to pass beside its text and id.
-_CARRIED = ("source", "kind", "topic", "comments", "tokens", "language")
+_CARRIED = ("source", "kind", "topic", "comments", "tokens", "language", "verdicts", "measured")
 
 _BUFFER = 1 << 20
 

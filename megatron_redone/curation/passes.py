@@ -17,10 +17,11 @@ from datatrove.pipeline.base import PipelineStep
 from megatron_redone.config.curate import CurateConfig, Deduplicate, OutputForm
 from megatron_redone.curation.counting import Counted, TokenCounter
 from megatron_redone.curation.decontamination import Decontaminate
-from megatron_redone.curation.deduplication import DropListed, exact_passes, near_passes
+from megatron_redone.curation.deduplication import DropListed, exact_passes, near_folder, near_passes
 from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
 from megatron_redone.curation.executors import Pass
 from megatron_redone.curation.held_out import ChooseHeldOut, SplitHeldOut
+from megatron_redone.curation.measuring import Measure, Sample
 from megatron_redone.curation.personal_step import MaskPersonalData
 from megatron_redone.curation.post_steps import (
     CleanPosts,
@@ -29,10 +30,12 @@ from megatron_redone.curation.post_steps import (
     DropByLanguage,
     DropByLength,
     DropRepetition,
+    PostFilter,
     Renderer,
 )
 from megatron_redone.curation.prints import PrintWriter
 from megatron_redone.curation.reading import CheckInvalid, ReadPosts, SourceShard
+from megatron_redone.curation.thresholds import NEAR
 
 NamedStep = (
     CleanPosts
@@ -92,6 +95,11 @@ class Work:
         """Which documents are held out."""
         return self.folder / "chosen"
 
+    @property
+    def measured(self) -> Path:
+        """What was counted without dropping, by task."""
+        return self.folder / "measured"
+
     def found(self, kind: str) -> Path:
         """Lists of duplicates: exact or near."""
         return self.folder / kind / "found"
@@ -109,6 +117,47 @@ def funnel_steps(config: CurateConfig) -> list[str]:
     if config.deduplicate is Deduplicate.minhash:
         steps.append("near")
     return [*steps, SplitHeldOut.name] if config.held_out.fraction else steps
+
+
+def dropping_steps(config: CurateConfig) -> list[str]:
+    """The steps that drop documents and that are measured first."""
+    neither = ("read", MaskPersonalData.name, CutThreads.name, SplitHeldOut.name)
+    return [step for step in funnel_steps(config) if step not in neither]
+
+
+def plan_measure(config: CurateConfig, shards: list[SourceShard], folder: Path) -> list[Pass]:
+    """The passes of `mode: measure` but the last, which `measured_files` adds.
+
+    Args:
+        config: The configuration.
+        shards: What each task reads.
+        folder: The work folder.
+    """
+    work, tasks = Work(folder), len(shards)
+    names = [source.name for source in config.sources]
+    prints = PrintWriter(
+        config.minhash, config.deduplicate is Deduplicate.minhash, config.held_out.seed, names, work.prints
+    )
+    sample = Sample(config.measure.fraction, config.measure.seed)
+    steps = [*_filters(config, shards, work, sample), prints, DocumentWriter(work.documents)]
+    check = Pass("check records", [CheckInvalid(work.counts, config.max_invalid, work.dropped)], 1)
+    passes = [Pass("read and ask every step", steps, tasks), check]
+    exact = work.found("exact")
+    if config.deduplicate is not Deduplicate.none:
+        passes += exact_passes(work.prints, exact, tasks)
+    near: dict[float, Path] = {}
+    if config.deduplicate is Deduplicate.minhash:
+        values, folder = NEAR.looked_at(config), work.folder / "near"
+        near = {value: near_folder(config.minhash, folder, value) / "found" for value in values}
+        passes += near_passes(config.minhash, work.prints, exact, folder, tasks, values)
+    measure = Measure(
+        config,
+        None if config.deduplicate is Deduplicate.none else exact,
+        near,
+        work.measured,
+        config.minhash.min_jaccard,
+    )
+    return [*passes, Pass("count", [DocumentReader(work.documents), measure], tasks)]
 
 
 def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -> list[Pass]:
@@ -156,7 +205,10 @@ def _asks_for_languages(config: CurateConfig) -> bool:
     return any(source.languages for source in config.sources)
 
 
-def _filters(config: CurateConfig, shards: list[SourceShard], work: Work) -> Iterator[PipelineStep]:
+def _filters(
+    config: CurateConfig, shards: list[SourceShard], work: Work, sample: "Sample | None" = None
+) -> Iterator[PipelineStep]:
+    """The steps up to fingerprints; with a sample they only measure."""
     counter = TokenCounter(config.tokenizer) if config.tokenizer is not None else None
     renderer = Renderer(config.clean.show_authors, counter)
     personal = MaskPersonalData(config.personal_data, work.personal, renderer)
@@ -172,4 +224,9 @@ def _filters(config: CurateConfig, shards: list[SourceShard], work: Work) -> Ite
         *([Decontaminate(config.decontamination, work.dropped)] if config.decontamination.benchmarks else []),
     ]
     yield ReadPosts(shards, work.dropped, work.counts, renderer, config.max_record_mb << 20)
+    if sample is not None:
+        yield sample
+    for step in steps:
+        if isinstance(step, PostFilter | Decontaminate):
+            step.only_measures = sample is not None
     yield from (Counted(step.name, step, work.counts) for step in steps)

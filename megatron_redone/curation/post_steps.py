@@ -28,7 +28,7 @@ from megatron_redone.curation.fingerprint import bare_form, normal_form
 from megatron_redone.curation.languages import UNKNOWN, languages_of
 from megatron_redone.curation.posts import Comment, Post, keep_comments, walk
 from megatron_redone.curation.rendering import hide_mentions, render
-from megatron_redone.curation.repetition import RepetitionLimits, find_repetition
+from megatron_redone.curation.repetition import RepetitionLimits, find_repetition, measure_repetition
 from megatron_redone.curation.scripts import weighted_length
 from megatron_redone.curation.threads import SAME_TEXT, keep_ranked, ranks, reading_order, remove_quotes
 
@@ -61,10 +61,15 @@ class Renderer:
 
 
 class PostFilter(PipelineStep):
-    """What the steps share: files for what is dropped, and the renderer."""
+    """What the steps share: files for what is dropped, and the renderer.
+
+    Attributes:
+        only_measures: Whether nothing is dropped: a document carries what the step says of it, and goes on.
+    """
 
     type = "🔻 - FILTER"
     name: str
+    only_measures = False
 
     def __init__(self, dropped: Path, renderer: Renderer) -> None:
         super().__init__()
@@ -82,12 +87,27 @@ class PostFilter(PipelineStep):
         self.rank = rank
         with self.dropped, self.dropped_comments:
             for document in data or ():
+                if self.only_measures:
+                    self._measure(document)
+                    yield document
+                    continue
                 answer = self.filter(document)
                 if answer is True:
                     yield document
                 else:
                     assert isinstance(answer, tuple), "a document that is dropped has a reason"
                     self.dropped.drop(document, rank, answer[1])
+
+    def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
+        """The answer of `filter`, and what it compares with thresholds, by their names."""
+        return self.filter(doc), {}
+
+    def _measure(self, document: Document) -> None:
+        answer, measured = self.measure(document)
+        document.metadata.setdefault("measured", {}).update(measured)
+        if answer is not True:
+            assert isinstance(answer, tuple), "a document that would be dropped has a reason"
+            document.metadata.setdefault("verdicts", {})[self.name] = answer[1]
 
     def drop_comment(self, document: Document, comment: Comment, reason: str) -> None:
         """Writes a comment that is taken out of its thread."""
@@ -170,6 +190,13 @@ class DropAdvertising(PostFilter):
         self.renderer(doc)
         return True
 
+    def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
+        """Links of the post, before they are taken out."""
+        post: Post = doc.metadata["post"]
+        text = f"{post.title}\n{post.text}".strip()
+        links, fraction = link_fraction(text)
+        return self.filter(doc), {"advertising.max_links": links, "advertising.max_link_fraction": fraction}
+
     def _reason(self, text: str, is_social: bool) -> str | None:
         if not text:
             return None
@@ -210,6 +237,12 @@ class DropRepetition(PostFilter):
             self.renderer(doc)
         reason = find_repetition(doc.text, self.limits)
         return True if reason is None else (False, reason)
+
+    def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
+        """The shares of the document without the comments that go."""
+        answer = self.filter(doc)
+        shares = measure_repetition(doc.text, self.limits.ngram)
+        return answer, {f"{self.name}.{key}": share for key, share in shares.items()}
 
     def _drop_repeated(self, doc: Document, post: Post) -> None:
         own = _without_tags(normal_form(post.text))
@@ -280,6 +313,12 @@ class DropByLength(PostFilter):
         if length > self.config.max:
             return False, "too long"
         return True
+
+    def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
+        """The length, for all three of its thresholds."""
+        answer = self.filter(doc)
+        length = weighted_length(doc.metadata["form"])
+        return answer, {f"length.{key}": length for key in ("min_social", "min_general", "max")}
 
 
 class DropByLanguage(PostFilter):

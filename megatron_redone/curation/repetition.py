@@ -54,6 +54,19 @@ def find_repetition(text: str, limits: RepetitionLimits) -> str | None:
     return None
 
 
+def measure_repetition(text: str, ngram: int) -> dict[str, float]:
+    """All four shares that `find_repetition` compares with its limits, by their names there."""
+    bare, pictures = (text, 0) if text.isascii() else EMOJI.subn(" ", text)
+    words = units(bare.lower())
+    is_long = len(words) >= _FEWEST_UNITS
+    return {
+        "emoji": pictures / (pictures + len(words)) if pictures else 0.0,
+        "top_unit": _top_share(words) if is_long else 0.0,
+        "repeated_ngrams": _repeated_share(words, ngram) if is_long else 0.0,
+        "repeated_lines": _repeated_lines(text) if "\n" in text else 0.0,
+    }
+
+
 def _top_share(words: list[str]) -> float:
     return max((count for word, count in Counter(words).items() if word not in _LAUGHTER), default=0) / len(words)
 

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from megatron_redone.config.curate import CurateConfig, Executor, SourceConfig
+from megatron_redone.config.curate import CurateConfig, Executor, Mode, SourceConfig
 from megatron_redone.config.schema import work_hash
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json, writing_errors
@@ -39,10 +39,16 @@ def run(config: CurateConfig) -> None:
     _require_datatrove()
     from megatron_redone.curation.executors import run_local
     from megatron_redone.curation.outputs import finished_curation, remove_curation
+    from megatron_redone.curation.passes import dropping_steps
+    from megatron_redone.curation.thresholds import approved_config, measured_hash
 
     output = Path(config.output_dir)
     files = _input_files(config)
-    digest = work_hash(config, [*map(dataclasses.astuple, (file for _, file in files)), *_benchmark_files(config)])
+    facts = [*map(dataclasses.astuple, (file for _, file in files)), *_benchmark_files(config)]
+    measured = measured_hash(config, facts)
+    if config.mode is Mode.apply:
+        config = approved_config(config, dropping_steps(config), measured)
+    digest = work_hash(config, facts)
     finished = finished_curation(output)
     if is_complete(finished, digest, overwrite=config.overwrite, place=str(output)):
         shutil.rmtree(output / "work", ignore_errors=True)  # which a job on Slurm leaves
@@ -50,14 +56,17 @@ def run(config: CurateConfig) -> None:
     with writing_errors(output), folder_lock(output / "work") as work:
         tasks = _tasks(config, files)
         _open_work(work, f"{digest} {tasks}", is_over=finished is not None)
-        passes = _passes(config, files, tasks, digest, work)
+        if config.mode is Mode.measure:
+            passes = _measuring_passes(config, files, tasks, (digest, measured), work)
+        else:
+            passes = _passes(config, files, tasks, digest, work)
         if config.executor is Executor.slurm:
             _submit(config, passes, work, finished)
             return
         remove_curation(output, finished)
         run_local(passes, work, min(config.workers or os.cpu_count() or 1, tasks))
         shutil.rmtree(work)
-    _report(output)
+    _report(config)
 
 
 def _require_datatrove() -> None:
@@ -143,6 +152,19 @@ def _passes(
     return [*passes, Pass("check and finish", [finish], 1)]
 
 
+def _measuring_passes(
+    config: CurateConfig, files: list[tuple[SourceConfig, InputFile]], tasks: int, hashes: tuple[str, str], work: Path
+) -> "list[Pass]":
+    from megatron_redone.curation.executors import Pass, quiet
+    from megatron_redone.curation.measured_files import FinishMeasure
+    from megatron_redone.curation.passes import plan_measure
+    from megatron_redone.curation.reading import plan_shards
+
+    with quiet():
+        passes = plan_measure(config, plan_shards(files, tasks), work)
+    return [*passes, Pass("write tables", [FinishMeasure(config, *hashes, work)], 1)]
+
+
 def _submit(config: CurateConfig, passes: "list[Pass]", work: Path, finished: Finished | None) -> None:
     from megatron_redone.curation.executors import submit_slurm
     from megatron_redone.curation.outputs import remove_curation
@@ -161,8 +183,13 @@ def _submit(config: CurateConfig, passes: "list[Pass]", work: Path, finished: Fi
     log.info("submitted %d passes; when job %s has ended, %s has the result", len(passes), job, config.output_dir)
 
 
-def _report(output: Path) -> None:
+def _report(config: CurateConfig) -> None:
     from megatron_redone.curation.outputs import TABLE
+    from megatron_redone.curation.thresholds import FILE
 
+    output = Path(config.output_dir)
+    if config.mode is Mode.measure:
+        log.info("%s: nothing was dropped; measured.txt shows what would be, %s is to be approved", output, FILE)
+        return
     print((output / TABLE).read_text(encoding="utf-8"), end="")
     log.info("%s: done; dropped posts lie in %s with their reasons", output, output / "dropped")

@@ -3,7 +3,7 @@
 import pytest
 
 from megatron_redone.config.curate import RepetitionConfig
-from megatron_redone.curation.repetition import RepetitionLimits, find_repetition
+from megatron_redone.curation.repetition import RepetitionLimits, find_repetition, measure_repetition
 
 _DEFAULTS = RepetitionConfig()
 LIMITS = RepetitionLimits(
@@ -46,3 +46,16 @@ def test_repetition_is_found(text: str, kind: str) -> None:
 @pytest.mark.parametrize("text", SURVIVES)
 def test_emphasis_survives(text: str) -> None:
     assert find_repetition(text, LIMITS) is None
+
+
+@pytest.mark.parametrize("text", [text for text, _ in REPETITION] + ["a calm day by the lake", "", "哈" * 14])
+def test_shares_that_are_measured_are_those_that_are_compared(text: str) -> None:
+    shares = measure_repetition(text, LIMITS.ngram)
+    goes = any(share > getattr(LIMITS, name) for name, share in shares.items())
+    assert goes == (find_repetition(text, LIMITS) is not None)
+    for name, share in shares.items():
+        loose = {other: 1.0 for other in shares}
+        at_it = RepetitionLimits(**{**loose, name: share}, ngram=LIMITS.ngram)
+        below = RepetitionLimits(**{**loose, name: share - 1e-9}, ngram=LIMITS.ngram)
+        assert find_repetition(text, at_it) is None
+        assert share == 0 or find_repetition(text, below) is not None
