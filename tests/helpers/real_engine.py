@@ -76,8 +76,8 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     words = {"precision": "bf16", **wanted["model"]}
     model = load_config(ModelConfig, None, [f"{key}={value}" for key, value in words.items()])
     plain = load_config(ModelConfig, None, ["precision=bf16"])
-    theirs = _chunks(wanted, model, parallel, Backend.transformer_engine)
-    ours = _chunks(wanted, plain, parallel, Backend.torch)
+    theirs = make_chunks(wanted, model, parallel, Backend.transformer_engine)
+    ours = make_chunks(wanted, plain, parallel, Backend.torch)
     found = _compare([find_places(c) for c in theirs[1]], [find_places(c) for c in ours[1]])
     fp8 = model.precision is Precision.fp8
     recipe = type(get_fp8_recipe(theirs[0])).__name__ if fp8 else None
@@ -88,23 +88,25 @@ def build(wanted: dict[str, Any]) -> dict[str, Any]:
     return {**found, "recipe": recipe, "weights_in_fp8": in_fp8, "packages": names}
 
 
-def _chunks(
-    wanted: dict[str, Any], model: ModelConfig, parallel: ParallelConfig, backend: Backend
+def make_chunks(
+    wanted: dict[str, Any], model: ModelConfig, parallel: ParallelConfig, backend: Backend, pipeline_rank: int = 0
 ) -> tuple[Any, list[Any]]:
+    """The model chunks of a pipeline stage on the CPU, made as for a card, and megatron-core's configuration."""
     shape = parse_architecture({**SHAPE, **wanted.get("shape", {})})
     on_cuda = backend is Backend.transformer_engine
     config = transformer_config(shape, model, parallel, backend, torch.device("cuda" if on_cuda else "cpu"))
     if on_cuda and wanted.get("unfused"):
         config.attention_backend = AttnBackend.unfused  # the one whose kernels are torch's
-    pieces, first = parallel.virtual_pipeline_model_parallel_size or 1, parallel.pipeline_model_parallel_size == 1
+    pieces = parallel.virtual_pipeline_model_parallel_size or 1
+    is_last = pipeline_rank == parallel.pipeline_model_parallel_size - 1
     chunks = []
     for piece in range(pieces):
         vp_stage = piece if pieces > 1 else None
-        spec = block_spec(backend, config, 0, vp_stage)
+        spec = block_spec(backend, config, pipeline_rank, vp_stage)
         chunks.append(
             make_chunk(
-                shape, config, spec, backend, vocab_size=512, pre_process=piece == 0, post_process=first,
-                vp_stage=vp_stage, device=torch.device("cpu"),
+                shape, config, spec, backend, vocab_size=512, pre_process=pipeline_rank == 0 and piece == 0,
+                post_process=is_last and piece == pieces - 1, vp_stage=vp_stage, device=torch.device("cpu"),
             )
         )  # fmt: skip
     return config, chunks

@@ -11,27 +11,45 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
-CASES: dict[str, tuple[dict[str, Any], str, float]] = {
-    "qwen2": ({}, "fp32", 1e-5),
-    "qwen3": ({"model_type": "qwen3", "head_dim": 64}, "fp32", 1e-5),
-    "llama": ({"model_type": "llama", "tie_word_embeddings": False}, "fp32", 1e-5),
-    "qwen2_bf16": ({}, "bf16", 0.05),  # a few roundings of 2^-9 each, in another order
+TP_SP = {"tensor_model_parallel_size": 2, "sequence_parallel": True}
+PIPELINE = {"pipeline_model_parallel_size": 2}
+LLAMA = {"model_type": "llama", "tie_word_embeddings": False}
+FP32 = {"model": {"precision": "fp32"}}
+Case = tuple[dict[str, Any], float]
+ONE_PROCESS: dict[str, Case] = {
+    "qwen2": (FP32, 1e-5),
+    "qwen3": (FP32 | {"shape": {"model_type": "qwen3", "head_dim": 64}}, 1e-5),
+    "llama": (FP32 | {"shape": LLAMA}, 1e-5),
+    "qwen2_bf16": ({"model": {"precision": "bf16"}}, 0.05),  # a few roundings of 2^-9 each, in another order
 }
+TWO_PROCESSES: dict[str, Case] = {
+    "data": (FP32, 1e-5),
+    "tensor": (FP32 | {"parallel": {"tensor_model_parallel_size": 2}}, 1e-5),
+    "tensor_sequence": (FP32 | {"parallel": TP_SP, "shape": LLAMA}, 1e-5),
+    "pipeline": (FP32 | {"parallel": PIPELINE}, 1e-5),
+    "interleaved": (FP32 | {"parallel": PIPELINE | {"virtual_pipeline_model_parallel_size": 2}}, 1e-5),
+}
+CASES = ONE_PROCESS | TWO_PROCESSES
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, dict[str, float]]:
-    wanted = [{"shape": shape, "precision": precision} for shape, precision, _ in CASES.values()]
-    command = [sys.executable, "-W", "ignore", "-m", "tests.helpers.real_training", json.dumps(wanted)]
+    return _run(1, ONE_PROCESS) | _run(2, TWO_PROCESSES)
+
+
+def _run(processes: int, cases: dict[str, Case]) -> dict[str, dict[str, float]]:
+    wanted = json.dumps([case for case, _ in cases.values()])
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, "-W", "ignore", *launcher, "-m", "tests.helpers.real_training", wanted]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    return dict(zip(CASES, map(json.loads, lines), strict=True))
+    return dict(zip(cases, map(json.loads, lines), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_loss_and_gradients_are_those_of_the_torch_backend(found: dict[str, dict[str, float]], case: str) -> None:
-    tolerance = CASES[case][2]
+    tolerance = CASES[case][1]
     assert found[case]["loss"] < tolerance and found[case]["gradients"] < tolerance
-    assert found[case]["tensors"] >= 24, "every weight has a gradient that was compared"
+    assert found[case]["tensors"] >= 13, "every weight of a rank has a gradient that was compared"
