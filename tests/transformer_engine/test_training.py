@@ -40,12 +40,16 @@ def found() -> dict[str, dict[str, float]]:
 def _run(processes: int, cases: dict[str, Case]) -> dict[str, dict[str, float]]:
     wanted = json.dumps([case for case, _ in cases.values()])
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, "-W", "ignore", *launcher, "-m", "tests.helpers.real_training", wanted]
+    found = _lines([*launcher, "-m", "tests.helpers.real_training", wanted])
+    return dict(zip(cases, found, strict=True))
+
+
+def _lines(arguments: list[str]) -> list[dict[str, float]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    return dict(zip(cases, map(json.loads, lines), strict=True))
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -53,3 +57,9 @@ def test_loss_and_gradients_are_those_of_the_torch_backend(found: dict[str, dict
     tolerance = CASES[case][1]
     assert found[case]["loss"] < tolerance and found[case]["gradients"] < tolerance
     assert found[case]["tensors"] >= 13, "every weight of a rank has a gradient that was compared"
+
+
+def test_layers_in_fp8_are_those_of_the_emulation() -> None:
+    """Under each recipe: rounded alike, scales moved alike, and products of what was rounded; far from bf16."""
+    for found in _lines(["-m", "tests.helpers.real_fp8_linear"]):
+        assert found["apart"] == 0.0 and found["from_bf16"] > 0.02

@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 # A script's folder comes first on the path, where tokenize.py would stand for Python's own `tokenize`.
 sys.path[0] = os.environ.get("REDONE_STEP_TREE", str(ROOT))
 
+_FP32 = 1e-5  # cases that are held to it are trained in fp32
 _REPEATS, _STEPS, _LENGTH, _SEGMENTS = 7, 16, 256, 8
 _SHAPE = {
     **{"model_type": "qwen2", "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4},
@@ -76,23 +78,34 @@ def engine_figures(environment: Path) -> dict[str, float]:
         for layout, family, precision in test_specification.CASES
     ]  # fmt: skip
     built = _lines(environment, "tests.helpers.real_engine", wanted)
-    trained = _lines(
-        environment,
-        "tests.helpers.real_training",
-        [{"shape": shape, "precision": kind} for shape, kind, _ in test_training.CASES.values() if kind == "fp32"],
-    )
+    trained = [
+        found
+        for processes, cases in ((1, test_training.ONE_PROCESS), (2, test_training.TWO_PROCESSES))
+        for found in _lines(
+            environment,
+            "tests.helpers.real_training",
+            [case for case, tolerance in cases.values() if tolerance <= _FP32],
+            ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)],
+        )
+    ]
+    in_fp8 = _lines(environment, "tests.helpers.real_fp8_linear")
     return {
         "te_layouts_built": sum(case["bit_equal"] and case["same_places"] for case in built),
+        "te_reference_cases": len(trained),
         "te_reference_max_rel_diff": max(max(case["loss"], case["gradients"]) for case in trained),
+        "te_fp8_linear_max_rel_diff": max(case["apart"] for case in in_fp8),
     }
 
 
-def _lines(environment: Path, module: str, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    command = [str(environment / "bin/python"), "-W", "ignore", "-m", module, json.dumps(wanted)]
+def _lines(
+    environment: Path, module: str, wanted: list[dict[str, Any]] | None = None, launcher: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    arguments = [] if wanted is None else [json.dumps(wanted)]
+    command = [str(environment / "bin/python"), "-W", "ignore", *launcher, "-m", module, *arguments]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert len(found) == len(wanted)
+    assert found if wanted is None else len(found) == len(wanted)
     return found
 
 
