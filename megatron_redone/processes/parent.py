@@ -7,9 +7,17 @@ import time
 from multiprocessing import parent_process
 from typing import Any
 
-# Who had started this process when the command line started: torch takes seconds to import, in which a launcher may be
-# killed. By the process's number, lest a fork take the launcher of the process that it was forked from for its own.
-_LAUNCHERS = {os.getpid(): os.getppid()}
+_started_by: dict[str, int] = {}
+
+
+def _note_launcher() -> None:
+    _started_by["launcher"] = os.getppid()
+
+
+# As early as can be, when the command line is imported and in a fork at once: torch takes seconds to import, in which the
+# launcher may be killed. A process that asked afterwards would take the system for its launcher.
+_note_launcher()
+os.register_at_fork(after_in_child=_note_launcher)
 
 
 def die_with_parent() -> None:
@@ -33,8 +41,8 @@ def end_with_launcher(seconds: float = 0.5) -> None:
         seconds: Between two looks.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        launcher = _LAUNCHERS.get(os.getpid(), os.getppid())
-        threading.Thread(target=_watch_parent, args=(launcher, seconds), name="launcher", daemon=True).start()
+        arguments = (_started_by["launcher"], seconds)
+        threading.Thread(target=_watch_parent, args=arguments, name="launcher", daemon=True).start()
 
 
 def end_launcher() -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 NOTES_AND_ENDS = """
 import contextlib, time
 import megatron_redone.processes.parent as parent
@@ -69,13 +71,23 @@ def test_what_torchrun_has_not_started_goes_on() -> None:
     assert rank_after_kill({}, "watches", 0.5)
 
 
-def test_the_launcher_of_a_fork_is_who_forked_it() -> None:
-    forks = """
+FORKS = """
 import os, time
 from megatron_redone.processes import parent
 if child := os.fork():
-    raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-parent.end_with_launcher(0.05)
+    {launcher}
 time.sleep(0.5)
+parent.end_with_launcher(0.05)
+time.sleep(1)
+os.write(1, b"lives")
 """
-    assert subprocess.run([sys.executable, "-c", forks], env={**os.environ, **BY_TORCHRUN}).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("launcher", "said"), [("raise SystemExit(os.waitpid(child, 0)[1])", b"lives"), ("time.sleep(0.15), os._exit(0)", b"")]
+)
+def test_the_launcher_of_a_fork_is_who_forked_it_from_the_start(launcher: str, said: bytes) -> None:
+    """It does not take the launcher of that process for its own, nor the system for a launcher that is gone."""
+    command = [sys.executable, "-c", FORKS.format(launcher=launcher)]
+    done = subprocess.run(command, env={**os.environ, **BY_TORCHRUN}, stdout=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stdout) == (0, said)
