@@ -14,8 +14,8 @@ def _note_launcher() -> None:
     _started_by["launcher"] = os.getppid()
 
 
-# As early as can be, when the command line is imported and in a fork at once: torch takes seconds to import, in which the
-# launcher may be killed. A process that asked afterwards would take the system for its launcher.
+# As early as can be, when the command line is imported and in a fork at once: torch takes seconds to import, in which
+# the launcher may be killed. A process that asked afterwards would take the system for its launcher.
 _note_launcher()
 os.register_at_fork(after_in_child=_note_launcher)
 

@@ -83,9 +83,10 @@ os.write(1, b"lives")
 """
 
 
-@pytest.mark.parametrize(
-    ("launcher", "said"), [("raise SystemExit(os.waitpid(child, 0)[1])", b"lives"), ("time.sleep(0.15), os._exit(0)", b"")]
-)
+WAITS, GOES = "raise SystemExit(os.waitpid(child, 0)[1])", "time.sleep(0.15), os._exit(0)"
+
+
+@pytest.mark.parametrize(("launcher", "said"), [(WAITS, b"lives"), (GOES, b"")])
 def test_the_launcher_of_a_fork_is_who_forked_it_from_the_start(launcher: str, said: bytes) -> None:
     """It does not take the launcher of that process for its own, nor the system for a launcher that is gone."""
     command = [sys.executable, "-c", FORKS.format(launcher=launcher)]
