@@ -43,9 +43,11 @@ class FusedAdam(torch.optim.Optimizer):
         eps: float = 1e-8,
         adam_w_mode: bool = True,
         weight_decay: float = 0.0,
+        capturable: bool = False,
         moments_dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Takes what Apex's does, and the type of moments between steps."""
+        """Takes what Apex's does (`capturable` since megatron-core 0.17), and the type of moments between steps."""
+        assert not capturable, "steps in CUDA graphs are not made here"
         assert adam_w_mode and bias_correction, "only AdamW with bias correction is made here"
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults)

@@ -48,7 +48,11 @@ def preload() -> None:
 
 def redone(arguments: list[str], log: Path, timeout: float = 300.0) -> Ended:
     """`redone ARGUMENTS` in a fork, to its end."""
-    process = start(lambda: main(arguments), log)
+    return wait(start(lambda: main(arguments), log), log, timeout)
+
+
+def wait(process: int, log: Path, timeout: float) -> Ended:
+    """Waits for a fork's end; one that takes too long is killed."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         done, status = os.waitpid(process, os.WNOHANG)

@@ -2,14 +2,17 @@
 """Records what `damage.py` and `kills.py` found in benchmarks/results/checkpoints.json, the rest in long_runs.json.
 
     python tools/reliability/record.py [--damage JSONL] [--kills JSONL] [--fuzz JSON] [--faults JUNIT.xml]
+                                       [--engine JUNIT.xml ...] [--spikes JSON]
 
-JUNIT.xml is what `pytest --junitxml` writes of tests/distributed/test_hangs.py and test_networks.py.
+JUNIT.xml is what `pytest --junitxml` writes: for --faults of tests/distributed/test_hangs.py, test_networks.py and
+test_slurm.py, for --engine of any tests under megatron-core 0.19.
 """
 
 import argparse
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +31,8 @@ def main() -> None:
     parser.add_argument("--kills", type=Path)
     parser.add_argument("--fuzz", type=Path)
     parser.add_argument("--faults", type=Path)
+    parser.add_argument("--engine", type=Path, nargs="+")
+    parser.add_argument("--spikes", type=Path)
     arguments = parser.parse_args()
     if arguments.damage is not None:
         found = damage.count(arguments.damage)
@@ -46,6 +51,11 @@ def main() -> None:
         _record_fuzz(json.loads(arguments.fuzz.read_text()))
     if arguments.faults is not None:
         _record_faults(arguments.faults)
+    if arguments.engine is not None:
+        _record_engine(arguments.engine)
+    if arguments.spikes is not None:
+        notes = "tools/reliability/spikes.py: a step of garbage or NaN; differences of the validation loss at the end"
+        record_part("long_runs", "spikes", json.loads(arguments.spikes.read_text()), _PACKAGES, notes)
 
 
 def _record_fuzz(found: dict[str, int]) -> None:
@@ -63,20 +73,48 @@ def _record_fuzz(found: dict[str, int]) -> None:
 
 
 def _record_faults(report: Path) -> None:
-    """Counts tests: a rank or a cable that goes wrong is named, or changes nothing."""
-    passed: dict[str, list[bool]] = {"test_hangs": [], "test_networks": []}
+    """Counts tests: a rank, a cable or a job of Slurm's that goes wrong is named, or changes nothing."""
+    passed = _passed(report)
+    if hangs := passed.get("test_hangs"):
+        metrics = {"hangs_tried": len(hangs), "hangs_named": sum(hangs.values())}
+        record_part("long_runs", "hangs", metrics, _PACKAGES, "a rank sleeps, is stopped, raises, exits or is slow")
+    if networks := passed.get("test_networks"):
+        metrics = {"networks_tried": len(networks), "namespaces_bit_equal": int(all(networks.values()))}
+        notes = "a cable between two hosts is cut or slow, under examples/launch/nodes.sh"
+        record_part("long_runs", "networks", metrics, _PACKAGES, notes)
+    if slurm := passed.get("test_slurm"):
+        metrics = {
+            "slurm_requeue_bit_equal": int(all(ok for name, ok in slurm.items() if "queues_again" in name)),
+            "slurm_curation_equal": int(all(ok for name, ok in slurm.items() if "curation" in name)),
+        }
+        notes = "a real Slurm 22.05 of two machines: a job of two tasks is signalled and queued again; arrays of jobs"
+        record_part("long_runs", "slurm", metrics, _PACKAGES, notes)
+
+
+def _passed(report: Path) -> dict[str, dict[str, bool]]:
+    """Which tests of each module passed; those that were skipped are left out."""
+    passed: dict[str, dict[str, bool]] = {}
     for case in ElementTree.parse(report).iter("testcase"):
         if case.find("skipped") is None:
             module = str(case.get("classname")).rpartition(".")[2]
-            passed[module].append(case.find("failure") is None and case.find("error") is None)
-    metrics = {"hangs_tried": len(passed["test_hangs"]), "hangs_named": sum(passed["test_hangs"])}
-    if passed["test_networks"]:
-        metrics |= {
-            "networks_tried": len(passed["test_networks"]),
-            "namespaces_bit_equal": int(all(passed["test_networks"])),
-        }
-    notes = "a rank sleeps, is stopped, raises, exits, vanishes or is slow; a cable between two hosts is cut or slow"
-    record_part("long_runs", "faults", metrics, _PACKAGES, notes)
+            ok = case.find("failure") is None and case.find("error") is None
+            passed.setdefault(module, {})[str(case.get("name"))] = ok
+    return passed
+
+
+def _record_engine(reports: Sequence[Path]) -> None:
+    """Counts tests under another megatron-core than the one that the results of benchmarks name."""
+    cases = [case for report in reports for case in ElementTree.parse(report).iter("testcase")]
+    failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    metrics = {
+        "mcore_019_tests_passed": len(cases) - failed - skipped,
+        "mcore_019_tests_failed": failed,
+        "mcore_019_tests_skipped": skipped,
+        "mcore_019_passed": int(failed == 0 < len(cases) - skipped),
+    }
+    notes = "megatron-core 0.19.2, torch 2.11, Python 3.12: " + ", ".join(sorted(report.stem for report in reports))
+    record_part("long_runs", "engine", metrics, _PACKAGES, notes)
 
 
 if __name__ == "__main__":
