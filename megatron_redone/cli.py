@@ -155,7 +155,15 @@ def _run(options: argparse.Namespace, overrides: list[str]) -> None:
         from megatron_redone.processes.environment import set_environment
 
         set_environment(config)
-        _import(module).run(config)
+        with _clean_end():
+            _import(module).run(config)
+
+
+def _clean_end() -> contextlib.AbstractContextManager[None]:
+    """SIGTERM ends a stage with a line; not a rank, which may wait for others where no handler is called."""
+    from megatron_redone.processes.termination import clean_end_on_sigterm
+
+    return contextlib.nullcontext() if "RANK" in os.environ else clean_end_on_sigterm()
 
 
 def _import(module: str) -> Any:

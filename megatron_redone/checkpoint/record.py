@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from megatron_redone.batches.micro_batch import GlobalBatch
-from megatron_redone.errors import DamageError
+from megatron_redone.errors import DamageError, UserError
 from megatron_redone.formats.atomic import write_json, write_text
 from megatron_redone.formats.hf_folder import hf_files
 
@@ -151,8 +151,17 @@ def read_config(checkpoint: Path) -> str:
 
 
 def hf_folder(checkpoint: Path) -> Path:
-    """The Hugging Face files that a checkpoint carries."""
-    return checkpoint / "run" / "hf"
+    """The Hugging Face files that a checkpoint carries.
+
+    Raises:
+        UserError: one of them is a link that leads out of the checkpoint. Exports are given away: they would hold
+            whatever file it leads to.
+    """
+    folder = checkpoint / "run" / "hf"
+    for file in folder.rglob("*"):
+        if file.is_symlink() and not file.resolve().is_relative_to(checkpoint.resolve()):
+            raise UserError(f"{file}: is a link to a file outside the checkpoint; put the file itself there")
+    return folder
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -10,6 +10,7 @@ import torch
 
 from megatron_redone.conversion.streaming import EarlyWriteBack, read_ahead
 from megatron_redone.formats.folder_checksums import Block, BlockHasher
+from megatron_redone.formats.safetensors_header import safetensors_header
 from megatron_redone.model_folders.dtypes import SAFETENSORS_NAMES
 
 INDEX = "model.safetensors.index.json"
@@ -83,15 +84,5 @@ def write_index(folder: Path, shards: dict[str, list[PlannedTensor]]) -> None:
 
 
 def _header(tensors: list[PlannedTensor]) -> bytes:
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    at = 0
-    for tensor in tensors:
-        entries[tensor.name] = {
-            "dtype": SAFETENSORS_NAMES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [at, at + tensor.size],
-        }
-        at += tensor.size
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # numbers begin at a multiple of their size
-    return len(text).to_bytes(8, "little") + text
+    planned = ((tensor.name, SAFETENSORS_NAMES[tensor.dtype], tensor.shape, tensor.size) for tensor in tensors)
+    return safetensors_header({"format": "pt"}, planned)

@@ -78,7 +78,7 @@ def run_local(passes: Sequence[Pass], work: Path, workers: int) -> None:
     _running(work).mkdir(exist_ok=True)
     # datatrove begins processes anew for every pass; so they find everything imported.
     forkserver = multiprocess.get_context("forkserver")  # type: ignore[attr-defined]
-    forkserver.set_forkserver_preload(["megatron_redone.curation.passes"])
+    forkserver.set_forkserver_preload(["megatron_redone.curation.passes", "megatron_redone.processes.fork_server"])
     with clean_end_on_sigterm():
         for number, part in enumerate(passes, 1):
             logs = str(_log_folder(work, number, part))

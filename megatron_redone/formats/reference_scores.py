@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file
+from megatron_redone.formats.safetensors_header import safetensors_header
 from megatron_redone.hashing import short_hash
 
 _FORMAT = "megatron_redone.reference/1"
@@ -55,8 +55,15 @@ def write_reference(path: Path, scores: ReferenceScores) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"data": scores.data, "model": scores.model, "done": str(scores.done)}
     metadata = {"format": _FORMAT, **facts, "seal": _seal(scores)}
+    parts = {
+        "sums": ("F32", np.ascontiguousarray(scores.sums, "<f4")),
+        "lengths": ("I32", np.ascontiguousarray(scores.lengths, "<i4")),
+    }
+    tensors = [(name, dtype, numbers.shape, numbers.nbytes) for name, (dtype, numbers) in parts.items()]
     with atomic_file(path, "wb") as stream:
-        stream.write(save({"sums": scores.sums, "lengths": scores.lengths}, metadata))
+        stream.write(safetensors_header(metadata, tensors))
+        for _, numbers in parts.values():
+            stream.write(numbers.data)
 
 
 def read_reference(path: Path) -> ReferenceScores | None:

@@ -1,9 +1,10 @@
 """SIGTERM, which batch systems send, ends work as Ctrl-C does: cleanly, with its processes and partial files."""
 
 import logging
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,13 +25,19 @@ def clean_end_on_sigterm() -> Iterator[None]:
     if not is_ours:
         yield
         return
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _ender(os.getpid()))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _end(*_: Any) -> None:
-    log.error("ended by SIGTERM; the same command goes on where it was")
-    raise SystemExit(exit_code_of_signal(signal.SIGTERM))
+def _ender(process: int) -> Callable[..., None]:
+    def end(*_: Any) -> None:
+        if os.getpid() != process:  # a fork that has inherited this ends as if nobody listened
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+        log.error("ended by SIGTERM; the same command goes on where it was")
+        raise SystemExit(exit_code_of_signal(signal.SIGTERM))
+
+    return end

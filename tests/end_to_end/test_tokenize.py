@@ -121,6 +121,22 @@ def wait_for_shards(folder: Path, count: int, process: subprocess.Popen) -> None
     raise AssertionError("no shard was done in 30 s")
 
 
+@pytest.mark.parametrize("content", [None, b"", b"{", b"null", b"[1]", b"\xff", b'{"work": 1}'])
+def test_a_damaged_plan_begins_again(tmp_path: Path, tokenizer: Path, content: bytes | None) -> None:
+    corpus(tmp_path / "a.jsonl", 0.01)
+    keys = [f"input={tmp_path}/a.jsonl", "workers=1"]
+    assert commands.main(*command(tmp_path / "whole", tokenizer, *keys)[3:]).returncode == 0
+    work = tmp_path / "again.work"
+    work.mkdir()
+    for name in ("bin", "idx", "done.json", "invalid.jsonl"):
+        (work / f"shard-00000.{name}").write_bytes(b"of another run")
+    if content is not None:
+        (work / "plan.json").write_bytes(content)
+    done = commands.main(*command(tmp_path / "again", tokenizer, *keys)[3:])
+    assert done.returncode == 0 and "going on" not in done.stderr, done.stderr
+    assert dataset_bytes(tmp_path / "again") == dataset_bytes(tmp_path / "whole") and not work.exists()
+
+
 def test_a_killed_worker_and_an_interrupt_are_told_in_one_line(tmp_path: Path, tokenizer: Path) -> None:
     corpus(tmp_path / "a.jsonl", 6)
     keys = [f"input={tmp_path}/a.jsonl", "shard_mb=1", "tokenizer.fast=false", "workers=2"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.strategies.base import SaveShardedStrategy
 from megatron.core.dist_checkpointing.strategies.torch import (
     MCoreSavePlanner,
+    TorchDistSaveShardedStrategy,
     _replace_state_dict_keys_with_sharded_keys,
     mcore_to_pyt_state_dict,
 )
@@ -21,17 +21,13 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
 
-class _SaveInThisProcess(SaveShardedStrategy):
+class _SaveInThisProcess(TorchDistSaveShardedStrategy):
     """megatron-core's own writes in child processes, which compete with the ranks for the cores of a CPU."""
 
     def __init__(self) -> None:
         super().__init__("torch_dist", 1)
 
-    @property
-    def can_handle_sharded_objects(self) -> bool:  # type: ignore[override]
-        return True
-
-    def save(self, sharded_state_dict: Any, checkpoint_dir: Any) -> None:
+    def save(self, sharded_state_dict: Any, checkpoint_dir: Any, *_: Any) -> None:  # others are for its own children
         flat, _, _ = _replace_state_dict_keys_with_sharded_keys(sharded_state_dict, keep_only_main_replica=True)
         save(
             mcore_to_pyt_state_dict(flat, is_loading=False),

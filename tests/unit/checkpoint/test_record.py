@@ -9,6 +9,7 @@ import pytest
 from megatron_redone.checkpoint.record import (
     TrainState,
     collect_hf_files,
+    hf_folder,
     is_checkpoint,
     read_config,
     read_state,
@@ -91,3 +92,16 @@ def test_a_damaged_config_is_named(checkpoint: Path, content: bytes | None) -> N
 )
 def test_steps_of_names(name: str, step: int | None) -> None:
     assert step_of_name(name) == step
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "additional_chat_templates/tool.jinja"])
+def test_a_link_that_leads_out_of_a_checkpoint_is_refused(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    """An export would carry what it leads to."""
+    (tmp_path / "secret").write_text("secret")
+    (checkpoint / "run" / "hf" / "inside.json").symlink_to(checkpoint / "run" / "state.json")
+    assert hf_folder(checkpoint) == checkpoint / "run" / "hf"
+    link = hf_folder(checkpoint) / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=rf"{name}: is a link to a file outside the checkpoint"):
+        hf_folder(checkpoint)

@@ -1,5 +1,6 @@
 """Which files hold a model's weights, and folders in which that is not clear."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,11 @@ def test_a_shard_that_the_index_does_not_name_is_refused(tmp_path: Path) -> None
         UserError, match=r"the shard model-9-of-9\.safetensors is there, which .*index\.json does not name"
     ):
         find_weight_files(tmp_path)
+
+
+@pytest.mark.parametrize("shard", ["x" * 5000, "../model-1-of-2.safetensors", "/etc/passwd", "a\0b", ""])
+def test_an_index_whose_names_are_no_files_of_the_folder_is_refused(shard: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a.weight": shard}}))
+    with pytest.raises(UserError) as error:
+        find_weight_files(tmp_path)
+    assert len(str(error.value).splitlines()) == 1
