@@ -12,7 +12,8 @@ from megatron_redone.curation.scripts import EMOJI
 UNKNOWN = "unknown"
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_KANA = re.compile("[\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9d]")
+# At least two in a row: a single の is Chinese shop talk, and ヽ(ー_ー)ノ is a face.
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d][\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9d]+")
 _HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff]")
 _LATIN_WORD = re.compile("[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*")
 _NO_LANGUAGE = re.compile(r"[@#][\w·-]+|[A-Za-z]*[0-9][A-Za-z0-9]*|\[[A-Z_]+\]")
@@ -34,6 +35,9 @@ hello new old year years time today tomorrow work life world women woman men vid
 ever feel hate stupid funny hell god makes looks sounds welcome
 """
 _ENGLISH = frozenset(_ENGLISH_WORDS.split())
+# What CLD2 is believed of a few words in Latin letters: it takes slang, names and laughter for Manx and Scots.
+_BELIEVED = frozenset(["pt", "es", "fr", "it", "de", "nl", "id", "ms", "tl", "vi", "tr", "pl", "ro"])
+_NAMES_SHARE = 0.6
 _SOME_SHARE = 0.25
 _UNSURE_SHARE = 0.34
 
@@ -60,7 +64,8 @@ def languages_of(text: str) -> tuple[str, ...]:
 
 
 def _eastern(text: str) -> str | None:
-    han, kana, hangul = (len(pattern.findall(text)) for pattern in (_HAN, _KANA, _HANGUL))
+    han, hangul = len(_HAN.findall(text)), len(_HANGUL.findall(text))
+    kana = sum(map(len, _KANA.findall(text)))
     if not han + kana + hangul:
         return None
     if hangul > han + kana:
@@ -84,11 +89,19 @@ def _western(text: str) -> str:
     except pycld2.error:
         return UNKNOWN
     code = details[0][1].split("-")[0]
+    code = "en" if code == "sco" else code
     if code == "un":
         return UNKNOWN
     if letters >= _FEW_LETTERS or not words:
         return code if reliable else ("en" if english >= _SOME_SHARE * len(words) else UNKNOWN)
     if code == "en":
         return "en" if english or reliable else UNKNOWN
-    # Short and not English by CLD2: it takes names and slang for other languages.
-    return code if reliable and not english and len(words) >= 4 and details[0][2] >= 90 else UNKNOWN
+    if code not in _BELIEVED or english or len(words) < 4 or _are_names(text):
+        return UNKNOWN
+    return code if reliable and details[0][2] >= 90 else UNKNOWN
+
+
+def _are_names(text: str) -> bool:
+    """Whether most words are written as names are, which tell nothing of a language."""
+    words = _LATIN_WORD.findall(text)
+    return sum(word[0].isupper() and not word.isupper() for word in words) >= _NAMES_SHARE * len(words)

@@ -175,7 +175,7 @@ class DropAdvertising(PostFilter):
         """Drops a post that advertises; of other posts, the comments that do."""
         post: Post = doc.metadata["post"]
         is_social = doc.metadata["kind"] == SourceKind.social.name
-        reason = self._reason(f"{post.title}\n{post.text}".strip(), is_social)
+        reason = self._reason(_head(post), is_social)
         if reason is not None:
             return False, reason
         if not is_social:
@@ -193,8 +193,7 @@ class DropAdvertising(PostFilter):
     def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
         """Links of the post, before they are taken out."""
         post: Post = doc.metadata["post"]
-        text = f"{post.title}\n{post.text}".strip()
-        links, fraction = link_fraction(text)
+        links, fraction = link_fraction(_head(post))
         return self.filter(doc), {"advertising.max_links": links, "advertising.max_link_fraction": fraction}
 
     def _reason(self, text: str, is_social: bool) -> str | None:
@@ -236,7 +235,26 @@ class DropRepetition(PostFilter):
             self._drop_repeated(doc, post)
             self.renderer(doc)
         reason = find_repetition(doc.text, self.limits)
+        if reason is not None and post.comments and find_repetition(_head(post), self.limits) is None:
+            self._drop_repeating(doc, post)
+            reason = find_repetition(doc.text, self.limits)
         return True if reason is None else (False, reason)
+
+    def _drop_repeating(self, doc: Document, post: Post) -> None:
+        """Where it is the comments that repeat: those go that do by themselves, or all of them."""
+        for alone in (True, False):
+            gone = [
+                comment
+                for comment in walk(post.comments)
+                if not alone or find_repetition(comment.text, self.limits) is not None
+            ]
+            for comment in gone:
+                self.drop_comment(doc, comment, "repeats itself" if alone else "the thread repeats itself")
+            places = set(map(id, gone))
+            post.comments = keep_comments(post.comments, lambda comment, places=places: id(comment) not in places)
+            self.renderer(doc)
+            if find_repetition(doc.text, self.limits) is None:
+                return
 
     def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
         """The shares of the document without the comments that go."""
@@ -338,6 +356,10 @@ class DropByLanguage(PostFilter):
         if not kept or found == (UNKNOWN,) or any(code in kept for code in found):
             return True
         return False, "+".join(found)
+
+
+def _head(post: Post) -> str:
+    return f"{post.title}\n{post.text}".strip()
 
 
 def _without_tags(text: str) -> str:

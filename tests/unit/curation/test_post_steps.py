@@ -82,6 +82,22 @@ def test_what_was_said_before_in_a_thread_goes_but_short_agreement_stays(tmp_pat
     assert text == f"Where to eat?\n\n- {LONG}\n- +1\n- +1" and dropped == [(again, "said before in the thread")]
 
 
+@pytest.mark.parametrize(
+    ("comments", "left"),
+    [
+        (["so good " * 20, "indeed"], ["indeed"]),
+        ([f"{LONG} {i} times" for i in range(6)], []),
+    ],
+)
+def test_a_post_does_not_go_for_what_its_comments_repeat(tmp_path: Path, comments: list[str], left: list[str]) -> None:
+    step = DropRepetition(RepetitionConfig(), False, tmp_path, RENDERER)
+    text, dropped = apply(step, {"text": "Where to eat?", "comments": comments})
+    assert text == "\n\n".join(["Where to eat?", *(f"- {one}" for one in left)])
+    assert len(dropped) == len(comments) - len(left)
+    text, dropped = apply(step, {"text": "so good " * 20, "comments": ["indeed"]})
+    assert text is None and len(dropped) >= 1
+
+
 class Words:
     """Counts words where a tokenizer would count tokens."""
 
