@@ -74,7 +74,9 @@ _HINTS = tuple(
         "f4f",
     ]
 )
-_MANY_DIGITS = re.compile(r"\d{5}|\d{3}[- .)]{1,2}\d{3}")
+_MANY_DIGITS = re.compile(r"\d{3}(?:\d{2}|[- .)]{1,2}\d{3})")
+_HINT = re.compile("|".join(map(re.escape, _HINTS)))
+_ASCII_HINT = re.compile("|".join(re.escape(hint) for hint in _HINTS if hint.isascii()))
 
 # A mark put inside a channel's name to get past filters: 微❤信, 薇♥信, v❤信.
 _SPLIT_NAME = re.compile(r"(?<=[微薇威v扣])[^\w\s,.:;!?()，。：；！？、@#/+\-]{1,3}(?=[信薇微x扣])")
@@ -157,16 +159,17 @@ def find_advertising(text: str) -> str | None:
     Args:
         text: Cleaned text of a post or a comment.
     """
-    plain = unicodedata.normalize("NFKC", text).lower()
+    plain = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
     if has_link(plain):
         if _SELLING.search(plain):
             return "offer with a link"
         if len(set(_ADULT.findall(plain))) >= _ADULT_WORDS:
             return "adult offer with a link"
-    if not plain.isascii():
+    is_ascii = plain.isascii()
+    if not is_ascii:
         plain = _SPLIT_NAME.sub("", plain)
     digits = _MANY_DIGITS.search(plain)
-    if not digits and not any(hint in plain for hint in _HINTS):
+    if not digits and not (_ASCII_HINT if is_ascii else _HINT).search(plain):
         return None
     for name, pattern in _FIND_ACCOUNT:
         if pattern.search(plain):

@@ -45,6 +45,9 @@ _MARKS = re.compile(
     "([\u0300-\u036f\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{2})[\u0300-\u036f\u0489\u1ab0-\u20ff]+"
 )
 
+# One of these is in every emoji of several characters: flags, joiners, marks, skin tones, brackets.
+_OF_SEVERAL = "\U0001f1e6-\U0001f1ff\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\\["
+
 _LATIN_MENTION = r"@[A-Za-z0-9_]{1,30}(?![A-Za-z0-9_@]|\.[A-Za-z])"
 # Weibo and the like: a name of any letters, where a space or a mark shows its end.
 _MENTION = re.compile(rf"(?<![A-Za-z0-9_.+-])(?<![^/]/)(?:{_LATIN_MENTION}|@[\w·-]{{1,30}}(?=[\s:：,，、/()（）]|\Z))")
@@ -105,6 +108,8 @@ def tidy_space(text: str) -> str:
 
 def limit_runs(text: str, longest: int) -> str:
     """No character, emoji or [emoticon] stands more than `longest` times in a row; digits and spaces may."""
+    if not _may_have_run(longest).search(text):
+        return text
     return _run_longer_than(longest).sub(lambda found: found[1] * longest, text)
 
 
@@ -122,6 +127,12 @@ def mask_mentions(text: str, names: dict[str, str]) -> str:
         return text
     masked = _MENTION.sub(lambda found: "@" + names.get(found[0][1:], "user"), text)
     return _MASKED_IN_A_ROW.sub("@user", masked)
+
+
+@lru_cache
+def _may_have_run(longest: int) -> re.Pattern[str]:
+    """Quick to look for: a character in a row, or what an emoji of several characters has."""
+    return re.compile(rf"(\S)\1{{{longest}}}|[{_OF_SEVERAL}]")
 
 
 @lru_cache

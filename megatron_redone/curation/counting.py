@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from megatron_redone.tokenization.tokenizer import Tokenizer
 
 
-@dataclass
+@dataclass(slots=True)
 class Amount:
     """An amount of text.
 
@@ -38,9 +38,10 @@ class Amount:
         """Counts one document more."""
         metadata = document.metadata
         self.documents += 1
-        self.comments += metadata.get("comments", 0)
         self.characters += len(document.text)
-        self.tokens += metadata.get("tokens", 0)
+        self.comments += metadata.get("comments", 0)
+        if "tokens" in metadata:
+            self.tokens += metadata["tokens"]
 
     def add(self, other: "Amount") -> None:
         """Counts another amount too."""
@@ -48,12 +49,6 @@ class Amount:
         self.comments += other.comments
         self.characters += other.characters
         self.tokens += other.tokens
-
-
-def amount_of(document: Document) -> Amount:
-    """One document and what it holds."""
-    metadata = document.metadata
-    return Amount(1, metadata.get("comments", 0), len(document.text), metadata.get("tokens", 0))
 
 
 @dataclass(frozen=True)
@@ -80,15 +75,14 @@ class Counted(PipelineStep):
         entered: defaultdict[str, Amount] = defaultdict(Amount)
         left: defaultdict[str, Amount] = defaultdict(Amount)
 
-        def entering() -> Iterator[Document]:
-            for document in data or ():
-                entered[document.metadata["source"]].add_document(document)
-                yield document
-
-        for document in self.step.run(entering(), rank, world_size):
-            left[document.metadata["source"]].add_document(document)
-            yield document
+        yield from _counted(self.step.run(_counted(data or (), entered), rank, world_size), left)
         write_flow(self.folder / self.name, rank, {name: Flow(entered[name], left[name]) for name in entered})
+
+
+def _counted(data: Iterable[Document], amounts: dict[str, Amount]) -> Iterator[Document]:
+    for document in data:
+        amounts[document.metadata["source"]].add_document(document)
+        yield document
 
 
 def write_flow(folder: Path, rank: int, flows: dict[str, Flow]) -> None:

@@ -25,7 +25,10 @@ _MOST_UNITS = 1 << 20
 
 def bare_form(text: str) -> str:
     """Lower-case NFKC with single spaces, without links, mentions and repost marks; may be empty."""
-    bare = without_links(_REPOST.sub("", _folded(text)))
+    bare = _folded(text)
+    if repost := _REPOST.match(bare):
+        bare = bare[repost.end() :]
+    bare = without_links(bare)
     if "@" in bare:
         bare = _MENTION.sub(" ", bare)
     return " ".join(bare.split())
@@ -68,6 +71,9 @@ class ShingleSets:
 
     values: np.ndarray
     sizes: np.ndarray
+
+
+NO_SETS = ShingleSets(np.empty(0, np.uint32), np.empty(0, np.int64))
 
 
 class _UnitHashes(dict[str, int]):

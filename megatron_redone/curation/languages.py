@@ -7,7 +7,7 @@ post with both Chinese and Latin words has two languages, as posts often do.
 import re
 
 from megatron_redone.curation.advertising import without_links
-from megatron_redone.curation.scripts import EMOJI
+from megatron_redone.curation.scripts import EMOJI, may_have_emoji
 
 UNKNOWN = "unknown"
 
@@ -49,7 +49,7 @@ def languages_of(text: str) -> tuple[str, ...]:
         text: A post.
     """
     plain = _NO_LANGUAGE.sub(" ", without_links(text))
-    plain = EMOJI.sub(" ", plain) if not plain.isascii() else plain
+    plain = EMOJI.sub(" ", plain) if may_have_emoji(plain) else plain
     if not plain.isascii():
         east = _eastern(plain)
         if east is not None:

@@ -175,7 +175,8 @@ def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -
         return [Pass("read, clean, filter, write", [*_filters(config, shards, work), final], tasks), check]
     names = [source.name for source in config.sources]
     near = config.deduplicate is Deduplicate.minhash
-    prints = PrintWriter(config.minhash, near, config.held_out.seed, names, work.prints)
+    like = near or config.held_out.fraction > 0
+    prints = PrintWriter(config.minhash, near, config.held_out.seed, names, work.prints, with_shingles=like)
     first = [*_filters(config, shards, work), prints, DocumentWriter(work.documents)]
     passes = [Pass("read, clean, filter", first, tasks), check]
     last: list[PipelineStep] = [DocumentReader(work.documents)]

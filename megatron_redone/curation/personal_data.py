@@ -53,7 +53,11 @@ _CHANNELS = (
 )  # fmt: skip
 _PLATE_HINT = re.compile("[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Za-zＡ-Ｚａ-ｚ]")
 _STREET_HINT = re.compile("[路街道巷弄同][^\n]{1,9}号")
-_AT = ("@", "＠", "(at", "[at", " at ", "( at", "（at")
+_CHANNEL = re.compile("|".join(map(re.escape, dict.fromkeys(_CHANNELS))))
+_ASCII_CHANNEL = re.compile("|".join(re.escape(channel) for channel in _CHANNELS if channel.isascii()))
+_AT = ("＠", "(at", "[at", "( at", "（at")
+# " at " alone is a word: who spells an address out spells its dot out, too, or brackets.
+_BESIDE_AT = ("dot", "(", "[", "{", "<")
 
 _GAP = r"[ .\-_/]"
 _START = r"(?<![0-9A-Za-z])(?<![0-9][.,])"
@@ -168,16 +172,8 @@ def find_personal_data(text: str) -> list[Found]:
     """
     if not text:
         return []
-    low = text.lower()
-    asked = _Asked(
-        emails=_has_at(low),
-        numbers=_DIGITS.search(text) is not None,
-        handles=any(channel in low for channel in _CHANNELS),
-        plates=_PLATE_HINT.search(text) is not None,
-        streets="号" in text and _STREET_HINT.search(text) is not None,
-        houses=_HOUSE.search(text) is not None,
-    )
-    if not any(vars(asked).values()):
+    asked = _asked_for(text)
+    if asked is None:
         return []
     seen = see_through(text)
     links = link_spans(seen.plain)
@@ -201,8 +197,28 @@ class _Asked:
     houses: bool
 
 
+def _asked_for(text: str) -> _Asked | None:
+    """What to look for; None is nothing, as in most texts, which this tells quickly."""
+    low = text.lower()
+    is_ascii = text.isascii()
+    asked = _Asked(
+        emails=_has_at(low),
+        numbers=_DIGITS.search(text) is not None,
+        handles=(_ASCII_CHANNEL if is_ascii else _CHANNEL).search(low) is not None,
+        plates=not is_ascii and _PLATE_HINT.search(text) is not None,
+        streets=not is_ascii and "号" in text and _STREET_HINT.search(text) is not None,
+        houses=_HOUSE.search(text) is not None,
+    )
+    wanted = asked.emails or asked.numbers or asked.handles or asked.plates or asked.streets or asked.houses
+    return asked if wanted else None
+
+
 def _has_at(low: str) -> bool:
-    return low.count("@") > low.count("@user") or any(at in low for at in _AT[1:])
+    if "@" in low and low.count("@") > low.count("@user"):
+        return True
+    if " at " in low and (not low.isascii() or any(mark in low for mark in _BESIDE_AT)):
+        return True
+    return ("at" in low or not low.isascii()) and any(at in low for at in _AT)
 
 
 def replace_personal_data(text: str, kinds: Collection[str] = frozenset(PLACEHOLDERS)) -> tuple[str, list[Found]]:

@@ -20,7 +20,7 @@ from megatron_redone.config.curate import (
     SourceKind,
     ThreadsConfig,
 )
-from megatron_redone.curation.advertising import find_advertising, link_fraction, without_links
+from megatron_redone.curation.advertising import find_advertising, has_link, link_fraction, without_links
 from megatron_redone.curation.cleaning import clean, limit_runs, remove_repost_mark
 from megatron_redone.curation.counting import TokenCounter
 from megatron_redone.curation.documents import DroppedFiles, RecordFiles
@@ -131,10 +131,11 @@ class CleanPosts(PostFilter):
         post: Post = doc.metadata["post"]
         is_social = doc.metadata["kind"] == SourceKind.social.name
         post.title, post.text = self._cleaned(post.title, is_social), self._cleaned(post.text, is_social)
-        for comment in walk(post.comments):
-            self._clean_comment(doc, comment, is_social)
-        post.comments = keep_comments(post.comments, lambda comment: bool(comment.text))
-        self._cut_thread(doc, post)
+        if post.comments:
+            for comment in walk(post.comments):
+                self._clean_comment(doc, comment, is_social)
+            post.comments = keep_comments(post.comments, lambda comment: bool(comment.text))
+            self._cut_thread(doc, post)
         if not (post.title or post.text or post.comments):
             doc.metadata["comments"] = 0  # each of them is dropped by itself
             return False, "nothing left"
@@ -151,6 +152,8 @@ class CleanPosts(PostFilter):
                 self.drop_comment(doc, comment, "too many in the thread")
 
     def _cleaned(self, text: str, is_social: bool) -> str:
+        if not text:
+            return text
         text = clean(text)
         return limit_runs(remove_repost_mark(text), self.config.max_run) if is_social else text
 
@@ -180,15 +183,23 @@ class DropAdvertising(PostFilter):
             return False, reason
         if not is_social:
             return True
-        reasons = {id(comment): self._reason(comment.text, is_social) for comment in walk(post.comments)}
+        has_links = self.remove_links and has_link(doc.text)
+        if post.comments:
+            has_links |= self._drop_comments(doc, post)
+        if has_links:
+            _remove_links(post)
+            self.renderer(doc)
+        return True
+
+    def _drop_comments(self, doc: Document, post: Post) -> bool:
+        """Takes comments out that advertise, and says whether what is left may have links to be removed."""
+        reasons = {id(comment): self._reason(comment.text, True) for comment in walk(post.comments)}
         for comment in walk(post.comments):
             if (found := reasons[id(comment)]) is not None:
                 self.drop_comment(doc, comment, found)
         post.comments = keep_comments(post.comments, lambda comment: reasons[id(comment)] is None)
-        if self.remove_links:
-            _remove_links(post)
         self.renderer(doc)
-        return True
+        return self.remove_links
 
     def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
         """Links of the post, before they are taken out."""

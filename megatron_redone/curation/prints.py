@@ -16,7 +16,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import MinHashConfig
-from megatron_redone.curation.fingerprint import ShingleSets, form_hash, normal_form, shingle_sets, unit_hashes
+from megatron_redone.curation.fingerprint import NO_SETS, ShingleSets, form_hash, normal_form, shingle_sets, unit_hashes
 
 _AT_ONCE = 512
 _MULTIPLIER = np.uint64(0x94D049BB133111EB)
@@ -57,7 +57,13 @@ class PrintWriter(PipelineStep):
     name = "fingerprints"
 
     def __init__(
-        self, config: MinHashConfig, with_bands: bool, seed: int, sources: Sequence[str], folder: Path
+        self,
+        config: MinHashConfig,
+        with_bands: bool,
+        seed: int,
+        sources: Sequence[str],
+        folder: Path,
+        with_shingles: bool = True,
     ) -> None:
         """Prepares to write.
 
@@ -67,8 +73,10 @@ class PrintWriter(PipelineStep):
             seed: Of the hash of a whole text.
             sources: Names in the order of their numbers.
             folder: Where the files go.
+            with_shingles: Whether documents will be compared at all, by more than the hash of all their text.
         """
         super().__init__()
+        self.with_shingles = with_shingles
         self.config = config
         self.with_bands = with_bands
         self.seed = seed
@@ -84,7 +92,7 @@ class PrintWriter(PipelineStep):
             files = {n: stack.enter_context(open(self.folder / f"{rank:05d}.{n}", "wb", 1 << 20)) for n in _TYPES}
             while batch := list(islice(documents, _AT_ONCE)):
                 forms = [document.metadata.pop("form", None) or normal_form(document.text) for document in batch]
-                sets = shingle_sets(forms, self.config.ngram, known)
+                sets = shingle_sets(forms, self.config.ngram, known) if self.with_shingles else NO_SETS
                 arrays = {
                     "hashes": [form_hash(form, self.seed) for form in forms],
                     "sources": [self.sources[document.metadata["source"]] for document in batch],

@@ -15,7 +15,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import SourceConfig
-from megatron_redone.curation.counting import Amount, Flow, amount_of, read_flows, write_flow
+from megatron_redone.curation.counting import Amount, Flow, read_flows, write_flow
 from megatron_redone.curation.documents import RecordFiles
 from megatron_redone.curation.post_steps import Renderer
 from megatron_redone.curation.posts import Post, parse_post, walk
@@ -74,10 +74,10 @@ class ReadPosts(PipelineStep):
             for source, piece in self.shards[rank].pieces:
                 flow = flows[source.name]
                 for raw in itertools.chain.from_iterable(b.records for b in read_raw(piece, self.most_bytes)):
-                    flow.entered.add(Amount(documents=1))
+                    flow.entered.documents += 1
                     document = self._document(raw, source, rank)
                     if document is not None:
-                        flow.left.add(amount_of(document))
+                        flow.left.add_document(document)
                         yield document
         write_flow(self.counts / self.name, rank, flows)
 

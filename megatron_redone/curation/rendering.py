@@ -27,7 +27,9 @@ def render(post: Post, show_authors: bool = True) -> str:
         post: The post.
         show_authors: Put letters before comments whose author is known.
     """
-    head = "\n".join(part for part in (post.title, post.text) if part)
+    head = f"{post.title}\n{post.text}" if post.title and post.text else post.title or post.text
+    if not post.comments:
+        return head
     letters = pseudonyms(post) if show_authors else {}
     lines = [line for comment in post.comments for line in _lines(comment, letters, depth=0)]
     return "\n\n".join(part for part in (head, "\n".join(lines)) if part)
@@ -44,6 +46,8 @@ def pseudonyms(post: Post) -> dict[str, str]:
 
 def hide_mentions(post: Post) -> None:
     """Replaces @mentions in the post and its comments by letters of those who speak, else by `@user`."""
+    if not post.comments and "@" not in post.text and "@" not in post.title:
+        return
     names = pseudonyms(post)
     post.title, post.text = mask_mentions(post.title, names), mask_mentions(post.text, names)
     for comment in walk(post.comments):

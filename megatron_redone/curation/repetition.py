@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 
-from megatron_redone.curation.scripts import EMOJI, units
+from megatron_redone.curation.scripts import EMOJI, may_have_emoji, units
 
 # Below so many units a repeated phrase is a habit of speech, and shares jump with every word.
 _FEWEST_UNITS = 12
@@ -40,14 +40,16 @@ def find_repetition(text: str, limits: RepetitionLimits) -> str | None:
         units inside n-grams that stood before, beyond the first twelve such units;
         characters in lines that stood before, where there are at least four lines.
     """
-    bare, pictures = (text, 0) if text.isascii() else EMOJI.subn(" ", text)
+    bare, pictures = EMOJI.subn(" ", text) if may_have_emoji(text) else (text, 0)
     words = units(bare.lower())
     if pictures > limits.emoji * (pictures + len(words)):
         return "emoji"
     if len(words) >= _FEWEST_UNITS:
-        if _top_share(words) > limits.top_unit:
+        again = len(words) - len(set(words))
+        # The commonest unit stands no more than once more often than units repeat.
+        if (again + 1) / len(words) > limits.top_unit and _top_share(words) > limits.top_unit:
             return "one word or character"
-        if _repeated_share(words, limits.ngram) > limits.repeated_ngrams:
+        if again > _FREE_UNITS and _repeated_share(words, limits.ngram) > limits.repeated_ngrams:
             return "phrases"
     if "\n" in text and _repeated_lines(text) > limits.repeated_lines:
         return "lines"
@@ -56,7 +58,7 @@ def find_repetition(text: str, limits: RepetitionLimits) -> str | None:
 
 def measure_repetition(text: str, ngram: int) -> dict[str, float]:
     """All four shares that `find_repetition` compares with its limits, by their names there."""
-    bare, pictures = (text, 0) if text.isascii() else EMOJI.subn(" ", text)
+    bare, pictures = EMOJI.subn(" ", text) if may_have_emoji(text) else (text, 0)
     words = units(bare.lower())
     is_long = len(words) >= _FEWEST_UNITS
     return {

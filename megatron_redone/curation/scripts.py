@@ -14,6 +14,8 @@ _NOT_LETTERS = re.compile(r"[\W_]+")
 _HAN_CHARACTER = re.compile(f"[{_HAN}]")
 _SYLLABLE = re.compile(f"[{_KANA}{_HANGUL}]")
 
+_NO_ASCII_LETTERS = {code: None for code in range(128) if not chr(code).isalnum()}
+
 # A Han character stands for 2.8 English letters in the 21,116 sentence pairs of Tatoeba (cmn-eng).
 _HAN_WEIGHT = 3
 _SYLLABLE_WEIGHT = 2
@@ -27,6 +29,14 @@ EMOJI_PATTERN = (
     r"|\[(?:[\u4e00-\u9fff]{1,4}|[dD]oge|ok|OK|good)\]"
 )
 EMOJI = re.compile(EMOJI_PATTERN)
+
+
+_MAY_BE_EMOJI = re.compile(f"{_PICTURE}|[\U0001f1e6-\U0001f1ff\\[]")
+
+
+def may_have_emoji(text: str) -> bool:
+    """Whether `EMOJI` can be found in a text that is not all ASCII, quickly; of one that is, nothing counts as one."""
+    return not text.isascii() and _MAY_BE_EMOJI.search(text) is not None
 
 
 def units(text: str) -> list[str]:
@@ -49,6 +59,8 @@ def weighted_length(text: str) -> int:
 
     Punctuation, spaces and emoji count for nothing.
     """
+    if text.isascii():
+        return len(text.translate(_NO_ASCII_LETTERS))
     letters = _NOT_LETTERS.sub("", text)
     han = len(letters) - len(rest := _HAN_CHARACTER.sub("", letters))
     syllables = len(rest) - len(others := _SYLLABLE.sub("", rest))
