@@ -45,8 +45,8 @@ _MARKS = re.compile(
     "([\u0300-\u036f\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{2})[\u0300-\u036f\u0489\u1ab0-\u20ff]+"
 )
 
-# One of these is in every emoji of several characters: flags, joiners, marks, skin tones, brackets.
-_OF_SEVERAL = "\U0001f1e6-\U0001f1ff\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff\\["
+# One of these is in every emoji of several characters that has no brackets: flags, joiners, marks, skin tones.
+_OF_SEVERAL = re.compile("[\U0001f1e6-\U0001f1ff\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff]")
 
 _LATIN_MENTION = r"@[A-Za-z0-9_]{1,30}(?![A-Za-z0-9_@]|\.[A-Za-z])"
 # Weibo and the like: a name of any letters, where a space or a mark shows its end.
@@ -108,7 +108,7 @@ def tidy_space(text: str) -> str:
 
 def limit_runs(text: str, longest: int) -> str:
     """No character, emoji or [emoticon] stands more than `longest` times in a row; digits and spaces may."""
-    if not _may_have_run(longest).search(text):
+    if not (_run_of_one(longest).search(text) or "[" in text or (not text.isascii() and _OF_SEVERAL.search(text))):
         return text
     return _run_longer_than(longest).sub(lambda found: found[1] * longest, text)
 
@@ -130,9 +130,9 @@ def mask_mentions(text: str, names: dict[str, str]) -> str:
 
 
 @lru_cache
-def _may_have_run(longest: int) -> re.Pattern[str]:
-    """Quick to look for: a character in a row, or what an emoji of several characters has."""
-    return re.compile(rf"(\S)\1{{{longest}}}|[{_OF_SEVERAL}]")
+def _run_of_one(longest: int) -> re.Pattern[str]:
+    """Quicker to look for: any character in a row."""
+    return re.compile(rf"(.)\1{{{longest}}}")
 
 
 @lru_cache

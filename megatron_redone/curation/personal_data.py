@@ -201,16 +201,15 @@ def _asked_for(text: str) -> _Asked | None:
     """What to look for; None is nothing, as in most texts, which this tells quickly."""
     low = text.lower()
     is_ascii = text.isascii()
-    asked = _Asked(
-        emails=_has_at(low),
-        numbers=_DIGITS.search(text) is not None,
-        handles=(_ASCII_CHANNEL if is_ascii else _CHANNEL).search(low) is not None,
-        plates=not is_ascii and _PLATE_HINT.search(text) is not None,
-        streets=not is_ascii and "号" in text and _STREET_HINT.search(text) is not None,
-        houses=_HOUSE.search(text) is not None,
-    )
-    wanted = asked.emails or asked.numbers or asked.handles or asked.plates or asked.streets or asked.houses
-    return asked if wanted else None
+    emails = _has_at(low)
+    numbers = _DIGITS.search(text) is not None
+    handles = (_ASCII_CHANNEL if is_ascii else _CHANNEL).search(low) is not None
+    plates = not is_ascii and _PLATE_HINT.search(text) is not None
+    streets = not is_ascii and "号" in text and _STREET_HINT.search(text) is not None
+    houses = _HOUSE.search(text) is not None
+    if not (emails or numbers or handles or plates or streets or houses):
+        return None
+    return _Asked(emails, numbers, handles, plates, streets, houses)
 
 
 def _has_at(low: str) -> bool:

@@ -77,13 +77,17 @@ def _repeated_share(words: list[str], size: int) -> float:
     """Share of the units that repeat an earlier n-gram, laughter in a row taken as one unit."""
     if len(words) - len(set(words)) <= _FREE_UNITS:
         return 0.0
-    words = [word for word, run in groupby(words) for _ in range(1 if word in _LAUGHTER else len(list(run)))]
-    if len(words) - len(set(words)) <= _FREE_UNITS:
+    if not _LAUGHTER.isdisjoint(words):
+        words = [word for word, run in groupby(words) for _ in range(1 if word in _LAUGHTER else len(list(run)))]
+        if len(words) - len(set(words)) <= _FREE_UNITS:
+            return 0.0
+    ngrams = list(zip(*(words[i:] for i in range(size)), strict=False))
+    if len(set(ngrams)) == len(ngrams):
         return 0.0
     seen: set[tuple[str, ...]] = set()
     covered = position = 0
     while position + size <= len(words):
-        ngram = tuple(words[position : position + size])
+        ngram = ngrams[position]
         if ngram in seen:
             covered += size
             position += size
