@@ -9,6 +9,8 @@ without an account (`加V了解`, `DM me for prices`). The mention of a channel 
 import re
 import unicodedata
 
+from megatron_redone.curation.scripts import any_of
+
 _LINK = re.compile(
     r"(?:https?://|www\.)[^\s<>\"'，。！？；、）】》」\u4e00-\u9fff]+"
     r"|\b(?:t\.cn|t\.co|t\.me|bit\.ly|tinyurl\.com|goo\.gl|youtu\.be|dwz\.cn|url\.cn)/[\w/+-]+",
@@ -75,8 +77,8 @@ _HINTS = tuple(
     ]
 )
 _MANY_DIGITS = re.compile(r"\d{3}(?:\d{2}|[- .)]{1,2}\d{3})")
-_HINT = re.compile("|".join(map(re.escape, _HINTS)))
-_ASCII_HINT = re.compile("|".join(re.escape(hint) for hint in _HINTS if hint.isascii()))
+_HINT = any_of(_HINTS)
+_ASCII_HINT = any_of(hint for hint in _HINTS if hint.isascii())
 
 # A mark put inside a channel's name to get past filters: 微❤信, 薇♥信, v❤信.
 _SPLIT_NAME = re.compile(r"(?<=[微薇威v扣])[^\w\s,.:;!?()，。：；！？、@#/+\-]{1,3}(?=[信薇微x扣])")

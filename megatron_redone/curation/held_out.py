@@ -156,9 +156,9 @@ class HeldOutIndex:
     def nearest(self, document: np.ndarray) -> float:
         """The largest Jaccard similarity with any document of the index; 0 without a common shingle."""
         first = np.searchsorted(self.shingles, document, "left")
-        last = np.searchsorted(self.shingles, document, "right")
-        if not (last > first).any():
+        if not len(self.shingles) or not (self.shingles[np.minimum(first, len(self.shingles) - 1)] == document).any():
             return 0.0
+        last = np.searchsorted(self.shingles, document, "right")
         found = np.concatenate([self.owners[a:b] for a, b in zip(first, last, strict=True) if b > a])
         owners, common = np.unique(found, return_counts=True)
         return float((common / (self.sizes[owners] + len(document) - common)).max())

@@ -17,6 +17,7 @@ _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d][\u304
 _HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff]")
 _LATIN_WORD = re.compile("[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*")
 _NO_LANGUAGE = re.compile(r"[@#][\w·-]+|[A-Za-z]*[0-9][A-Za-z0-9]*|\[[A-Z_]+\]")
+_HINT_OF_NONE = re.compile("[@#0-9[]")
 _STRETCHED = re.compile(r"([A-Za-z])\1{2,}")
 
 _FEW_LETTERS = 60  # below, CLD2 guesses; a second witness is asked
@@ -48,7 +49,9 @@ def languages_of(text: str) -> tuple[str, ...]:
     Args:
         text: A post.
     """
-    plain = _NO_LANGUAGE.sub(" ", without_links(text))
+    plain = without_links(text)
+    if _HINT_OF_NONE.search(plain):
+        plain = _NO_LANGUAGE.sub(" ", plain)
     plain = EMOJI.sub(" ", plain) if may_have_emoji(plain) else plain
     if not plain.isascii():
         east = _eastern(plain)
@@ -76,14 +79,29 @@ def _eastern(text: str) -> str | None:
 
 
 def _western(text: str) -> str:
+    if _is_english(_words(text)):  # most posts: no English word is stretched, so that none is lost by asking now
+        return "en"
+    text = _STRETCHED.sub(r"\1\1", text)
+    words = _words(text)
+    if _is_english(words):
+        return "en"
+    return _by_cld2(text, words)
+
+
+def _words(text: str) -> list[str]:
+    words = _LATIN_WORD.findall(text.lower())
+    return [word.replace("’", "'") for word in words] if "’" in text else words
+
+
+def _is_english(words: list[str]) -> bool:
+    return bool(words) and sum(map(_ENGLISH.__contains__, words)) >= max(1, _UNSURE_SHARE * len(words))
+
+
+def _by_cld2(text: str, words: list[str]) -> str:
     import pycld2
 
-    text = _STRETCHED.sub(r"\1\1", text)
-    words = [word.replace("’", "'") for word in _LATIN_WORD.findall(text.lower())]
     letters = sum(map(len, words))
-    english = sum(word in _ENGLISH for word in words)
-    if words and english >= max(1, _UNSURE_SHARE * len(words)):
-        return "en"
+    english = sum(map(_ENGLISH.__contains__, words))
     try:
         reliable, _, details = pycld2.detect(text.encode("utf-8", "ignore"), isPlainText=True, bestEffort=True)
     except pycld2.error:

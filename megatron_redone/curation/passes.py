@@ -30,23 +30,13 @@ from megatron_redone.curation.post_steps import (
     DropByLanguage,
     DropByLength,
     DropRepetition,
+    FilterChain,
     PostFilter,
     Renderer,
 )
 from megatron_redone.curation.prints import PrintWriter
 from megatron_redone.curation.reading import CheckInvalid, ReadPosts, SourceShard
 from megatron_redone.curation.thresholds import NEAR
-
-NamedStep = (
-    CleanPosts
-    | DropAdvertising
-    | MaskPersonalData
-    | DropRepetition
-    | CutThreads
-    | DropByLength
-    | DropByLanguage
-    | Decontaminate
-)
 
 
 @dataclass(frozen=True)
@@ -214,7 +204,7 @@ def _filters(
     renderer = Renderer(config.clean.show_authors, counter)
     personal = MaskPersonalData(config.personal_data, work.personal, renderer)
     by_source = {source.name: source.languages for source in config.sources}
-    steps: list[NamedStep] = [
+    steps: list[PostFilter | Decontaminate] = [
         CleanPosts(config.clean, config.threads, work.dropped, renderer),
         DropAdvertising(config.advertising, config.clean.remove_links, work.dropped, renderer),
         *([personal] if config.personal_data.kinds else []),
@@ -230,4 +220,5 @@ def _filters(
     for step in steps:
         if isinstance(step, PostFilter | Decontaminate):
             step.only_measures = sample is not None
-    yield from (Counted(step.name, step, work.counts) for step in steps)
+    yield FilterChain([step for step in steps if isinstance(step, PostFilter)], work.counts)
+    yield from (Counted(step.name, step, work.counts) for step in steps if isinstance(step, Decontaminate))

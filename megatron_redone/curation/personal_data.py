@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from megatron_redone.curation.advertising import link_spans
+from megatron_redone.curation.scripts import any_of
 from megatron_redone.curation.seen_through import SeenThrough, see_through
 
 
@@ -43,6 +44,7 @@ _HAN = re.compile("[\u4e00-\u9fff]")
 # Looking for these is quick, and without one of them nothing can be found.
 _DIGIT = "0-9０-９①-⑨❶-❾⓪⓿零〇一二三四五六七八九壹贰貳叁參肆伍陆陸柒捌玖幺两"
 _DIGITS = re.compile(rf"[{_DIGIT}](?:[^{_DIGIT}\n]{{0,4}}[{_DIGIT}]){{4}}")
+_ANY_DIGIT = re.compile(f"[{_DIGIT}]")
 _HOUSE = re.compile("[0-9] (?:[NSEW]\\.? )?[A-Z0-9]")
 _CHANNELS = (
     "微", "薇", "威信", "卫星", "溦", "徽", "v信", "❤", "♥", "💚",
@@ -53,8 +55,8 @@ _CHANNELS = (
 )  # fmt: skip
 _PLATE_HINT = re.compile("[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Za-zＡ-Ｚａ-ｚ]")
 _STREET_HINT = re.compile("[路街道巷弄同][^\n]{1,9}号")
-_CHANNEL = re.compile("|".join(map(re.escape, dict.fromkeys(_CHANNELS))))
-_ASCII_CHANNEL = re.compile("|".join(re.escape(channel) for channel in _CHANNELS if channel.isascii()))
+_CHANNEL = any_of(dict.fromkeys(_CHANNELS))
+_ASCII_CHANNEL = any_of(channel for channel in _CHANNELS if channel.isascii())
 _AT = ("＠", "(at", "[at", "( at", "（at")
 # " at " alone is a word: who spells an address out spells its dot out, too, or brackets.
 _BESIDE_AT = ("dot", "(", "[", "{", "<")
@@ -202,11 +204,12 @@ def _asked_for(text: str) -> _Asked | None:
     low = text.lower()
     is_ascii = text.isascii()
     emails = _has_at(low)
-    numbers = _DIGITS.search(text) is not None
+    has_digits = _ANY_DIGIT.search(text) is not None
+    numbers = has_digits and _DIGITS.search(text) is not None
     handles = (_ASCII_CHANNEL if is_ascii else _CHANNEL).search(low) is not None
     plates = not is_ascii and _PLATE_HINT.search(text) is not None
     streets = not is_ascii and "号" in text and _STREET_HINT.search(text) is not None
-    houses = _HOUSE.search(text) is not None
+    houses = has_digits and _HOUSE.search(text) is not None
     if not (emails or numbers or handles or plates or streets or houses):
         return None
     return _Asked(emails, numbers, handles, plates, streets, houses)

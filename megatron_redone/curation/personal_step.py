@@ -4,6 +4,7 @@ The samples show what was found with what stands around it, so that a person can
 They are those with the lowest hashes: the same however the input is cut into tasks.
 """
 
+import contextlib
 import heapq
 import json
 from collections import Counter, defaultdict
@@ -12,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from datatrove.data import Document
-from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import PersonalDataConfig
 from megatron_redone.curation.fingerprint import form_hash
 from megatron_redone.curation.personal_data import Found, replace_personal_data
-from megatron_redone.curation.post_steps import Renderer
+from megatron_redone.curation.post_steps import Answer, PostFilter, Renderer
 from megatron_redone.curation.posts import Post, walk
 from megatron_redone.formats.atomic import write_json
 
@@ -26,51 +26,56 @@ _AROUND = 20
 Sample = tuple[int, str, str]  # hash, what was found, the text around it
 
 
-class MaskPersonalData(PipelineStep):
+class MaskPersonalData(PostFilter):
     """Puts placeholders where personal data stood; no document is dropped."""
 
     type = "🙈 - PERSONAL"
     name = "personal"
 
     def __init__(self, config: PersonalDataConfig, found: Path, renderer: Renderer) -> None:
-        super().__init__()
+        super().__init__(found, renderer)
         self.config = config
         self.found = found
-        self.renderer = renderer
+        self._notes = _Notes(config.samples)
 
-    def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Yields every document, and writes NNNNN.json of what was found when the task ends."""
-        notes = _Notes(self.config.samples)
-        for document in data or ():
-            post: Post = document.metadata["post"]
-            before = notes.total
-            post.title, post.text = self._masked(post.title, notes), self._masked(post.text, notes)
-            for comment in walk(post.comments):
-                comment.text = self._masked(comment.text, notes)
-            if notes.total > before:
-                self.renderer(document)
-            yield document
+    @contextlib.contextmanager
+    def opened(self, rank: int) -> Iterator[None]:
+        """Writes NNNNN.json of what was found when the task ends."""
+        self._notes = _Notes(self.config.samples)
+        with super().opened(rank):
+            yield
         self.found.mkdir(parents=True, exist_ok=True)
-        write_json(self.found / f"{rank:05d}.json", notes.content())
+        write_json(self.found / f"{rank:05d}.json", self._notes.content())
 
-    def _masked(self, text: str, notes: "_Notes") -> str:
+    def filter(self, doc: Document) -> Answer:
+        """Keeps every document."""
+        post: Post = doc.metadata["post"]
+        before = self._notes.total
+        post.text = self._masked(post.text)
+        if post.title:
+            post.title = self._masked(post.title)
+        for comment in walk(post.comments):
+            comment.text = self._masked(comment.text)
+        if self._notes.total > before:
+            self.renderer(doc)
+        return True
+
+    def _masked(self, text: str) -> str:
         masked, found = replace_personal_data(text, self.config.kinds)
         for one in found:
-            notes.add(one, text)
+            self._notes.add(one, text)
         return masked
 
 
 class _Notes:
     def __init__(self, samples: int) -> None:
         self._most = samples
+        self.total = 0
         self._counts: Counter[str] = Counter()
         self._samples: defaultdict[str, list[Sample]] = defaultdict(list)
 
-    @property
-    def total(self) -> int:
-        return self._counts.total()
-
     def add(self, one: Found, text: str) -> None:
+        self.total += 1
         self._counts[one.kind] += 1
         around = text[max(0, one.start - _AROUND) : one.end + _AROUND]
         kept = self._samples[one.kind]

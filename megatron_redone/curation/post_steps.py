@@ -4,8 +4,10 @@ As long as they run, a document carries its post; what they change in it is rend
 What they drop is written with its reason: documents and single comments.
 """
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from megatron_redone.config.curate import (
 )
 from megatron_redone.curation.advertising import find_advertising, has_link, link_fraction, without_links
 from megatron_redone.curation.cleaning import clean, limit_runs, remove_repost_mark
-from megatron_redone.curation.counting import TokenCounter
+from megatron_redone.curation.counting import Amount, Flow, TokenCounter, write_flow
 from megatron_redone.curation.documents import DroppedFiles, RecordFiles
 from megatron_redone.curation.fingerprint import bare_form, normal_form
 from megatron_redone.curation.languages import UNKNOWN, languages_of
@@ -84,19 +86,29 @@ class PostFilter(PipelineStep):
 
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Yields the documents that stay, and writes the others."""
+        with self.opened(rank):
+            for document in data or ():
+                if self.passes(document):
+                    yield document
+
+    @contextlib.contextmanager
+    def opened(self, rank: int) -> Iterator[None]:
+        """While it is entered, `passes` can be asked about the documents of a task."""
         self.rank = rank
         with self.dropped, self.dropped_comments:
-            for document in data or ():
-                if self.only_measures:
-                    self._measure(document)
-                    yield document
-                    continue
-                answer = self.filter(document)
-                if answer is True:
-                    yield document
-                else:
-                    assert isinstance(answer, tuple), "a document that is dropped has a reason"
-                    self.dropped.drop(document, rank, answer[1])
+            yield
+
+    def passes(self, document: Document) -> bool:
+        """Whether a document stays; one that does not is written."""
+        if self.only_measures:
+            self._measure(document)
+            return True
+        answer = self.filter(document)
+        if answer is True:
+            return True
+        assert isinstance(answer, tuple), "a document that is dropped has a reason"
+        self.dropped.drop(document, self.rank, answer[1])
+        return False
 
     def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
         """The answer of `filter`, and what it compares with thresholds, by their names."""
@@ -114,6 +126,42 @@ class PostFilter(PipelineStep):
         source = document.metadata["source"]
         record = {"id": document.id, "source": source, "reason": reason, "text": comment.text}
         self.dropped_comments.write(source, self.rank, record)
+
+
+class FilterChain(PipelineStep):
+    """Steps one after the other on each document, with their flows written to FOLDER/STEP/NNNNN.json.
+
+    What leaves one step enters the next: it is counted once, and handed on without a generator for each.
+    """
+
+    type = "🔻 - FILTERS"
+    name = "filters"
+
+    def __init__(self, steps: Sequence[PostFilter], folder: Path) -> None:
+        super().__init__()
+        self.steps = steps
+        self.folder = folder
+
+    def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Yields the documents that pass all steps."""
+        borders: defaultdict[str, list[Amount]] = defaultdict(lambda: [Amount() for _ in range(len(self.steps) + 1)])
+        with contextlib.ExitStack() as stack:
+            for step in self.steps:
+                stack.enter_context(step.opened(rank))
+            asked = [step.passes for step in self.steps]
+            for document in data or ():
+                amounts = iter(borders[document.metadata["source"]])
+                next(amounts).add_document(document)
+                for passes, amount in zip(asked, amounts, strict=False):
+                    if not passes(document):
+                        break
+                    amount.add_document(document)
+                else:
+                    yield document
+        for number, step in enumerate(self.steps):
+            flows = {name: Flow(found[number], found[number + 1]) for name, found in borders.items()}
+            came = {name: flow for name, flow in flows.items() if flow.entered.documents}
+            write_flow(self.folder / step.name, rank, came)
 
 
 class CleanPosts(PostFilter):

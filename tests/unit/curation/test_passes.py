@@ -8,10 +8,12 @@ import pytest
 pytest.importorskip("datatrove")
 
 from megatron_redone.config.curate import CurateConfig, Deduplicate, HeldOutConfig, SourceConfig
+from megatron_redone.curation.counting import Counted
 from megatron_redone.curation.deduplication import DropListed
 from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
 from megatron_redone.curation.held_out import ChooseHeldOut
 from megatron_redone.curation.passes import funnel_steps, plan_passes
+from megatron_redone.curation.post_steps import FilterChain
 from megatron_redone.curation.reading import plan_shards
 from megatron_redone.formats.inputs import expand_inputs
 
@@ -37,7 +39,10 @@ def planned(folder: Path, deduplicate: str, fraction: float, tasks: int = 3) -> 
 @pytest.mark.parametrize("deduplicate", ["none", "exact", "minhash"])
 def test_every_step_of_the_funnel_is_counted_once(tmp_path: Path, deduplicate: str, fraction: float) -> None:
     asked, passes = planned(tmp_path, deduplicate, fraction)
-    counted = [step.name for one in passes for step in one.steps if type(step).__name__ == "Counted"]
+    counted = []
+    for step in (step for one in passes for step in one.steps):
+        counted += [inner.name for inner in step.steps] if isinstance(step, FilterChain) else []
+        counted += [step.name] if isinstance(step, Counted) else []
     assert ["read", *counted] == funnel_steps(asked)
 
 
