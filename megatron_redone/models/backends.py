@@ -27,7 +27,6 @@ from megatron.core.transformer.transformer_layer import (
     get_transformer_layer_offset,
 )
 
-from megatron_redone.architectures import RotaryConfig
 from megatron_redone.architectures.families import NORM_KEYS
 from megatron_redone.config.fp8 import Fp8Config
 from megatron_redone.config.model import Backend
@@ -49,17 +48,15 @@ class Fp8Emulation:
     amax_group: Any
 
 
-def choose_backend(choice: Backend, device: torch.device, rotary: RotaryConfig) -> Backend:
-    """Turns `auto` into a backend, and refuses one that cannot run here or not exactly."""
+def choose_backend(choice: Backend, device: torch.device) -> Backend:
+    """Turns `auto` into a backend, and refuses one that cannot run here."""
     problem = engine_problem() if device.type == "cuda" else "it needs a CUDA device"
     if choice is Backend.auto:
         if device.type == "cuda" and problem not in (None, _NOT_INSTALLED):
             log.warning("backend: torch is taken, as transformer_engine cannot be: %s", problem)
-        return Backend.transformer_engine if problem is None and rotary.kind != "yarn" else Backend.torch
+        return Backend.transformer_engine if problem is None else Backend.torch
     if choice is Backend.transformer_engine and problem is not None:
         raise UserError(f"backend: transformer_engine cannot be taken: {problem}; use auto")
-    if choice is Backend.transformer_engine and rotary.kind == "yarn":
-        raise UserError("backend: transformer_engine cannot scale rotary positions by yarn; use backend=torch")
     return choice
 
 

@@ -57,7 +57,7 @@ def build_model(
             (drawing seven billion takes one core minutes).
     """
     choice = Backend.torch if model.precision is Precision.fp8_emulated else model.backend
-    backend = choose_backend(choice, context.device, architecture.rotary)
+    backend = choose_backend(choice, context.device)
     check_fp8(model, backend, architecture, context.config, context.device)
     weight_gradients = provide_weight_gradients(context.device)
     config = transformer_config(architecture, model, context.config, backend, context.device)

@@ -1,6 +1,7 @@
 """An architecture, a way of computing it and parallel sizes, as megatron-core's TransformerConfig."""
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.cuda_graphs import cuda_graph_keys
 from megatron_redone.models.parallel_sizes import layers_of_stages
+from megatron_redone.models.rotary import inverse_frequencies
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ def transformer_config(
         qk_layernorm=architecture.qk_norm,
         hidden_dropout=0.0,
         attention_dropout=0.0,
+        softmax_scale=_softmax_scale(architecture, backend),
         # Weights are drawn by initialization.py, the same for any parallel sizes. Initialization stays switched on
         # because megatron-core marks there which weights tensor parallelism splits.
         init_method=_leave if not model.fp8.fp8_param_gather else torch.nn.init.zeros_,
@@ -100,6 +103,18 @@ def transformer_config(
 
 def _leave(weight: torch.Tensor) -> None:
     pass
+
+
+def _softmax_scale(architecture: Architecture, backend: Backend) -> float | None:
+    """What scores are multiplied by; None is one over the root of the channels of a head.
+
+    Transformer Engine's kernel rotates by angles: a factor on cosine and sine, as yarn has one, is applied to the
+    scores instead, once for queries and once for keys.
+    """
+    factor = inverse_frequencies(architecture.rotary)[1]
+    if factor == 1 or backend is not Backend.transformer_engine:
+        return None
+    return factor**2 / math.sqrt(architecture.head_dim)
 
 
 def _fusions(backend: Backend) -> dict[str, Any]:

@@ -14,12 +14,14 @@ pytestmark = pytest.mark.slow
 TP_SP = {"tensor_model_parallel_size": 2, "sequence_parallel": True}
 PIPELINE = {"pipeline_model_parallel_size": 2}
 LLAMA = {"model_type": "llama", "tie_word_embeddings": False}
+YARN = {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}}
 FP32 = {"model": {"precision": "fp32"}}
 Case = tuple[dict[str, Any], float]
 ONE_PROCESS: dict[str, Case] = {
     "qwen2": (FP32, 1e-5),
     "qwen3": (FP32 | {"shape": {"model_type": "qwen3", "head_dim": 64}}, 1e-5),
     "llama": (FP32 | {"shape": LLAMA}, 1e-5),
+    "yarn": (FP32 | {"shape": YARN}, 1e-5),
     "qwen2_bf16": ({"model": {"precision": "bf16"}}, 0.05),  # a few roundings of 2^-9 each, in another order
 }
 TWO_PROCESSES: dict[str, Case] = {
