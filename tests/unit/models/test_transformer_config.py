@@ -79,16 +79,3 @@ def test_recomputation_is_what_was_asked_for() -> None:
 def test_the_emulation_of_fp8_is_not_megatron_cores_business() -> None:
     ours = build("qwen3", ModelConfig(precision=Precision.fp8_emulated, fp8=Fp8Config(margin=1)))
     assert ours.fp8 is None and ours.params_dtype is torch.bfloat16
-
-
-def test_scores_carry_yarns_factor_where_the_kernel_rotates_by_angles() -> None:
-    """Cosine and sine of transformers' rotary embedding carry it, on queries and on keys."""
-    attention = hf_models.hf_model("qwen2_yarn").model
-    factor, width = attention.rotary_emb.attention_scaling, attention.layers[0].self_attn.head_dim
-    assert factor > 1.1
-    compute, one = ModelConfig(precision=Precision.bf16), ParallelConfig()
-    engine, cuda = Backend.transformer_engine, torch.device("cuda")
-    scale = transformer_config(hf_models.architecture("qwen2_yarn"), compute, one, engine, cuda).softmax_scale
-    assert scale == pytest.approx(factor**2 / width**0.5)
-    assert transformer_config(hf_models.architecture("qwen2"), compute, one, engine, cuda).softmax_scale is None
-    assert build("qwen2_yarn", compute).softmax_scale is None

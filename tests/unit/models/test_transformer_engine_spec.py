@@ -5,6 +5,7 @@ What is passed under a wrong name fails here, without a CUDA device; what the ke
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -50,6 +51,11 @@ CASES: dict[str, dict[str, Any]] = {
             "recompute_modules": ["core_attn", "mlp"],
         },
         "optimizer": {},
+    },
+    "yarn": {
+        "parallel": {},
+        "model": {},
+        "shape": {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}},
     },
     "head_norms": {"parallel": {}, "model": {}, "shape": {"model_type": "qwen3", "head_dim": 32}},
     "interleaved": {
@@ -183,6 +189,13 @@ def test_norms_of_queries_and_keys(built: dict[str, dict[str, Any]]) -> None:
     widths = [given["hidden_size"] for given in _calls(built["head_norms"], "RMSNorm")]
     assert sorted(widths) == [32] * 8 + [128]
     assert "decoder.layers.0.self_attention.q_layernorm.weight" in built["head_norms"]["parameters"]
+
+
+def test_scores_carry_the_factor_of_yarn(built: dict[str, dict[str, Any]]) -> None:
+    """transformers multiplies cosine and sine by it, of queries and of keys: 0.1 ln 4 + 1; a head has 32 channels."""
+    for given in _calls(built["yarn"], "DotProductAttention"):
+        assert given["softmax_scale"] == pytest.approx((0.1 * math.log(4) + 1) ** 2 / math.sqrt(32))
+    assert all(given["softmax_scale"] is None for given in _calls(built["bf16"], "DotProductAttention"))
 
 
 def test_pieces_of_an_interleaved_pipeline(built: dict[str, dict[str, Any]]) -> None:
