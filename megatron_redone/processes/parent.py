@@ -7,17 +7,10 @@ import time
 from multiprocessing import parent_process
 from typing import Any
 
-_started_by: dict[str, int] = {}
-
-
-def _note_launcher() -> None:
-    _started_by["launcher"] = os.getppid()
-
-
-# As early as can be, when the command line is imported and in a fork at once: torch takes seconds to import, in which
-# the launcher may be killed. A process that asked afterwards would take the system for its launcher.
-_note_launcher()
-os.register_at_fork(after_in_child=_note_launcher)
+# Noted when the command line is imported, and for a fork before it runs: torch takes seconds to import, in which the
+# launcher may be killed. A process that asked afterwards would take the system for its launcher.
+_numbers = {"own": os.getpid(), "launcher": os.getppid()}
+os.register_at_fork(after_in_child=lambda: _numbers.update(own=os.getpid(), launcher=_numbers["own"]))
 
 
 def die_with_parent() -> None:
@@ -41,7 +34,7 @@ def end_with_launcher(seconds: float = 0.5) -> None:
         seconds: Between two looks.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        arguments = (_started_by["launcher"], seconds)
+        arguments = (_numbers["launcher"], seconds)
         threading.Thread(target=_watch_parent, args=arguments, name="launcher", daemon=True).start()
 
 

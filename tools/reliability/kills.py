@@ -137,7 +137,7 @@ def _run(plan: Plan, inputs: list[str], folder: Path, truth: str, kills: int) ->
     shutil.rmtree(output, ignore_errors=True)
     log = folder / "run.log"
     log.unlink(missing_ok=True)
-    orphans: list[int] = []
+    orphans: list[str] = []
     while True:
         life = _Life(plan, plan.keys(inputs, output), log)
         if done == kills:
@@ -160,7 +160,7 @@ def _run(plan: Plan, inputs: list[str], folder: Path, truth: str, kills: int) ->
         "bit_equal": code == 0 and _result(output) == truth,
         "code": code,
         "layout": plan.layout,
-        "leftovers": [*leftovers, *(f"process {orphan}" for orphan in orphans)],
+        "leftovers": [*leftovers, *orphans],
         "said": "" if code == 0 else told[-2000:],
     }
 
@@ -239,18 +239,19 @@ class _Life:
             _kill(process)
         return victim
 
-    def end(self) -> list[int]:
-        """Waits until launcher and ranks are gone; those that are still there after a minute."""
+    def end(self) -> list[str]:
+        """Waits until launcher and ranks are gone; what those do that are still there after a minute."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self._look() is not None and not any(map(_is_alive, self._ranks)):
                 return []
             time.sleep(0.01)
         remaining = [process for process in [self._launcher, *self._ranks] if _is_alive(process)]
+        doing = [_described(process) for process in remaining]
         for process in remaining:
             _kill(process)
         self._look()
-        return remaining
+        return doing
 
     def _look(self) -> int | None:
         if self._code is None:
@@ -293,6 +294,16 @@ def _is_alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def _described(process: int) -> str:
+    """Whose child it is, and in which calls of the system its threads are."""
+    try:
+        parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+        calls = sorted(path.read_text() for path in Path(f"/proc/{process}/task").glob("*/wchan"))
+    except OSError:
+        return f"process {process}, gone by now"
+    return f"process {process} of {parent} in {', '.join(calls)}"
 
 
 def _kill(process: int) -> None:

@@ -83,7 +83,7 @@ os.write(1, b"lives")
 """
 
 
-WAITS, GOES = "raise SystemExit(os.waitpid(child, 0)[1])", "time.sleep(0.15), os._exit(0)"
+WAITS, GOES = "raise SystemExit(os.waitpid(child, 0)[1])", "os._exit(0)"
 
 
 @pytest.mark.parametrize(("launcher", "said"), [(WAITS, b"lives"), (GOES, b"")])
