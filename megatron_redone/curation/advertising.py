@@ -8,6 +8,7 @@ without an account (`加V了解`, `DM me for prices`). The mention of a channel 
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from megatron_redone.curation.scripts import any_of
 
@@ -185,25 +186,38 @@ def find_advertising(text: str) -> str | None:
 
 def has_link(text: str) -> bool:
     """Whether a text has a web address."""
-    return ("/" in text or "www." in text) and _LINK.search(text) is not None
+    return ("/" in text or "www." in text) and bool(_found_links(text))
+
+
+@lru_cache(maxsize=16)
+def _found_links(text: str) -> list[tuple[int, int]]:
+    """Remembers the last texts: each is asked about several times in a row."""
+    return [match.span() for match in _LINK.finditer(text)]
 
 
 def link_spans(text: str) -> list[tuple[int, int]]:
     """Where the links of a text stand."""
-    return [match.span() for match in _LINK.finditer(text)] if has_link(text) else []
+    return _found_links(text) if has_link(text) else []
 
 
 def link_fraction(text: str) -> tuple[int, float]:
     """How many links a text has, and the fraction of its characters that they are without spaces."""
     if not has_link(text):
         return 0, 0.0
-    links = _LINK.findall(text)
-    return len(links), sum(map(len, links)) / len("".join(text.split()))
+    links = _found_links(text)
+    return len(links), sum(end - start for start, end in links) / len("".join(text.split()))
 
 
 def without_links(text: str) -> str:
     """A text without its links, whose letters are of no language; `#tags` and `@names` stay."""
     if not has_link(text):
         return text
-    lines = (" ".join(_LINK.sub(" ", line).split()) if has_link(line) else line for line in text.split("\n"))
-    return "\n".join(lines).strip()
+    return "\n".join(map(_line_without_links, text.split("\n"))).strip()
+
+
+def _line_without_links(line: str) -> str:
+    if not has_link(line):
+        return line
+    ends = [0, *(end for _, end in _found_links(line))]
+    starts = [*(start for start, _ in _found_links(line)), len(line)]
+    return " ".join(" ".join(line[a:b] for a, b in zip(ends, starts, strict=True)).split())

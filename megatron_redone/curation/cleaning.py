@@ -32,6 +32,8 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f"
     "\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffd\ud800-\udfff]"
 )
+# Those of them that Python calls printable.
+_DRAWN_AS_NOTHING = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufffc\ufffd]")
 # Joiners are spelling in Arabic and Indic scripts, and glue in emoji; anywhere else they are dirt.
 _STRAY_JOINER = re.compile("(?<![\u0600-\u0dff\u200d\ufe0f\u2600-\u27bf\U0001f000-\U0001faff])[\u200c\u200d]")
 _LINE_END = re.compile("\r\n?|[\u0085\u2028\u2029\x0b\x0c]")
@@ -82,7 +84,7 @@ def decode_entities(text: str) -> str:
 
 def remove_invisible(text: str) -> str:
     """Control characters, zero-width spaces and direction marks go; joined emoji and Persian spelling stay."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and (text.isascii() or not _DRAWN_AS_NOTHING.search(text)):
         return text
     return _STRAY_JOINER.sub("", _INVISIBLE.sub("", _LINE_END.sub("\n", text)))
 

@@ -24,6 +24,7 @@ from megatron_redone.formats.atomic import write_json
 
 _CHOICE = "chosen.json"
 _INDEX = "shingles.npz"
+_BLOCK = 1024
 
 _Place = tuple[int, int, int]  # hash, task, index in the task
 
@@ -112,6 +113,7 @@ class SplitHeldOut(PipelineStep):
         choice = json.loads((self.chosen / _CHOICE).read_text())
         places, hashes = set(choice["places"].get(str(rank), ())), frozenset(choice["hashes"])
         index, prints = HeldOutIndex.load(self.chosen / _INDEX), Prints(self.prints, rank)
+        touched = _Touched(index, prints)
         with self.apart, self.dropped:
             for document in data or ():
                 place = document.metadata["index"]
@@ -119,10 +121,30 @@ class SplitHeldOut(PipelineStep):
                     write_final(self.apart, document, rank)
                 elif int(prints.hashes[place]) in hashes:
                     self.dropped.drop(document, rank, "same text as a document held out")
-                elif index.nearest(prints.shingles(place)) >= self.config.max_jaccard:
+                elif (index.nearest(prints.shingles(place)) if touched[place] else 0.0) >= self.config.max_jaccard:
                     self.dropped.drop(document, rank, "nearly the same as a document held out")
                 else:
                     yield document
+
+
+class _Touched:
+    """Whether a document shares any shingle with one held out: few do, and many are told at once."""
+
+    def __init__(self, index: "HeldOutIndex", prints: Prints) -> None:
+        self._index = index
+        self._prints = prints
+        self._block = -1
+        self._found: list[bool] = []
+
+    def __getitem__(self, place: int) -> bool:
+        block, inside = divmod(place, _BLOCK)
+        if block != self._block:
+            last = min((block + 1) * _BLOCK, len(self._prints.sizes))
+            sets = self._prints.shingles_of(np.arange(block * _BLOCK, last))
+            owners = np.repeat(np.arange(len(sets.sizes)), sets.sizes)
+            shared = np.bincount(owners[self._index.has(sets.values)], minlength=len(sets.sizes))
+            self._block, self._found = block, (shared > 0).tolist()
+        return self._found[inside]
 
 
 class HeldOutIndex:
@@ -153,11 +175,18 @@ class HeldOutIndex:
         with np.load(path) as arrays:
             return HeldOutIndex(arrays["shingles"], arrays["owners"], arrays["sizes"])
 
+    def has(self, shingles: np.ndarray) -> np.ndarray:
+        """`bool[N]`: which of `uint32[N]` are in it."""
+        if not len(self.shingles):
+            return np.zeros(len(shingles), bool)
+        places = np.minimum(np.searchsorted(self.shingles, shingles), len(self.shingles) - 1)
+        return self.shingles[places] == shingles
+
     def nearest(self, document: np.ndarray) -> float:
         """The largest Jaccard similarity with any document of the index; 0 without a common shingle."""
-        first = np.searchsorted(self.shingles, document, "left")
-        if not len(self.shingles) or not (self.shingles[np.minimum(first, len(self.shingles) - 1)] == document).any():
+        if not self.has(document).any():
             return 0.0
+        first = np.searchsorted(self.shingles, document, "left")
         last = np.searchsorted(self.shingles, document, "right")
         found = np.concatenate([self.owners[a:b] for a, b in zip(first, last, strict=True) if b > a])
         owners, common = np.unique(found, return_counts=True)

@@ -85,6 +85,8 @@ def _western(text: str) -> str:
     words = _words(text)
     if _is_english(words):
         return "en"
+    if not words and text.isascii():
+        return UNKNOWN  # there is no letter in it
     return _by_cld2(text, words)
 
 

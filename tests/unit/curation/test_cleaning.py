@@ -2,7 +2,16 @@
 
 import pytest
 
-from megatron_redone.curation.cleaning import clean, limit_runs, mask_mentions, remove_repost_mark
+from megatron_redone.curation.cleaning import (
+    _INVISIBLE,
+    _LINE_END,
+    _STRAY_JOINER,
+    clean,
+    limit_runs,
+    mask_mentions,
+    remove_invisible,
+    remove_repost_mark,
+)
 
 DIRTY = [
     # markup
@@ -112,3 +121,10 @@ def test_mentions_lose_their_names(text: str, expected: str) -> None:
 )
 def test_repost_marks_go(text: str, expected: str) -> None:
     assert remove_repost_mark(text) == expected
+
+
+def test_what_is_invisible_is_found_the_quick_way_too() -> None:
+    """Every character of the Basic Multilingual Plane, inside of text that is printable but not ASCII."""
+    for code in range(0x10000):
+        text = f"好{chr(code)}吃"
+        assert remove_invisible(text) == _STRAY_JOINER.sub("", _INVISIBLE.sub("", _LINE_END.sub("\n", text))), hex(code)
