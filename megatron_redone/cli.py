@@ -95,6 +95,8 @@ def _quiet_others() -> None:
     """Our own messages as plain lines; of megatron-core and torch, which tell every rank's user much, warnings only."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("megatron_redone").setLevel(logging.INFO)
+    # megatron-core 0.19 tells every run that GPTModel will get no new features.
+    logging.getLogger("megatron.core.models.gpt.gpt_model").setLevel(logging.ERROR)
     if not sys.warnoptions:
         warnings.filterwarnings("ignore", module=r"(megatron|torch)\.")
 

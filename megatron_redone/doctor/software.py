@@ -75,7 +75,7 @@ _KNOWN = [
     _Known(
         package="transformer-engine", brings="FP8, fused layers and fast attention on CUDA",
         get=f"{_NGC}pip install 'transformer-engine[pytorch]'", imported="transformer_engine.pytorch",
-        wanted=">=2.9,<2.12",  # as megatron-core 0.16's own extra says
+        wanted=">=2.9,<2.12",  # as megatron-core 0.16's own extra says; 0.19 names none
     ),
     _Known(
         package="apex", brings="fused optimizer and gradient accumulation on CUDA, where Transformer Engine is not",

@@ -15,6 +15,7 @@ from megatron_redone.config.model import Backend, CudaGraphs, ModelConfig, Recom
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.distributed.random import seed_for_cuda_graphs
 from megatron_redone.errors import UserError
+from megatron_redone.models.engine_version import refuse_unknown_graphs
 
 
 def cuda_graph_keys(model: ModelConfig, parallel: ParallelConfig, backend: Backend) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def cuda_graph_keys(model: ModelConfig, parallel: ParallelConfig, backend: Backe
         return {}
     if backend is not Backend.transformer_engine:
         raise UserError("cuda_graph_impl: needs backend=transformer_engine; leave it none")
+    refuse_unknown_graphs()
     if parallel.pipeline_model_parallel_size > 1:
         # Graphs then stand for micro-batches by their order, which a validation of another length would shift.
         raise UserError("cuda_graph_impl: needs pipeline_model_parallel_size of 1; leave it none")

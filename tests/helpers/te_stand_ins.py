@@ -83,7 +83,8 @@ class RMSNorm(torch.nn.Module):
     def __init__(self, normalized_shape=None, eps=1e-5, sequence_parallel=None, params_dtype=None,
                  zero_centered_gamma=False, hidden_size=None, device=None):
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(hidden_size, dtype=params_dtype))
+        shape = hidden_size if normalized_shape is None else normalized_shape  # megatron-core 0.16 gives the former
+        self.weight = torch.nn.Parameter(torch.ones(shape, dtype=params_dtype))
 
     def forward(self, inp):
         return inp * self.weight

@@ -8,9 +8,22 @@ import pytest
 from megatron_redone.config.model import Backend, CudaGraphs, ModelConfig, Recompute
 from megatron_redone.config.parallel import ParallelConfig
 from megatron_redone.errors import UserError
+from megatron_redone.models import engine_version
 from megatron_redone.models.cuda_graphs import cuda_graph_keys, refuse_cuda_graphs
 
 ENGINE = Backend.transformer_engine
+
+
+@pytest.fixture(autouse=True)
+def _engine_whose_graphs_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_version, "engine_version", lambda: (0, 16))
+
+
+def test_graphs_of_another_engine_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_version, "engine_version", lambda: (0, 19))
+    with pytest.raises(UserError, match=r"makes graphs in another way than 0\.16"):
+        cuda_graph_keys(ModelConfig(cuda_graph_impl=CudaGraphs.local), ParallelConfig(), ENGINE)
+    assert cuda_graph_keys(ModelConfig(), ParallelConfig(), ENGINE) == {}
 
 
 def test_off_unless_asked_for() -> None:

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from megatron_redone.models.engine_version import engine_version
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 LENGTH = 64  # of the rows in te_layouts.py
+GRAPHS = engine_version() == (0, 16)
 TP_SP = {"tensor_model_parallel_size": 2, "sequence_parallel": True}
 CASES: dict[str, dict[str, Any]] = {
     "bf16": {"parallel": {}, "model": {}},
@@ -62,7 +65,7 @@ CASES: dict[str, dict[str, Any]] = {
         "parallel": {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 2},
         "model": {},
     },
-    "graphs": {"parallel": {}, "model": {"cuda_graph_impl": "local"}, "optimizer": {}},
+    **({"graphs": {"parallel": {}, "model": {"cuda_graph_impl": "local"}, "optimizer": {}}} if GRAPHS else {}),
     "adam": {"parallel": {"overlap_param_gather": True}, "model": {}, "optimizer": {}},
 }
 
@@ -186,7 +189,9 @@ def test_recomputed_activations(built: dict[str, dict[str, Any]]) -> None:
 
 
 def test_norms_of_queries_and_keys(built: dict[str, dict[str, Any]]) -> None:
-    widths = [given["hidden_size"] for given in _calls(built["head_norms"], "RMSNorm")]
+    widths = [
+        given.get("hidden_size", given.get("normalized_shape")) for given in _calls(built["head_norms"], "RMSNorm")
+    ]
     assert sorted(widths) == [32] * 8 + [128]
     assert "decoder.layers.0.self_attention.q_layernorm.weight" in built["head_norms"]["parameters"]
 
@@ -203,6 +208,7 @@ def test_pieces_of_an_interleaved_pipeline(built: dict[str, dict[str, Any]]) -> 
     assert [given["layer_number"] for given in attention] == [1, 3]  # of four, on the first of two ranks
 
 
+@pytest.mark.skipif(not GRAPHS, reason="graphs of another megatron-core than 0.16 are refused")
 def test_layers_as_cuda_graphs(built: dict[str, dict[str, Any]]) -> None:
     """megatron-core has recorded every layer's two passes, in the order in which it will capture them."""
     assert built["graphs"]["graphs"] == ["fwd"] * 4 + ["bwd"] * 4
