@@ -31,3 +31,8 @@ def test_no_damaged_file_leads_to_another_result_unseen(tmp_path: Path) -> None:
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
     found = counts("kills.py", "--kills", "4", "--results", str(tmp_path / "kills.jsonl"))
     assert found["kills"] >= 4 and found["runs"] == found["runs_bit_equal"] >= 1 and not found["leftovers"]
+
+
+def test_no_rank_outlives_a_launcher_that_is_killed_while_it_starts() -> None:
+    found = counts("kills.py", "--starting", "6")
+    assert found == {"kills_starting": 6, "kills_starting_orphaned": 0}

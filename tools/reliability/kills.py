@@ -2,6 +2,7 @@
 """Kills short runs again and again, and compares what they end with to a run that nobody disturbed.
 
     python tools/reliability/kills.py --kills 1000 --results FILE.jsonl
+    python tools/reliability/kills.py --starting 200
 
 Two ranks train a small model; after every kill the same command is given again, nothing else is done. Killed
 (SIGKILL) are one rank, all ranks, or the launcher alone, by turns. Four in ten kills wait until a checkpoint is being
@@ -13,6 +14,8 @@ torchrun.
 A run that has been killed often enough comes to its end, and is compared: the weights and the optimizer's state bit by
 bit, the steps in metrics.jsonl, leftovers beside the checkpoints, processes that go on. Every kill and every run is a
 line of the results, and a proof that was interrupted goes on.
+
+`--starting` kills launchers alone, within the moments in which their ranks come to life, and counts ranks that go on.
 """
 
 import argparse
@@ -50,6 +53,7 @@ LAYOUTS = {
 VICTIMS = ("rank", "all ranks", "launcher")
 _POLL = 0.002
 _HANGS = 240.0
+_STARTING = 10.0  # within which the ranks of a launcher that was killed early must have ended
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,16 @@ def main() -> int:
     """Kills until there are as many kills as wanted, and prints the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--starting", type=int)
     arguments = parser.parse_args()
+    if (arguments.results is None) == (arguments.starting is None):
+        parser.error("name either --results or --starting")
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.starting is not None:
+            orphaned = kill_starting(arguments.starting, Path(folder))
+            print(json.dumps({"kills_starting": arguments.starting, "kills_starting_orphaned": orphaned}))
+            return int(orphaned > 0)
         counts = kill_many(arguments.kills, arguments.results, Path(folder))
     print(json.dumps(counts, indent=2))
     return 0 if counts["runs"] == counts["runs_bit_equal"] and not counts["leftovers"] else 1
@@ -104,6 +115,20 @@ def kill_many(kills: int, results: Path, folder: Path, kills_a_run: int = KILLS_
             with open(results, "a", encoding="utf-8") as stream:
                 stream.write(json.dumps({"run": plan.number, **record}) + "\n")
     return count(results)
+
+
+def kill_starting(kills: int, folder: Path) -> int:
+    """Kills as many launchers as soon as they have a rank; after how many of them one went on."""
+    forked.preload()
+    inputs, plan, draw, orphaned = write_inputs(folder / "inputs"), Plan(0), random.Random(0), 0
+    for _ in range(kills):
+        life = _Life(plan, plan.keys(inputs, folder / "run"), folder / "log")
+        while not _children(life.launcher):
+            time.sleep(_POLL / 10)
+        life.lives_for(draw.choice((0.0, 0.002, 0.01, 0.05)))
+        life.kill("launcher", draw)
+        orphaned += bool(life.end(_STARTING))
+    return orphaned
 
 
 def count(results: Path) -> dict[str, int]:
@@ -206,9 +231,9 @@ class _Life:
             port = probe.getsockname()[1]
         if plan.by_torchrun:
             words = under_torchrun(RANKS, *arguments)
-            self._launcher = forked.start(lambda: os.execv(words[0], words), log)
+            self.launcher = forked.start(lambda: os.execv(words[0], words), log)
         else:
-            self._launcher = forked.start(lambda: _launch(arguments, port, log), log)
+            self.launcher = forked.start(lambda: _launch(arguments, port, log), log)
         self._code: int | None = None
 
     def lives_for(self, seconds: float) -> bool:
@@ -231,22 +256,22 @@ class _Life:
 
     def kill(self, victim: str, draw: random.Random) -> str:
         """Kills one rank, all ranks, or the launcher, which is killed also where there is no rank yet; which it was."""
-        self._ranks = _children(self._launcher)
+        self._ranks = _children(self.launcher)
         if not self._ranks:
             victim = "launcher"
         of = {"rank": draw.sample(self._ranks, min(1, len(self._ranks))), "all ranks": self._ranks}
-        for process in of.get(victim, [self._launcher]):
+        for process in of.get(victim, [self.launcher]):
             _kill(process)
         return victim
 
-    def end(self) -> list[str]:
-        """Waits until launcher and ranks are gone; what those do that are still there after a minute."""
-        deadline = time.monotonic() + 60
+    def end(self, seconds: float = 60.0) -> list[str]:
+        """Waits until launcher and ranks are gone; what those do that are still there after so long."""
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._look() is not None and not any(map(_is_alive, self._ranks)):
                 return []
             time.sleep(0.01)
-        remaining = [process for process in [self._launcher, *self._ranks] if _is_alive(process)]
+        remaining = [process for process in [self.launcher, *self._ranks] if _is_alive(process)]
         doing = [_described(process) for process in remaining]
         for process in remaining:
             _kill(process)
@@ -255,7 +280,7 @@ class _Life:
 
     def _look(self) -> int | None:
         if self._code is None:
-            done, status = os.waitpid(self._launcher, os.WNOHANG)
+            done, status = os.waitpid(self.launcher, os.WNOHANG)
             self._code = os.waitstatus_to_exitcode(status) if done else None
         return self._code
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Records what `damage.py` and `kills.py` found in benchmarks/results/checkpoints.json, the rest in long_runs.json.
 
-    python tools/reliability/record.py [--damage JSONL] [--kills JSONL] [--fuzz JSON] [--faults JUNIT.xml]
-                                       [--engine JUNIT.xml ...] [--spikes JSON]
+    python tools/reliability/record.py [--damage JSONL] [--kills JSONL] [--starting JSON] [--fuzz JSON]
+                                       [--faults JUNIT.xml] [--engine JUNIT.xml ...] [--spikes JSON]
 
 JUNIT.xml is what `pytest --junitxml` writes: for --faults of tests/distributed/test_hangs.py, test_networks.py and
 test_slurm.py, for --engine of any tests under megatron-core 0.19.
@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--damage", type=Path)
     parser.add_argument("--kills", type=Path)
+    parser.add_argument("--starting", type=Path, help="what kills.py --starting printed")
     parser.add_argument("--fuzz", type=Path)
     parser.add_argument("--faults", type=Path)
     parser.add_argument("--engine", type=Path, nargs="+")
@@ -47,6 +48,9 @@ def main() -> None:
         }
         notes = "two ranks, a run is killed ten times; kills_bit_equal is 1 where all runs ended as undisturbed ones"
         record_part("checkpoints", "kills", {k: v for k, v in metrics.items() if k != "leftovers"}, _PACKAGES, notes)
+    if arguments.starting is not None:
+        notes = "a launcher is killed as soon as it has a rank; ranks that go on are counted"
+        record_part("checkpoints", "starting", json.loads(arguments.starting.read_text()), _PACKAGES, notes)
     if arguments.fuzz is not None:
         _record_fuzz(json.loads(arguments.fuzz.read_text()))
     if arguments.faults is not None:
