@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lint, import contracts, types and tests, in a virtual environment that this script makes and reuses.
-#   bash tests/run.sh                     everything: about 9 minutes on two cores
+#   bash tests/run.sh                     everything: about half an hour on two cores
 #   bash tests/run.sh --quick             after every change: the static checks and the unit tests that are not marked as
 #                                         `slow` or `distributed`; about a minute on two cores
 #   bash tests/run.sh -k tokenize -x      arguments go to pytest, and the static checks are left out
