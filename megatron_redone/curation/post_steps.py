@@ -7,8 +7,9 @@ What they drop is written with its reason: documents and single comments.
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from datatrove.data import Document
@@ -35,6 +36,11 @@ from megatron_redone.curation.scripts import weighted_length
 from megatron_redone.curation.threads import SAME_TEXT, keep_ranked, ranks, reading_order, remove_quotes
 
 Answer = bool | tuple[bool, str]
+
+# Documents that a step is asked about in a row: its patterns stay in the processor's cache meanwhile.
+_AT_ONCE = 256
+
+_SOCIAL = SourceKind.social.name  # asked for at every step of every document
 
 _TAG = re.compile(r"#[^#\s]+#|#\w+")
 
@@ -148,20 +154,22 @@ class FilterChain(PipelineStep):
         with contextlib.ExitStack() as stack:
             for step in self.steps:
                 stack.enter_context(step.opened(rank))
-            asked = [step.passes for step in self.steps]
-            for document in data or ():
-                amounts = iter(borders[document.metadata["source"]])
-                next(amounts).add_document(document)
-                for passes, amount in zip(asked, amounts, strict=False):
-                    if not passes(document):
-                        break
-                    amount.add_document(document)
-                else:
-                    yield document
+            documents = iter(data or ())
+            while batch := list(islice(documents, _AT_ONCE)):
+                _count(batch, borders, 0)
+                for number, step in enumerate(self.steps, 1):
+                    batch = [document for document in batch if step.passes(document)]
+                    _count(batch, borders, number)
+                yield from batch
         for number, step in enumerate(self.steps):
             flows = {name: Flow(found[number], found[number + 1]) for name, found in borders.items()}
             came = {name: flow for name, flow in flows.items() if flow.entered.documents}
             write_flow(self.folder / step.name, rank, came)
+
+
+def _count(documents: Iterable[Document], borders: dict[str, list[Amount]], border: int) -> None:
+    for document in documents:
+        borders[document.metadata["source"]][border].add_document(document)
 
 
 class CleanPosts(PostFilter):
@@ -177,7 +185,7 @@ class CleanPosts(PostFilter):
     def filter(self, doc: Document) -> Answer:
         """Cleans a post; one without any text left is dropped."""
         post: Post = doc.metadata["post"]
-        is_social = doc.metadata["kind"] == SourceKind.social.name
+        is_social = doc.metadata["kind"] == _SOCIAL
         post.title, post.text = self._cleaned(post.title, is_social), self._cleaned(post.text, is_social)
         if post.comments:
             for comment in walk(post.comments):
@@ -225,7 +233,7 @@ class DropAdvertising(PostFilter):
     def filter(self, doc: Document) -> Answer:
         """Drops a post that advertises; of other posts, the comments that do."""
         post: Post = doc.metadata["post"]
-        is_social = doc.metadata["kind"] == SourceKind.social.name
+        is_social = doc.metadata["kind"] == _SOCIAL
         reason = self._reason(_head(post), is_social)
         if reason is not None:
             return False, reason
@@ -288,7 +296,7 @@ class DropRepetition(PostFilter):
         """Takes repeated comments out, then looks at the document."""
         post: Post = doc.metadata["post"]
         if post.comments:
-            if self.remove_quotes and doc.metadata["kind"] == SourceKind.social.name:
+            if self.remove_quotes and doc.metadata["kind"] == _SOCIAL:
                 for comment in remove_quotes(post):
                     self.drop_comment(doc, comment, "nothing but a quotation")
             self._drop_repeated(doc, post)
@@ -379,7 +387,7 @@ class DropByLength(PostFilter):
 
     def filter(self, doc: Document) -> Answer:
         """Measures a document without its links and mentions."""
-        is_social = doc.metadata["kind"] == SourceKind.social.name
+        is_social = doc.metadata["kind"] == _SOCIAL
         bare = bare_form(doc.text)
         doc.metadata["form"] = bare  # which the fingerprints are made from
         length = weighted_length(bare)

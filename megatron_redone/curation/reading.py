@@ -72,16 +72,16 @@ class ReadPosts(PipelineStep):
         flows: defaultdict[str, Flow] = defaultdict(lambda: Flow(Amount(), Amount()))
         with self.files:
             for source, piece in self.shards[rank].pieces:
-                flow = flows[source.name]
+                flow, kind = flows[source.name], source.kind.name
                 for raw in itertools.chain.from_iterable(b.records for b in read_raw(piece, self.most_bytes)):
                     flow.entered.documents += 1
-                    document = self._document(raw, source, rank)
+                    document = self._document(raw, source, kind, rank)
                     if document is not None:
                         flow.left.add_document(document)
                         yield document
         write_flow(self.counts / self.name, rank, flows)
 
-    def _document(self, raw: RawRecord, source: SourceConfig, rank: int) -> Document | None:
+    def _document(self, raw: RawRecord, source: SourceConfig, kind: str, rank: int) -> Document | None:
         try:
             post = parse_post(raw.parse())
         except InvalidRecordError as problem:
@@ -89,7 +89,7 @@ class ReadPosts(PipelineStep):
             record = {"id": "", "source": source.name, "reason": str(problem), "text": excerpt}
             self.files.write(source.name, rank, record)
             return None
-        metadata = {"source": source.name, "kind": source.kind.name, "post": post}
+        metadata = {"source": source.name, "kind": kind, "post": post}
         if post.topic is not None:
             metadata["topic"] = post.topic
         document = Document("", post.id or _content_id(source.name, post), metadata=metadata)
