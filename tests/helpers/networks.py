@@ -27,6 +27,10 @@ class Host:
         """`up` or `down`."""
         _run("ip", "-n", self.name, "link", "set", CABLE, state)
 
+    def give_up_after(self, retries: int) -> None:
+        """How often a connection repeats what nobody answers: 6 times are about 25 s, 15 a quarter of an hour."""
+        _run("ip", "netns", "exec", self.name, "sysctl", "-w", f"net.ipv4.tcp_retries2={retries}")
+
     def slow_down(self, rate: str) -> None:
         """Lets no more than a rate out, such as `1mbit`."""
         _run("ip", "netns", "exec", self.name, "tc", "qdisc", "replace", "dev", CABLE, "root", "tbf", "rate", rate,

@@ -2,7 +2,8 @@
 """Records what `damage.py` and `kills.py` found in benchmarks/results/checkpoints.json, the rest in long_runs.json.
 
     python tools/reliability/record.py [--damage JSONL] [--kills JSONL] [--starting JSON] [--fuzz JSON]
-                                       [--faults JUNIT.xml] [--engine JUNIT.xml ...] [--spikes JSON]
+                                       [--faults JUNIT.xml] [--engine JUNIT.xml ... [--losses JSON JSON]]
+                                       [--spikes JSON]
 
 JUNIT.xml is what `pytest --junitxml` writes: for --faults of tests/distributed/test_hangs.py, test_networks.py and
 test_slurm.py, for --engine of any tests under megatron-core 0.19.
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from tools.benchmarks.recording import record_part
-from tools.reliability import damage, kills
+from tools.reliability import damage, engine_losses, kills
 
 _PACKAGES = ("megatron-core", "torch", "xxhash")
 
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--fuzz", type=Path)
     parser.add_argument("--faults", type=Path)
     parser.add_argument("--engine", type=Path, nargs="+")
+    parser.add_argument("--losses", type=Path, nargs=2, default=[], help="of engine_losses.py, beside --engine")
     parser.add_argument("--spikes", type=Path)
     arguments = parser.parse_args()
     if arguments.damage is not None:
@@ -56,7 +58,7 @@ def main() -> None:
     if arguments.faults is not None:
         _record_faults(arguments.faults)
     if arguments.engine is not None:
-        _record_engine(arguments.engine)
+        _record_engine(arguments.engine, arguments.losses)
     if arguments.spikes is not None:
         notes = "tools/reliability/spikes.py: a step of garbage or NaN; differences of the validation loss at the end"
         record_part("long_runs", "spikes", json.loads(arguments.spikes.read_text()), _PACKAGES, notes)
@@ -106,19 +108,39 @@ def _passed(report: Path) -> dict[str, dict[str, bool]]:
     return passed
 
 
-def _record_engine(reports: Sequence[Path]) -> None:
-    """Counts tests under another megatron-core than the one that the results of benchmarks name."""
-    cases = [case for report in reports for case in ElementTree.parse(report).iter("testcase")]
+def _record_engine(reports: Sequence[Path], losses: Sequence[Path]) -> None:
+    """Counts tests under another megatron-core; one that stands in several reports counts as in the last."""
+    found = [case for report in reports for case in ElementTree.parse(report).iter("testcase")]
+    cases = list({(case.get("classname"), case.get("name")): case for case in found}.values())
     failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
     skipped = sum(case.find("skipped") is not None for case in cases)
+    modules = {str(case.get("classname")) for case in cases}
+    left = [name for name in _modules_of_the_suite() if name not in modules]
     metrics = {
         "mcore_019_tests_passed": len(cases) - failed - skipped,
         "mcore_019_tests_failed": failed,
         "mcore_019_tests_skipped": skipped,
-        "mcore_019_passed": int(failed == 0 < len(cases) - skipped),
+        "mcore_019_modules_left": len(left),
+        "mcore_019_passed": int(not failed and not left),
     }
-    notes = "megatron-core 0.19.2, torch 2.11, Python 3.12: " + ", ".join(sorted(report.stem for report in reports))
+    if losses:
+        differences = engine_losses.compare(*(json.loads(file.read_text()) for file in losses))
+        metrics |= {
+            "mcore_019_loss_rel_diff": differences["loss_rel_diff"],
+            "mcore_019_grad_norm_rel_diff": differences["grad_norm_rel_diff"],
+        }
+    folders = sorted({module.rpartition(".")[0].replace(".", "/") for module in modules})
+    notes = f"megatron-core 0.19.2 on Python 3.12: {', '.join(folders)}; mcore_019_passed is 1 where no module was left"
     record_part("long_runs", "engine", metrics, _PACKAGES, notes)
+
+
+def _modules_of_the_suite() -> list[str]:
+    files = [
+        file
+        for folder in ("unit", "distributed", "end_to_end")
+        for file in (ROOT / "tests" / folder).rglob("test_*.py")
+    ]
+    return [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
 
 
 if __name__ == "__main__":
