@@ -27,6 +27,7 @@ PAIRS = {"name": "p", "source": RECORDS, "responses": ["a", "b"]}
 # What each stage needs, with one element in every list of sections.
 SETTINGS: dict[str, dict[str, Any]] = {
     "curate": {"sources": [{"name": "a", **RECORDS}], "output_dir": "out", "tokenizer": {"path": "x"}},
+    "select-quality": {"sources": [{"name": "a", **RECORDS}], "output_dir": "out", "perplexity": {"model": "x"}},
     "prepare-sft": CHATS,
     "prepare-preferences": CHATS,
     "tokenize": {**RECORDS, "output_prefix": "out", "tokenizer": {"path": "x"}},
@@ -67,7 +68,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 # Keys that stand in the place of others: the section, and the key that is left out for them.
-INSTEAD = {("data", "blend_file"): ("data", "blend"), ("dataset",): ("hf",), ("export",): ("hf",)}
+INSTEAD = {("data", "blend_file"): ("data", "blend"), ("dataset",): ("hf",), ("export",): ("hf",),
+           ("classifier", "file"): ("perplexity", "model")}  # fmt: skip
+# Keys that count beside others only.
+BESIDE = {("approved_file",): {"mode": "apply"}}
 STAGES_OF_PIPELINES = [name for name, stage in STAGES.items() if stage.of_pipeline]
 
 
@@ -85,7 +89,7 @@ def keys_that_read(schema: type, path: tuple[str | int, ...] = ()) -> Iterator[t
 
 def with_value(settings: dict[str, Any], place: tuple[str | int, ...], value: str) -> dict[str, Any]:
     """Settings with a value put at a place; sections and lists on the way are made."""
-    settings = copy.deepcopy(settings)
+    settings = {**copy.deepcopy(settings), **BESIDE.get(place, {})}
     node: Any = settings
     for name, following in itertools.pairwise(place):
         empty: Any = [None] if following == 0 else {}
