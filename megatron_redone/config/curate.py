@@ -1,10 +1,10 @@
 """Keys of `redone curate`."""
 
 import enum
-import re
 from dataclasses import dataclass
 
 from megatron_redone.config.field import key
+from megatron_redone.config.named_input import INPUT_FILES, check_named_input
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.errors import UserError
 
@@ -62,10 +62,7 @@ class SourceConfig:
     """Posts or texts from one origin."""
 
     name: str = key("what it is called in the output and in the funnel")
-    input: list[str] = key(
-        "files, directories, globs or URLs of .jsonl, .json (an array or lines), either .gz or .zst, or .parquet",
-        reads=True,
-    )
+    input: list[str] = key(INPUT_FILES, reads=True)
     languages: list[str] = key(
         "documents in these languages stay (ISO 639-1, such as [zh, en]), and those whose language is unknown; "
         "an empty list keeps all",
@@ -74,10 +71,7 @@ class SourceConfig:
     kind: SourceKind = key("general: no filter for contact advertising; links and mentions stay", SourceKind.social)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w-]+", self.name) or self.name in ("held_out", "dropped", "work"):
-            raise UserError(f"name: '{self.name}' cannot be a file's name here; use letters, digits, - and _")
-        if not self.input:
-            raise UserError("input: the list is empty; name at least one file")
+        check_named_input(self.name, self.input, ("held_out", "dropped", "work"))
 
 
 @dataclass(frozen=True, kw_only=True)

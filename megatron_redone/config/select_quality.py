@@ -1,10 +1,10 @@
 """Keys of `redone select-quality`."""
 
-import re
 from dataclasses import dataclass
 
 from megatron_redone.config.evaluate import ComputeDtype
 from megatron_redone.config.field import key
+from megatron_redone.config.named_input import INPUT_FILES, check_named_input
 from megatron_redone.config.parallel import Device
 from megatron_redone.errors import UserError
 
@@ -14,16 +14,10 @@ class DocumentsConfig:
     """Documents of one origin, as `redone curate` writes them."""
 
     name: str = key("what it is called in the output and in the report")
-    input: list[str] = key(
-        "files, directories, globs or URLs of .jsonl, .json (an array or lines), either .gz or .zst, or .parquet",
-        reads=True,
-    )
+    input: list[str] = key(INPUT_FILES, reads=True)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w-]+", self.name) or self.name in ("random", "dropped", "scores", "work"):
-            raise UserError(f"name: '{self.name}' cannot be a file's name here; use letters, digits, - and _")
-        if not self.input:
-            raise UserError("input: the list is empty; name at least one file")
+        check_named_input(self.name, self.input, ("random", "dropped", "scores", "work"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from megatron_redone.config.field import key
+from megatron_redone.config.named_input import INPUT_FILES
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.errors import UserError
 
@@ -11,10 +12,7 @@ from megatron_redone.errors import UserError
 class TokenizeConfig:
     """Raw JSONL or Parquet to one Megatron indexed dataset."""
 
-    input: list[str] = key(
-        "files, directories, globs or URLs of .jsonl, .json (an array or lines), either .gz or .zst, or .parquet",
-        reads=True,
-    )
+    input: list[str] = key(INPUT_FILES, reads=True)
     output_prefix: str = key("the dataset is written to PREFIX.bin, PREFIX.idx and PREFIX.manifest.json", writes=True)
     tokenizer: TokenizerConfig = key("the tokenizer")
     text_key: str = key("the key of a record that holds its text", "text")

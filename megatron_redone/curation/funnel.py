@@ -10,7 +10,7 @@ from typing import Any
 
 from megatron_redone.curation.counting import Amount, Flow, read_flows
 from megatron_redone.curation.plain_table import plain_table
-from megatron_redone.curation.post_steps import comments_of
+from megatron_redone.curation.post_filter import comments_of
 from megatron_redone.errors import UserError
 
 _REASONS_SHOWN = 3

@@ -4,7 +4,7 @@ import dataclasses
 import gzip
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from megatron_redone.curation.passes import Work, funnel_steps
 from megatron_redone.curation.personal_step import gather_found
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file, write_json, write_text
-from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
+from megatron_redone.formats.done_check import Finished, read_finished, write_sealed
 from megatron_redone.formats.file_record import record_file, record_files
 from megatron_redone.formats.inputs import InputFile
 
@@ -159,14 +159,11 @@ def _merge(folder: Path, target: Path) -> Path:
 
 def finished_curation(output: Path) -> Finished | None:
     """What the manifest in an output folder says, or None where there is none."""
-    path = output / MANIFEST
-    if not path.exists():
-        return None
-    content, is_intact = read_sealed(path)
-    if content is None or not is_intact or content.get("format") != FORMAT:
-        return Finished((content or {}).get("work"), {}, path, is_intact=False)
-    files = {file["path"]: file for file in content["outputs"]} | content.get("reports", {})
-    return Finished(content.get("work"), {output / name: file for name, file in files.items()}, path)
+    return read_finished(output / MANIFEST, _records, FORMAT)
+
+
+def _records(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {file["path"]: file for file in content["outputs"]} | content.get("reports", {})
 
 
 def remove_curation(output: Path, finished: Finished | None) -> None:

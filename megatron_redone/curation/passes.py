@@ -23,6 +23,7 @@ from megatron_redone.curation.executors import Pass
 from megatron_redone.curation.held_out import ChooseHeldOut, SplitHeldOut
 from megatron_redone.curation.measuring import Measure, Sample
 from megatron_redone.curation.personal_step import MaskPersonalData
+from megatron_redone.curation.post_filter import FilterChain, PostFilter, Renderer
 from megatron_redone.curation.post_steps import (
     CleanPosts,
     CutThreads,
@@ -30,9 +31,6 @@ from megatron_redone.curation.post_steps import (
     DropByLanguage,
     DropByLength,
     DropRepetition,
-    FilterChain,
-    PostFilter,
-    Renderer,
 )
 from megatron_redone.curation.prints import PrintWriter
 from megatron_redone.curation.reading import CheckInvalid, ReadPosts, SourceShard

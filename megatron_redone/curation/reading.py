@@ -17,7 +17,7 @@ from datatrove.pipeline.base import PipelineStep
 from megatron_redone.config.curate import SourceConfig
 from megatron_redone.curation.counting import Amount, Flow, read_flows, write_flow
 from megatron_redone.curation.documents import RecordFiles
-from megatron_redone.curation.post_steps import Renderer
+from megatron_redone.curation.post_filter import Renderer
 from megatron_redone.curation.posts import Post, parse_post, walk
 from megatron_redone.errors import UserError
 from megatron_redone.formats.input_records import EXCERPT, InvalidRecordError

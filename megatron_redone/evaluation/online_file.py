@@ -9,7 +9,7 @@ from megatron_redone.config.schema import plain
 from megatron_redone.evaluation.online_estimates import Estimated
 from megatron_redone.evaluation.online_tables import online_markdown
 from megatron_redone.formats.atomic import write_text
-from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
+from megatron_redone.formats.done_check import Finished, read_finished, write_sealed
 from megatron_redone.formats.file_record import record_files
 
 FORMAT = "megatron_redone.online/1"
@@ -18,14 +18,7 @@ RESULT, TABLE, INVALID = "online.json", "online.md", "invalid.jsonl"
 
 def finished_estimates(output: Path) -> Finished | None:
     """What online.json in a folder says; None where there is none."""
-    path = output / RESULT
-    if not path.exists():
-        return None
-    content, is_intact = read_sealed(path)
-    if content is None or not is_intact:
-        return Finished((content or {}).get("work"), {}, path, is_intact=False)
-    files = {output / name: record for name, record in content.get("files", {}).items()}
-    return Finished(content.get("work"), files, path)
+    return read_finished(output / RESULT, lambda content: content.get("files", {}))
 
 
 def write_estimates(output: Path, config: EstimateOnlineConfig, found: Sequence[Estimated], work: str) -> str:

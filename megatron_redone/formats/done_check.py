@@ -7,7 +7,7 @@ hash is the same and every file is as it was written; where one is missing or da
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,25 @@ def is_complete(finished: Finished | None, work: str, *, overwrite: bool, place:
         return False
     log.info("%s: complete already, nothing to do", place)
     return True
+
+
+def read_finished(
+    manifest: Path, records_of: Callable[[Mapping[str, Any]], Mapping[str, Any]], format_name: str | None = None
+) -> Finished | None:
+    """What a manifest says of work that was done, or None where there is none.
+
+    Args:
+        manifest: Of `write_sealed`, beside the files that it names.
+        records_of: From its content to the record of each file, by paths from the manifest's folder.
+        format_name: Its `format`; one of another format counts as damaged. None asks for none.
+    """
+    if not manifest.exists():
+        return None
+    content, is_intact = read_sealed(manifest)
+    if content is None or not is_intact or format_name not in (None, content.get("format")):
+        return Finished((content or {}).get("work"), {}, manifest, is_intact=False)
+    files = {manifest.parent / name: record for name, record in records_of(content).items()}
+    return Finished(content.get("work"), files, manifest)
 
 
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.helpers.pretrain_runs import figures, write_inputs
 from tests.helpers.slurm import Cluster, cluster
+from tests.helpers.words import WORDS
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
@@ -80,21 +81,7 @@ def test_a_job_that_is_stopped_queues_again_and_ends_as_an_undisturbed_one(slurm
 def write_corpus(file: Path) -> None:
     """Texts, some of them twice, some too short."""
     chosen = random.Random(1)
-    words = [
-        "lake",
-        "ferry",
-        "dumplings",
-        "noodles",
-        "windy",
-        "museum",
-        "ticket",
-        "friday",
-        "rain",
-        "bicycle",
-        "harbour",
-        "lantern",
-    ]
-    texts = [" ".join(chosen.choices(words, k=chosen.choice([1, 20, 40]))) for _ in range(120)]
+    texts = [" ".join(chosen.choices(WORDS, k=chosen.choice([1, 20, 40]))) for _ in range(120)]
     records = [json.dumps({"id": str(number), "text": text}) for number, text in enumerate([*texts, *texts[:20]])]
     file.write_text("\n".join(records) + "\n")
 

@@ -17,23 +17,7 @@ from megatron_redone.config.select_quality import SelectQualityConfig
 from megatron_redone.errors import UserError
 from megatron_redone.stages import select_quality
 from tests.helpers import hf_folders
-
-WORDS = [
-    "lake",
-    "ferry",
-    "dumplings",
-    "noodles",
-    "windy",
-    "museum",
-    "ticket",
-    "friday",
-    "rain",
-    "bicycle",
-    "harbour",
-    "lantern",
-    "garden",
-    "orange",
-]
+from tests.helpers.words import WORDS
 
 
 def corpus(path: Path, posts: int = 300, seed: int = 0) -> list[dict[str, Any]]:

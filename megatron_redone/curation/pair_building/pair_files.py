@@ -13,7 +13,7 @@ from megatron_redone.config.schema import plain
 from megatron_redone.curation.pair_building.labelled_records import NoPair, Pair
 from megatron_redone.curation.pair_building.result import Result
 from megatron_redone.formats.atomic import write_text
-from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
+from megatron_redone.formats.done_check import Finished, read_finished, write_sealed
 from megatron_redone.formats.file_record import record_files
 from megatron_redone.formats.json_values import to_json
 
@@ -50,13 +50,7 @@ class EntryFiles:
 
 def finished_entry(files: EntryFiles) -> Finished | None:
     """What an entry's summary says of its files; None without one."""
-    if not files.summary.exists():
-        return None
-    summary, is_intact = read_sealed(files.summary)
-    if summary is None or not is_intact:
-        return Finished((summary or {}).get("work"), {}, files.summary, is_intact=False)
-    records = {files.folder / name: record for name, record in summary.get("files", {}).items()}
-    return Finished(summary.get("work"), records, files.summary)
+    return read_finished(files.summary, lambda summary: summary.get("files", {}))
 
 
 def write_no_pairs(files: EntryFiles, result: Result) -> None:

@@ -18,7 +18,7 @@ from megatron_redone.curation.quality.classes import Classes, Cut, classify, cut
 from megatron_redone.curation.quality.score_blocks import Facts, Record, read_blocks
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file, write_json, write_text
-from megatron_redone.formats.done_check import Finished, read_sealed, write_sealed
+from megatron_redone.formats.done_check import Finished, read_finished, write_sealed
 from megatron_redone.formats.file_record import damage, record_files
 from megatron_redone.formats.input_records import invalid_path
 
@@ -77,13 +77,7 @@ def write_selection(config: SelectQualityConfig, selected: Sequence[Selected], w
 
 def finished_selection(output: Path) -> Finished | None:
     """What the manifest in an output folder says, or None where there is none."""
-    path = output / MANIFEST
-    if not path.exists():
-        return None
-    content, is_intact = read_sealed(path)
-    if content is None or not is_intact or content.get("format") != FORMAT:
-        return Finished((content or {}).get("work"), {}, path, is_intact=False)
-    return Finished(content["work"], {output / name: file for name, file in content["outputs"].items()}, path)
+    return read_finished(output / MANIFEST, lambda content: content["outputs"], FORMAT)
 
 
 def remove_selection(output: Path, finished: Finished | None) -> None:

@@ -13,7 +13,7 @@ from megatron_redone.curation.deduplication import DropListed
 from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
 from megatron_redone.curation.held_out import ChooseHeldOut
 from megatron_redone.curation.passes import funnel_steps, plan_passes
-from megatron_redone.curation.post_steps import FilterChain
+from megatron_redone.curation.post_filter import FilterChain
 from megatron_redone.curation.reading import plan_shards
 from megatron_redone.formats.inputs import expand_inputs
 

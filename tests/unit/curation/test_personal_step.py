@@ -12,7 +12,7 @@ from datatrove.data import Document
 from megatron_redone.config.curate import PERSONAL_KINDS, PersonalDataConfig
 from megatron_redone.curation.personal_data import PLACEHOLDERS
 from megatron_redone.curation.personal_step import MaskPersonalData, gather_found
-from megatron_redone.curation.post_steps import Renderer
+from megatron_redone.curation.post_filter import Renderer
 from megatron_redone.curation.posts import parse_post
 
 RENDERER = Renderer(True, None)

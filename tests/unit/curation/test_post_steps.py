@@ -17,16 +17,8 @@ from megatron_redone.config.curate import (
     RepetitionConfig,
     ThreadsConfig,
 )
-from megatron_redone.curation.post_steps import (
-    CleanPosts,
-    CutThreads,
-    DropAdvertising,
-    DropByLength,
-    DropRepetition,
-    PostFilter,
-    Renderer,
-    comments_of,
-)
+from megatron_redone.curation.post_filter import PostFilter, Renderer, comments_of
+from megatron_redone.curation.post_steps import CleanPosts, CutThreads, DropAdvertising, DropByLength, DropRepetition
 from megatron_redone.curation.posts import parse_post
 
 RENDERER = Renderer(True, None)
