@@ -20,7 +20,7 @@ from megatron_redone.curation.passes import Work, funnel_steps
 from megatron_redone.curation.personal_step import gather_found
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file, write_json, write_text
-from megatron_redone.formats.done_check import Finished, read_finished, write_sealed
+from megatron_redone.formats.done_check import Finished, read_finished, remove_finished, write_sealed
 from megatron_redone.formats.file_record import record_file, record_files
 from megatron_redone.formats.inputs import InputFile
 
@@ -174,10 +174,5 @@ def remove_curation(output: Path, finished: Finished | None) -> None:
     """
     if finished is None:
         return
-    for file in finished.files:
-        if not file.parent.resolve().is_relative_to(output.resolve()):
-            raise UserError(f"{finished.manifest}: lists {file}, which lies outside; remove the folder yourself")
-    finished.manifest.unlink(missing_ok=True)
-    for file in finished.files:
-        file.unlink(missing_ok=True)
+    remove_finished(finished, output)
     shutil.rmtree(output / "dropped", ignore_errors=True)

@@ -92,6 +92,30 @@ def read_finished(
     return Finished(content.get("work"), files, manifest)
 
 
+def remove_finished(
+    finished: Finished | None, folder: Path, is_kept: Callable[[Path, Mapping[str, Any]], bool] = lambda *_: False
+) -> None:
+    """Removes the files of a result that is being replaced, if there is one, its manifest first, and nothing else.
+
+    Args:
+        finished: Of `read_finished`.
+        folder: In which all of them lie.
+        is_kept: Whether a file, with its record, is of use for the result that comes.
+
+    Raises:
+        UserError: the manifest lists a file outside the folder.
+    """
+    if finished is None:
+        return
+    for file in finished.files:
+        if not file.parent.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{finished.manifest}: lists {file}, which lies outside; remove the folder yourself")
+    kept = {file for file, record in finished.files.items() if is_kept(file, record)}
+    finished.manifest.unlink(missing_ok=True)
+    for file in finished.files.keys() - kept:
+        file.unlink(missing_ok=True)
+
+
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a manifest as JSON, with a checksum of its own content."""
     write_json(path, {**content, _SEAL: _seal_of(content)})

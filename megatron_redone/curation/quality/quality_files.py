@@ -1,7 +1,6 @@
 """What a selection writes: kept, dropped and drawn documents, scores, and a report on the mix before and after."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from megatron_redone.curation.quality.classes import Classes, Cut, classify, cut
 from megatron_redone.curation.quality.score_blocks import Facts, Record, read_blocks
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file, write_json, write_text
-from megatron_redone.formats.done_check import Finished, read_finished, write_sealed
+from megatron_redone.formats.done_check import Finished, read_finished, remove_finished, write_sealed
 from megatron_redone.formats.file_record import damage, record_files
 from megatron_redone.formats.input_records import invalid_path
 
@@ -81,16 +80,9 @@ def finished_selection(output: Path) -> Finished | None:
 
 
 def remove_selection(output: Path, finished: Finished | None) -> None:
-    """Removes the files of a result that is being replaced, its manifest first; scores stay, unless damaged."""
-    if finished is None:
-        return
-    finished.manifest.unlink(missing_ok=True)
-    for file, record in finished.files.items():
-        is_score = file.is_relative_to(output / WORK) and not damage({file: record})
-        if file.resolve().is_relative_to(output.resolve()) and not is_score:
-            file.unlink(missing_ok=True)
-    for name in _FOLDERS:
-        shutil.rmtree(output / name, ignore_errors=True)
+    """Removes the files of a result that is being replaced; scores stay, unless damaged."""
+    scores = output / WORK
+    remove_finished(finished, output, lambda file, record: file.is_relative_to(scores) and not damage({file: record}))
 
 
 def _write_documents(config: SelectQualityConfig, one: Selected, output: Path) -> list[dict[str, Any]]:
