@@ -60,6 +60,8 @@ class HangWatch:
         self._beats = Heartbeats(context.rank, context.world_size) if _meets_others(context) else None
         self._known: dict[int, Beat] = {}
         self._count, self._step, self._paused = 0, 0, 0
+        self._left: Place | None = None  # where the main thread was, once an error has taken it out of the loop
+        self._ends = threading.Event()  # set as soon as the watch has begun to end the process
         self._progress = time.monotonic()
         self._own = OwnWork()
         self._hooks: list[RemovableHandle] = []
@@ -93,11 +95,15 @@ class HangWatch:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if error is not None and _is_of_others(error):
+            self._left = _LEFT
         self._stop.set()
         for hook in self._hooks:
             hook.remove()
         for thread in self._threads:
             thread.join(2 * self._period)
+        if self._left is not None and self._ends.is_set():
+            threading.Event().wait()  # the watch says why, once, and ends the process
         if error is not None and self._beats is not None and not isinstance(error, StoppedOnAllRanks):
             self._tell_end(error)
 
@@ -108,7 +114,11 @@ class HangWatch:
         while not self._stop.wait(_LOOK):
             self._own.look(place_of(self._main).waits)
             if self._limit is not None and not self._paused and time.monotonic() - self._progress > self._limit:
+                self._ends.set()
                 self._end_hanging()
+
+    def _place(self) -> Place:
+        return self._left or place_of(self._main)
 
     def _speak(self) -> None:
         """In a thread of its own: a store whose process is stopped keeps it waiting for ever."""
@@ -120,11 +130,11 @@ class HangWatch:
                 self._know_all()
                 self._look_for_slow_ranks()
 
-    def _beat(self, place: Place | None = None, ended: str = "") -> None:
+    def _beat(self, ended: str = "") -> None:
         if self._beats is None:
             return
         self._count += 1
-        place = place or place_of(self._main)
+        place = self._place()
         with self._lock:
             self._beats.post(
                 Beat(
@@ -157,10 +167,10 @@ class HangWatch:
         begin = f"no step for {self._limit:.0f} s after step {self._step}"
         where = f"the stacks of all that live are in {self._folder}"
         if self._beats is None:
-            self._end(f"{begin}: the process is in {place_of(self._main).text}; {where}", speaks=True, stopped=[])
+            self._end(f"{begin}: the process is in {self._place().text}; {where}", speaks=True, stopped=[])
         before, now, seconds = self._seen_twice()
         if not now:
-            text = f"{begin}: rank {self._rank} is in {place_of(self._main).text}, and rank 0 does not answer: it is "
+            text = f"{begin}: rank {self._rank} is in {self._place().text}, and rank 0 does not answer: it is "
             holder = [self._known[0]] if 0 in self._known and self._rank else []
             self._end(f"{text}stopped or killed, or host or network is gone; {where}", speaks=True, stopped=holder)
         silent = silent_ranks(before, now, self._world_size)
@@ -168,7 +178,7 @@ class HangWatch:
         text = f"{begin}: {describe_silence(before, now, self._world_size, seconds)}; {where}"
         self._end(text, speaks=first == self._rank, stopped=[now[rank] for rank in silent if rank in now])
 
-    def _seen_twice(self, place: Place | None = None) -> tuple[dict[int, Beat], dict[int, Beat], float]:
+    def _seen_twice(self) -> tuple[dict[int, Beat], dict[int, Beat], float]:
         """What all have said by now and some time later, in which each that lives has said something.
 
         Empty where the store does not answer.
@@ -179,7 +189,7 @@ class HangWatch:
             before = self._read()
             for _ in range(3):
                 time.sleep(self._period)
-                self._beat(place)
+                self._beat()
             found.append((before, self._read()))
 
         _in_time(look, 3 * self._period + _PATIENCE)
@@ -220,7 +230,7 @@ class HangWatch:
                 print(f"redone: rank {self._rank} ends: {_one_line(error)}", file=sys.stderr, flush=True)
             self._hold_store()
             return
-        before, now, seconds = self._seen_twice(_LEFT)
+        before, now, seconds = self._seen_twice()
         gone = [*ended_first(now), *silent_ranks(before, now, self._world_size)]
         if not now:
             text = "rank 0, or its host, is gone"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from megatron_redone.distributed.row_layout import RowLayout
 from megatron_redone.models import torch_attention
@@ -87,9 +87,13 @@ def test_masked_attention_on_cuda_shares_no_heads(monkeypatch: pytest.MonkeyPatc
         return torch.empty_like(query)
 
     monkeypatch.setattr(torch_attention, "scaled_dot_product_attention", spy)
-    with FakeTensorMode():
-        query, key = (torch.empty(S, 1, heads, D, device="cuda") for heads in (HEADS, GROUPS))
-        attention()._attend(query, key, key, torch.ones(S, S, dtype=torch.bool, device="cuda"))
+    with FakeTensorMode() as mode:
+
+        def on_cuda(*shape: int) -> torch.Tensor:  # torch.empty makes a tensor of the CPU once our platform is installed
+            return FakeTensor(mode, torch.empty(*shape, device="meta"), torch.device("cuda"))
+
+        query, key = (on_cuda(S, 1, heads, D) for heads in (HEADS, GROUPS))
+        attention()._attend(query, key, key, on_cuda(S, S))
         attention()._attend(query, key, key)
     assert given == [(HEADS, False), (GROUPS, True)]
 
