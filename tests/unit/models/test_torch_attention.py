@@ -89,7 +89,7 @@ def test_masked_attention_on_cuda_shares_no_heads(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch_attention, "scaled_dot_product_attention", spy)
     with FakeTensorMode() as mode:
 
-        def on_cuda(*shape: int) -> torch.Tensor:  # torch.empty makes a tensor of the CPU once our platform is installed
+        def on_cuda(*shape: int) -> torch.Tensor:  # torch.empty would make one of the CPU beside our platform
             return FakeTensor(mode, torch.empty(*shape, device="meta"), torch.device("cuda"))
 
         query, key = (on_cuda(S, 1, heads, D) for heads in (HEADS, GROUPS))
