@@ -171,7 +171,9 @@ class DecontaminationConfig:
     )
     run: int = key("words (Chinese: characters) in a row that a document has in common with an item", 13, at_least=4)
     min_letters: int = key(
-        "letters (a Chinese character is three) of a whole question or option that is shorter than such a run", 24
+        "letters (a Chinese character is three) of a whole question that is shorter than such a run, or of an option "
+        "beside more of its item",
+        24,
     )
     most_items: int = key("runs of more items than so many are phrases of the evaluation set itself", 3, at_least=1)
     action: Contaminated = key("drop the document, or cut the text out of it", Contaminated.drop)

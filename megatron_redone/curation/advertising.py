@@ -3,7 +3,8 @@
 Three kinds of evidence, in falling order of strength: an account named together with its channel
 (`加微信 abc_888`, `whatsapp +1 ...`), a phone number beside a word that asks to call, and a request
 without an account (`加V了解`, `DM me for prices`). The mention of a channel alone (`微信支付`,
-`telegram is down`) is none.
+`telegram is down`) is none; nor is the number of an office, a hotline or somebody's home in an answer that
+offers nothing (`医保问题可以打 010-... 咨询`): only a Chinese mobile number needs no offer beside it.
 """
 
 import re
@@ -124,9 +125,9 @@ _REQUESTS = [
     r"\bsub\s?(?:4|for)\s?sub\b|\bfollow\s?(?:4|for)\s?follow\b|(?<![a-z])f4f(?![a-z])",
 ]
 
+_MOBILE = re.compile(_MOBILE_CN)
 _PHONE = re.compile(
-    rf"{_MOBILE_CN}"
-    r"|(?<![\d-])400[- ]?\d{3}[- ]?\d{4}(?![\d-])"
+    r"(?<![\d-])400[- ]?\d{3}[- ]?\d{4}(?![\d-])"
     r"|(?<![\d+.,-])0\d{2,3}-\d{7,8}(?![\d-])"
     r"|(?<![\d.,-])\+\d{1,3}[- .]?\(?\d{2,4}\)?(?:[- .]?\d{2,4}){2,3}(?![\d-])"
     r"|(?<![\d.,-])(?:1[- .])?\(?\d{3}\)?[- .]\d{3}[-.]\d{4}(?![\d-])"
@@ -138,11 +139,24 @@ _ASKS_TO_CALL = re.compile(
 )
 
 # Words that make an advertisement together with a link or a phone number, never alone.
-_SELLING = re.compile(
-    r"代购|包邮|办理|办证|开票|刷单|招代理|招商加盟|日赚|日结|月入|秒杀|优惠券|返利|贷款|套现|低价出售|厂家直销|批发价|正品保证|下单"
-    r"|\b(?:buy now|order now|shop now|free shipping|promo code|discount code|coupon|limited offer|% off|on sale now"
+_SELLING_ZH = (
+    "代购|包邮|办证|开票|刷单|招代理|招商加盟|日赚|日结|月入|秒杀|优惠券|返利|套现|低价出售|厂家直销|批发价|正品保证"
+)
+_SELLING_EN = (
+    r"\b(?:buy now|order now|shop now|free shipping|promo code|discount code|coupon|limited offer|% off|on sale now"
     r"|cash app|earn (?:money|cash|\$\d+|extra)|payday loans?"
     r"|make \$?\d+ ?(?:/|a|per) ?(?:day|hour|week))\b"
+)
+_SELLING = re.compile(rf"{_SELLING_ZH}|办理|贷款|下单|{_SELLING_EN}")
+# Words that do it together with an office's number and a word that asks to call. Answers name such numbers too:
+# what they say of an order, of a loan or of papers is none of these.
+_OFFER = re.compile(
+    rf"{_SELLING_ZH}|招聘|诚[聘招]|出售|转让|出租|高价(?:回收|收购)|订购|批发|特价|优惠|促销|打折|[一二三四五六七八九\d]折"
+    r"|免费(?:试|领|送|上门)|上门(?:服务|维修|安装|取件)|加盟|代办|承接|搬家|开锁|包过"
+    rf"|{_SELLING_EN}"
+    r"|\b(?:(?:for|on) sale|selling|cheap(?:est)?|deals|discounts?|(?:special|we) offer|to order|orders|prices|bookings"
+    r"|(?:instant|fast|free|same[- ]day) delivery|for rent|rentals|hiring|for hire"
+    r"|free (?:quote|estimate|consultation|trial)s?|complimentary|your essay|escorts?|massages?)\b|\d ?% off"
 )
 # Two different ones beside a link; one alone also stands in news and in jokes.
 _ADULT = re.compile(
@@ -179,9 +193,16 @@ def find_advertising(text: str) -> str | None:
             return name
     if any(pattern.search(plain) for pattern in _FIND_REQUEST):
         return "asks for contact"
-    if digits and _PHONE.search(plain) and (_ASKS_TO_CALL.search(plain) or _SELLING.search(plain)):
-        return "phone number to call"
-    return None
+    return "phone number to call" if digits and _asks_to_call(plain) else None
+
+
+def _asks_to_call(plain: str) -> bool:
+    asks = _ASKS_TO_CALL.search(plain)
+    if _MOBILE.search(plain):
+        return bool(asks or _SELLING.search(plain))
+    if not asks or not _PHONE.search(plain):
+        return False
+    return bool(_OFFER.search(plain)) or len(set(_ADULT.findall(plain))) >= _ADULT_WORDS
 
 
 def has_link(text: str) -> bool:

@@ -3,36 +3,24 @@
 Units are words, and characters where a script puts no spaces between words, after NFKC and in lower case;
 white space, line breaks and punctuation count for nothing, so that a quotation is found however it is
 wrapped. Every string of an item is a field of its own, so that the order of options does not matter. A run
-of so many units counts, or a whole field that is shorter but not too common to mean anything.
+of so many units counts, or a whole field that is shorter but not too common to mean anything; of options
+that are so short see `short_fields`.
 """
 
-import csv
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from megatron_redone.curation.evaluation_items import Field
 from megatron_redone.curation.fingerprint import rolling_hashes, unit_hashes
 from megatron_redone.curation.scripts import unit_spans, units, weighted_length
-from megatron_redone.errors import UserError
-from megatron_redone.formats.inputs import expand_inputs
-from megatron_redone.formats.raw_records import read_raw
+from megatron_redone.curation.short_fields import ShortFields
 
 _FEWEST_UNITS = 4
-
-
-@dataclass(frozen=True)
-class Field:
-    """A string of an item: `choices.2` of item 17 of `mmlu`."""
-
-    benchmark: str
-    item: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -59,10 +47,12 @@ class ItemIndex:
         """
         self.run = run
         self._known = unit_hashes()
+        self._short = ShortFields(run)
         found: defaultdict[int, dict[int, list[Field]]] = defaultdict(dict)
         self.not_looked_for = 0
         for field, text in items:
             words = units(_folded(text))
+            self._short.add(field, text, words)
             length = min(run, len(words))
             if length < run and (length < _FEWEST_UNITS or weighted_length(text) < min_letters):
                 self.not_looked_for += 1
@@ -70,7 +60,7 @@ class ItemIndex:
             for number in rolling_hashes(self._hashes(words), length).tolist():
                 found[length].setdefault(number, []).append(field)
         self._fields = {
-            length: {number: fields[0] for number, fields in by_hash.items() if _items(fields) <= most_items}
+            length: {number: fields for number, fields in by_hash.items() if _items(fields) <= most_items}
             for length, by_hash in found.items()
         }
         self._sorted = {length: np.sort(np.fromiter(by_hash, np.uint64)) for length, by_hash in self._fields.items()}
@@ -94,9 +84,16 @@ class ItemIndex:
             inside = owners[: len(hashes)] == owners[length - 1 :]
             for place in np.flatnonzero((known[places] == hashes) & inside).tolist():
                 text = int(owners[place])
-                field = self._fields[length][int(hashes[place])]
-                hits[text].append((place - int(starts[text]), length, field))
+                if (field := self._that_counts(length, int(hashes[place]), words[text])) is not None:
+                    hits[text].append((place - int(starts[text]), length, field))
         return [_runs(texts[i], hits[i]) if i in hits else [] for i in range(len(texts))]
+
+    def _that_counts(self, length: int, number: int, words: Sequence[str]) -> Field | None:
+        """The first field with an n-gram that is evidence where it stands in a text of these units."""
+        fields = self._fields[length][number]
+        if length == self.run:
+            return fields[0]
+        return next((field for field in fields if self._short.counts(field, words)), None)
 
 
 def _items(fields: Sequence[Field]) -> int:
@@ -140,51 +137,3 @@ def cut(text: str, runs: Sequence[Run]) -> str:
         parts.append(text[last : run.start].rstrip())
         last = max(last, run.end)
     return "\n".join(part for part in [*parts, text[last:].strip()] if part)
-
-
-def read_items(paths: Sequence[str]) -> Iterator[tuple[Field, str]]:
-    """Every string of every item of evaluation sets.
-
-    Args:
-        paths: Files, folders or globs of .csv (with a header), .json, .jsonl or .parquet. A file's name names
-            the benchmark, together with its folder's; an item is called by its key `id`, or by its number.
-
-    Raises:
-        UserError: a file cannot be read.
-    """
-    for path in paths:
-        names = sorted(str(p) for p in Path(path).rglob("*.csv")) if Path(path).is_dir() else []
-        is_csv = path.endswith(".csv")
-        for name in [path] if is_csv else names:
-            yield from _fields_of(name, _csv_rows(name))
-        if not is_csv and (not names or any(p.suffix != ".csv" for p in Path(path).rglob("*.*"))):
-            for file in expand_inputs([path]):
-                rows = (raw.parse() for batch in read_raw(file) for raw in batch.records)
-                yield from _fields_of(file.path, rows)
-
-
-def _csv_rows(name: str) -> Iterator[dict[str, Any]]:
-    try:
-        with open(name, encoding="utf-8-sig", newline="") as stream:
-            yield from csv.DictReader(stream)
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise UserError(f"{name}: cannot be read as CSV in UTF-8: {problem}") from None
-
-
-def _fields_of(path: str, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Field, str]]:
-    benchmark = f"{Path(path).parent.name}/{Path(path).stem}"
-    for number, row in enumerate(rows):
-        item = str(row.get("id", number))
-        for name, text in _strings(row, ""):
-            yield Field(benchmark, item, name), text
-
-
-def _strings(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from _strings(part, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _strings(part, f"{name}.{number}")

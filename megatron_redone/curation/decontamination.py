@@ -9,8 +9,9 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import Contaminated, DecontaminationConfig
-from megatron_redone.curation.contamination import ItemIndex, Run, cut, read_items
+from megatron_redone.curation.contamination import ItemIndex, Run, cut
 from megatron_redone.curation.documents import DroppedFiles
+from megatron_redone.curation.evaluation_items import read_items
 from megatron_redone.curation.scripts import weighted_length
 
 _AT_ONCE = 256

@@ -268,7 +268,8 @@ def _cold(data: Path) -> list[str]:
 
 def decontamination(data: Path) -> tuple[Metrics, str]:
     """Items written in six ways into real posts, and real posts without any."""
-    from megatron_redone.curation.contamination import ItemIndex, read_items
+    from megatron_redone.curation.contamination import ItemIndex
+    from megatron_redone.curation.evaluation_items import read_items
 
     fields = list(read_items([str(data / "bench_dev")]))
     index = ItemIndex(fields, 13, 24, 3)

@@ -32,6 +32,8 @@ ADVERTISING = [
     ("招聘兼职，电话13000000000，日结", "phone number to call"),
     ("Cheap cruises! Call 1-555-010-0000 today", "phone number to call"),
     ("全场五折 400-000-0000 客服", "phone number to call"),
+    ("专业搬家，价格实惠，电话010-00000000", "phone number to call"),
+    ("Hot horny milf, call me +1 (555) 010-0000", "phone number to call"),
     ("Shoes 50% off, free shipping https://example.com/s", "offer with a link"),
     ("代购正品保证 http://example.com/a", "offer with a link"),
 ]
@@ -66,6 +68,15 @@ TALK = [
     "50% off would still be too expensive",
     "v: 速度，t: 时间，求路程",
     "ISBN 9783741211324",
+    "医保报销的问题可以打当地热线 0000-0000000 咨询，我昨天刚问过",
+    "这种情况建议直接拨打消协电话：010-00000000，他们会处理",
+    "护照办理进度可以致电出入境 0000-0000000 查询",
+    "your order is delayed; please call us at 1-800-555-0199 and we will look into it",
+    "银行客服是 400-000-0000，挂失要带身份证",
+    "Call your senator today: 202-555-0100, and tell them to vote no",
+    "my sister is missing, if you see her PLEASE call me (5550106067)",
+    "you should be able to pop that back in. If not, give us a call at 1-800-555-0199",
+    "#Missing in Virginia. Call the police at (555) 010-5000 with any information",
 ]
 
 

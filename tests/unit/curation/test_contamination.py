@@ -11,8 +11,9 @@ pytest.importorskip("datatrove")
 from datatrove.data import Document
 
 from megatron_redone.config.curate import Contaminated, DecontaminationConfig
-from megatron_redone.curation.contamination import Field, ItemIndex, cut, read_items
+from megatron_redone.curation.contamination import ItemIndex, cut
 from megatron_redone.curation.decontamination import Decontaminate
+from megatron_redone.curation.evaluation_items import Field, read_items
 
 QUESTION = "Which of the following bodies of water lies between the island of Honshu and the mainland of Asia?"
 OPTIONS = ["The Sea of Japan, also called the East Sea", "The Yellow Sea near the mouth of the Huai"]

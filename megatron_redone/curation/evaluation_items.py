@@ -1,0 +1,68 @@
+"""The items of evaluation sets, as the strings that they are made of."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_redone.errors import UserError
+from megatron_redone.formats.inputs import expand_inputs
+from megatron_redone.formats.raw_records import read_raw
+
+
+@dataclass(frozen=True)
+class Field:
+    """A string of an item: `choices.2` of item 17 of `mmlu`."""
+
+    benchmark: str
+    item: str
+    name: str
+
+
+def read_items(paths: Sequence[str]) -> Iterator[tuple[Field, str]]:
+    """Every string of every item of evaluation sets.
+
+    Args:
+        paths: Files, folders or globs of .csv (with a header), .json, .jsonl or .parquet. A file's name names
+            the benchmark, together with its folder's; an item is called by its key `id`, or by its number.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    for path in paths:
+        names = sorted(str(p) for p in Path(path).rglob("*.csv")) if Path(path).is_dir() else []
+        is_csv = path.endswith(".csv")
+        for name in [path] if is_csv else names:
+            yield from _fields_of(name, _csv_rows(name))
+        if not is_csv and (not names or any(p.suffix != ".csv" for p in Path(path).rglob("*.*"))):
+            for file in expand_inputs([path]):
+                rows = (raw.parse() for batch in read_raw(file) for raw in batch.records)
+                yield from _fields_of(file.path, rows)
+
+
+def _csv_rows(name: str) -> Iterator[dict[str, Any]]:
+    try:
+        with open(name, encoding="utf-8-sig", newline="") as stream:
+            yield from csv.DictReader(stream)
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise UserError(f"{name}: cannot be read as CSV in UTF-8: {problem}") from None
+
+
+def _fields_of(path: str, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Field, str]]:
+    benchmark = f"{Path(path).parent.name}/{Path(path).stem}"
+    for number, row in enumerate(rows):
+        item = str(row.get("id", number))
+        for name, text in _strings(row, ""):
+            yield Field(benchmark, item, name), text
+
+
+def _strings(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _strings(part, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _strings(part, f"{name}.{number}")
