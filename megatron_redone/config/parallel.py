@@ -15,6 +15,13 @@ class Device(enum.Enum):
     cpu = "cpu"
 
 
+class ContextExchange(enum.Enum):
+    """What processes that share a sequence send each other for attention."""
+
+    keys = "keys"
+    heads = "heads"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParallelConfig:
     """The parallel layout; data parallelism takes the processes that the other sizes leave."""
@@ -35,6 +42,12 @@ class ParallelConfig:
         at_least=1,
     )
     context_parallel_size: int = key("processes that share every sequence", 1, at_least=1)
+    context_parallel_exchange: ContextExchange = key(
+        "what they send each other for attention: keys and values (in a ring on Transformer Engine), or heads, so that "
+        "each has the whole sequence of some heads (all-to-all, which sends less where there are many processes and "
+        "few heads to a key; arXiv 2309.14509)",
+        ContextExchange.keys,
+    )
     sequence_parallel: bool = key("share norms and residuals over the tensor-parallel processes too", False)
     use_distributed_optimizer: bool = key("share the optimizer's state over the data-parallel processes", True)
     overlap_grad_reduce: bool | None = key(
@@ -53,6 +66,8 @@ class ParallelConfig:
     def __post_init__(self) -> None:
         if self.sequence_parallel and self.tensor_model_parallel_size == 1:
             raise UserError("sequence_parallel: needs tensor_model_parallel_size of 2 or more; leave it false")
+        if self.context_parallel_exchange is ContextExchange.heads and self.context_parallel_size == 1:
+            raise UserError("context_parallel_exchange: heads needs context_parallel_size of 2 or more; leave it keys")
         self._check_virtual_pipeline()
         self._check_uneven_pipeline()
         self._check_overlap()

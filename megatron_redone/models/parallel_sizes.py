@@ -1,7 +1,7 @@
 """Refuses parallel sizes that a model or a sequence length cannot be cut into, before anything is built."""
 
 from megatron_redone.architectures import Architecture
-from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.config.parallel import ContextExchange, ParallelConfig
 from megatron_redone.errors import UserError
 
 
@@ -23,6 +23,8 @@ def check_parallel_sizes(architecture: Architecture, parallel: ParallelConfig, s
             raise UserError(f"tensor_model_parallel_size: {tensor} does not divide the model's {count} {what}")
     layers_of_stages(architecture, parallel)
     _check_sequence(architecture, parallel, seq_length)
+    if parallel.context_parallel_exchange is ContextExchange.heads:
+        _check_heads(architecture, parallel)
 
 
 def layers_of_stages(architecture: Architecture, parallel: ParallelConfig) -> list[int]:
@@ -75,6 +77,19 @@ def _check_sequence(architecture: Architecture, parallel: ParallelConfig, seq_le
     window = architecture.sliding_window
     if window is not None and seq_length > window:
         raise UserError(f"seq_length: {seq_length} exceeds the model's sliding window of {window}, not supported")
+
+
+def _check_heads(architecture: Architecture, parallel: ParallelConfig) -> None:
+    context, tensor = parallel.context_parallel_size, parallel.tensor_model_parallel_size
+    for what, count in (
+        ("attention heads", architecture.num_attention_heads),
+        ("key/value heads", architecture.num_key_value_heads),
+    ):
+        if count // tensor % context:
+            raise UserError(
+                f"context_parallel_exchange: the {count // tensor} {what} of a tensor-parallel process cannot be "
+                f"shared out among {context} (context_parallel_size); take keys"
+            )
 
 
 def check_micro_batches(count: int, parallel: ParallelConfig) -> None:

@@ -10,6 +10,7 @@ from megatron.core.transformer.attention import SelfAttention
 from torch.nn.functional import scaled_dot_product_attention
 
 from megatron_redone.distributed.context_parallel import gather_sequence
+from megatron_redone.distributed.head_exchange import heads_to_tokens, tokens_to_heads
 from megatron_redone.distributed.row_layout import RowLayout
 from megatron_redone.models.rotary import rotate, split_and_rotate
 
@@ -65,6 +66,7 @@ class TorchCoreAttention(torch.nn.Module):
         super().__init__()
         self.group = pg_collection.cp
         self.context_size = config.context_parallel_size
+        self.exchanges_heads = config.cp_comm_type == "a2a"
         self.scale = softmax_scale
 
     def forward(
@@ -83,12 +85,18 @@ class TorchCoreAttention(torch.nn.Module):
             out = self._attend(query, *row_layout.cache.extend(self, key, value))
         elif self.context_size > 1:
             assert row_layout is not None, "context parallelism needs the layout of the rows"
-            out = self._over_ranks(query, key, value, row_layout)
-        elif row_layout is not None and row_layout.cu_seqlens is not None:
-            out = self._by_segment(query, key, value, row_layout)
+            over_ranks = self._over_heads if self.exchanges_heads else self._over_keys
+            out = over_ranks(query, key, value, row_layout)
         else:
-            out = self._attend(query, key, value)
+            out = self._whole_row(query, key, value, row_layout)
         return out.flatten(2)
+
+    def _whole_row(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_layout: RowLayout | None
+    ) -> torch.Tensor:
+        if row_layout is not None and row_layout.cu_seqlens is not None:
+            return self._by_segment(query, key, value, row_layout)
+        return self._attend(query, key, value)
 
     def _by_segment(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_layout: RowLayout
@@ -105,7 +113,14 @@ class TorchCoreAttention(torch.nn.Module):
             outputs.append(self._attend(query[own], keys, values, allowed))
         return torch.cat(outputs)
 
-    def _over_ranks(
+    def _over_heads(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_layout: RowLayout
+    ) -> torch.Tensor:
+        """The whole row, for this rank's share of the heads."""
+        shares = [tokens_to_heads(tensor, self.group) for tensor in (query, key, value)]
+        return heads_to_tokens(self._whole_row(*shares, row_layout), self.group)
+
+    def _over_keys(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_layout: RowLayout
     ) -> torch.Tensor:
         """This rank's two chunks against the keys of the whole row, each as far as it may look."""

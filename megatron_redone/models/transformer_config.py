@@ -11,7 +11,7 @@ from megatron.core.utils import is_te_min_version
 
 from megatron_redone.architectures import Architecture
 from megatron_redone.config.model import Backend, CrossEntropyFusion, ModelConfig, Precision, Recompute
-from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.config.parallel import ContextExchange, ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.cuda_graphs import cuda_graph_keys
 from megatron_redone.models.parallel_sizes import layers_of_stages
@@ -75,6 +75,7 @@ def transformer_config(
         num_layers_in_first_pipeline_stage=parallel.num_layers_in_first_pipeline_stage,
         num_layers_in_last_pipeline_stage=parallel.num_layers_in_last_pipeline_stage,
         context_parallel_size=parallel.context_parallel_size,
+        cp_comm_type=_context_communication(parallel, backend),
         sequence_parallel=parallel.sequence_parallel,
         # Frees a stage's output once it is sent; the graph keeps what the backward pass needs. CUDA orders the
         # two, gloo does not: it would send what the memory is used for next.
@@ -99,6 +100,17 @@ def transformer_config(
         **cuda_graph_keys(model, parallel, backend),
         **_recompute(model, architecture, parallel),
     )
+
+
+def _context_communication(parallel: ParallelConfig, backend: Backend) -> str:
+    """megatron-core's name of what context-parallel processes send each other; the torch backend reads it too."""
+    if parallel.context_parallel_exchange is ContextExchange.keys:
+        return "p2p"
+    if backend is Backend.transformer_engine and not is_te_min_version("2.11.0"):
+        raise UserError(
+            "context_parallel_exchange: heads of packed rows need Transformer Engine 2.11 or later; take keys"
+        )
+    return "a2a"
 
 
 def _leave(weight: torch.Tensor) -> None:

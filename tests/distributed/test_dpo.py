@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from megatron_redone.config.parallel import ContextExchange
 from megatron_redone.config.preference import PreferenceLoss, PreferenceLossConfig
 from megatron_redone.formats.reference_scores import ReferenceScores, read_reference, write_reference
 from tests.helpers import hf_models
@@ -27,6 +28,7 @@ LAYOUTS = {
     "tp2_sp": (2, {"tensor_model_parallel_size": 2, "sequence_parallel": True}),
     "pp2": (2, {"pipeline_model_parallel_size": 2}),
     "cp2": (2, {"context_parallel_size": 2}),
+    "cp2_heads": (2, {"context_parallel_size": 2, "context_parallel_exchange": ContextExchange.heads}),
     "dp2": (2, {}),
 }
 DPO = PreferenceLossConfig(beta=0.3)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from megatron_redone.config.parallel import ContextExchange
 from tests.helpers.ranks import run_on_ranks
 from tests.helpers.runs import Run, train
 
@@ -11,6 +12,7 @@ LAYOUTS = {
     "pp2_vpp2": (2, {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 2}),
     "pp2_uneven": (2, {"pipeline_model_parallel_size": 2, "num_layers_in_last_pipeline_stage": 1}),
     "cp2": (2, {"context_parallel_size": 2}),
+    "cp2_heads": (2, {"context_parallel_size": 2, "context_parallel_exchange": ContextExchange.heads}),
     "tp2_sp": (2, {"tensor_model_parallel_size": 2, "sequence_parallel": True}),
     "tp2_pp2": (4, {"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 2}),
     "dp2": (2, {}),

@@ -9,7 +9,8 @@ from megatron_redone.config.model import Backend, ModelConfig, Precision
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.distributed import start_context
 from megatron_redone.distributed.collectives import broadcast_from_last, broadcast_from_main
-from megatron_redone.distributed.context_parallel import gather_sequence, split_sequence
+from megatron_redone.distributed.context_parallel import gather_sequence, slots_of_row, split_sequence
+from megatron_redone.distributed.head_exchange import heads_to_tokens, tokens_to_heads
 from megatron_redone.models.build import build_model
 from megatron_redone.models.shards import iterate_shards
 from tests.helpers import hf_models
@@ -34,6 +35,26 @@ def test_gathering_a_row_restores_its_order_and_sums_gradients() -> None:
     for gathered, gradient, own_weight in run_on_ranks(4, gather_and_back, whole, weight):
         assert torch.equal(gathered, whole)
         torch.testing.assert_close(gradient, own_weight * (1 + 2 + 3 + 4))
+
+
+def heads_and_back(tensor: torch.Tensor, weight: torch.Tensor) -> list[torch.Tensor]:
+    """This rank's share of the heads, what comes back of it, and the gradient of a sum weighed by `weight`."""
+    context = start_context(ParallelConfig(context_parallel_size=4), Device.cpu)
+    tokens = slots_of_row(len(tensor), context.context_rank, 4)
+    local = tensor[tokens].requires_grad_()
+    heads = tokens_to_heads(local, context.groups.cp)
+    back = heads_to_tokens(heads, context.groups.cp)
+    (back * weight[tokens] + 0 * local).sum().backward()
+    assert local.grad is not None
+    return [heads.detach(), back.detach(), local.grad]
+
+
+def test_heads_are_traded_for_tokens_and_back() -> None:
+    tensor, weight = torch.rand(16, 2, 8, 3), torch.rand(16, 2, 8, 3)
+    for rank, (heads, back, gradient) in enumerate(run_on_ranks(4, heads_and_back, tensor, weight)):
+        tokens = slots_of_row(16, rank, 4)
+        assert torch.equal(heads, tensor[:, :, 2 * rank : 2 * rank + 2])
+        assert torch.equal(back, tensor[tokens]) and torch.equal(gradient, weight[tokens])
 
 
 def drawn(parallel: dict[str, int]) -> list[tuple[str, int | None, tuple[tuple[int, int], ...], torch.Tensor]]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from megatron_redone.config.data import BlendSource
-from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.config.parallel import ContextExchange, ParallelConfig
 from megatron_redone.config.sft_data import SftDataConfig
 from megatron_redone.datasets.batch_reader import BatchReader
 from megatron_redone.datasets.batch_slice import BatchSlice
@@ -32,6 +32,7 @@ LAYOUTS = {
     "tp2_sp": (2, {"tensor_model_parallel_size": 2, "sequence_parallel": True}),
     "pp2": (2, {"pipeline_model_parallel_size": 2}),
     "cp2": (2, {"context_parallel_size": 2}),
+    "cp2_heads": (2, {"context_parallel_size": 2, "context_parallel_exchange": ContextExchange.heads}),
     "dp2": (2, {}),
     "tp2_dp2": (4, {"tensor_model_parallel_size": 2}),
 }

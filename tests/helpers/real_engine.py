@@ -63,7 +63,7 @@ SHAPE = {
 
 def build(wanted: dict[str, Any]) -> dict[str, Any]:
     """One case: the first pipeline stage's model chunks of both backends."""
-    parallel = ParallelConfig(**wanted["parallel"])
+    parallel = load_config(ParallelConfig, None, [f"{name}={value}" for name, value in wanted["parallel"].items()])
     size = parallel.model_parallel_size * 2
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=size)
     parallel_state.initialize_model_parallel(

@@ -19,6 +19,7 @@ te_stand_ins.install()
 import torch  # noqa: E402
 
 from megatron_redone.config.fp8 import Fp8Config, Fp8Recipe  # noqa: E402
+from megatron_redone.config.loader import load_config  # noqa: E402
 from megatron_redone.config.model import Backend, CrossEntropyFusion, CudaGraphs, ModelConfig, Precision, Recompute  # noqa: E402
 from megatron_redone.config.optimizer import OptimizerConfig  # noqa: E402
 from megatron_redone.config.parallel import ParallelConfig  # noqa: E402
@@ -54,7 +55,7 @@ LENGTH = 64
 
 def build(wanted: dict[str, Any]) -> dict[str, Any]:
     te_stand_ins.CALLS.clear()
-    parallel = ParallelConfig(**wanted["parallel"])
+    parallel = load_config(ParallelConfig, None, [f"{name}={value}" for name, value in wanted["parallel"].items()])
     trains = "optimizer" in wanted
     if trains:  # megatron-core's optimizer wants groups that are there, so one process it is
         torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)

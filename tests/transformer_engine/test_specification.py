@@ -22,6 +22,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "pipeline": {"pipeline_model_parallel_size": 2},
     "interleaved": {"pipeline_model_parallel_size": 2, "virtual_pipeline_model_parallel_size": 2},
     "context": {"context_parallel_size": 2},
+    "context_heads": {"context_parallel_size": 2, "context_parallel_exchange": "heads"},
     "all": {**TP_SP, "pipeline_model_parallel_size": 2, "context_parallel_size": 2},
 }
 FAMILIES: dict[str, dict[str, Any]] = {

@@ -12,6 +12,7 @@ from megatron_redone.errors import UserError
     [
         (["tensor_model_parallel_size=0"], "is less than 1"),
         (["sequence_parallel=true"], "needs tensor_model_parallel_size of 2"),
+        (["context_parallel_exchange=heads"], "heads needs context_parallel_size of 2"),
         (["virtual_pipeline_model_parallel_size=2"], "needs pipeline_model_parallel_size of 2"),
     ],
 )

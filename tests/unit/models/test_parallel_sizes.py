@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from megatron_redone.architectures import parse_architecture
-from megatron_redone.config.parallel import ParallelConfig
+from megatron_redone.config.parallel import ContextExchange, ParallelConfig
 from megatron_redone.errors import UserError
 from megatron_redone.models.parallel_sizes import (
     check_micro_batches,
@@ -46,6 +46,15 @@ def qwen2(**changes: Any) -> dict[str, Any]:
             "with 1 in the first of 2 stages and 2 in the last",
         ),
         ({"context_parallel_size": 2}, 66, "66 is not a multiple of 4"),
+        (
+            {
+                "tensor_model_parallel_size": 2,
+                "context_parallel_size": 2,
+                "context_parallel_exchange": ContextExchange.heads,
+            },
+            64,
+            "the 1 key/value heads of a tensor-parallel process cannot be shared out among 2",
+        ),
         ({"tensor_model_parallel_size": 2, "sequence_parallel": True}, 65, "65 does not divide into 2 parts"),
     ],
 )

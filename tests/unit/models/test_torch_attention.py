@@ -14,8 +14,9 @@ from megatron_redone.models.torch_attention import TorchCoreAttention, _one_for_
 S, HEADS, GROUPS, D = 11, 4, 2, 8
 
 
-def attention() -> TorchCoreAttention:
-    return TorchCoreAttention(SimpleNamespace(context_parallel_size=1), SimpleNamespace(cp=None))
+def attention(**keys: float) -> TorchCoreAttention:
+    config = SimpleNamespace(context_parallel_size=1, cp_comm_type="p2p")
+    return TorchCoreAttention(config, SimpleNamespace(cp=None), **keys)
 
 
 def tensors(seed: int = 0, rows: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -73,7 +74,7 @@ def test_a_segment_sees_its_prefix_and_not_what_lies_between() -> None:
 
 def test_a_scale_of_its_own_counts() -> None:
     qkv = tensors(4)
-    scaled = TorchCoreAttention(SimpleNamespace(context_parallel_size=1), SimpleNamespace(cp=None), softmax_scale=0.5)
+    scaled = attention(softmax_scale=0.5)
     query, key, value = qkv
     torch.testing.assert_close(scaled(*qkv), attention()(query * 0.5 * D**0.5, key, value))
 

@@ -27,6 +27,11 @@ CASES: dict[str, dict[str, Any]] = {
     "packed": {"parallel": {}, "model": {}, "packed": True},
     "context": {"parallel": {"context_parallel_size": 2}, "model": {}},
     "packed_context": {"parallel": {"context_parallel_size": 2}, "model": {}, "packed": True},
+    "context_heads": {
+        "parallel": {"context_parallel_size": 2, "context_parallel_exchange": "heads"},
+        "model": {},
+        "packed": True,
+    },
     "context_pipeline": {"parallel": {"context_parallel_size": 2, "pipeline_model_parallel_size": 2}, "model": {}},
     "overlap": {"parallel": {**TP_SP, "tp_comm_overlap": True}, "model": {"precision": "fp8"}},
     "pipeline": {"parallel": {"pipeline_model_parallel_size": 2}, "model": {"precision": "fp8"}},
@@ -115,6 +120,11 @@ def test_context_parallel(built: dict[str, dict[str, Any]]) -> None:
         assert given["cp_comm_type"] == "p2p"
         assert len(given["cp_global_ranks"]) == 2
     assert all("cp_group" not in given for given in _calls(built["bf16"], "DotProductAttention"))
+
+
+def test_context_parallelism_over_heads(built: dict[str, dict[str, Any]]) -> None:
+    attention = _calls(built["context_heads"], "DotProductAttention")
+    assert attention and {given["cp_comm_type"] for given in attention} == {"a2a"}
 
 
 def test_lengths_may_vary_over_a_pipeline_under_context_parallelism(built: dict[str, dict[str, Any]]) -> None:
