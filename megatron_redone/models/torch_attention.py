@@ -117,8 +117,8 @@ class TorchCoreAttention(torch.nn.Module):
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_layout: RowLayout
     ) -> torch.Tensor:
         """The whole row, for this rank's share of the heads."""
-        shares = [tokens_to_heads(tensor, self.group) for tensor in (query, key, value)]
-        return heads_to_tokens(self._whole_row(*shares, row_layout), self.group)
+        query, key, value = (tokens_to_heads(tensor, self.group) for tensor in (query, key, value))
+        return heads_to_tokens(self._whole_row(query, key, value, row_layout), self.group)
 
     def _over_keys(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, row_layout: RowLayout
