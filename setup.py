@@ -13,6 +13,8 @@ EXTRAS = {
     "data": ["pyarrow>=15", "zstandard>=0.22", "fsspec>=2024.2"],
     # `redone curate`: datatrove's pipelines and executors, hashes, and compressed documents between passes.
     "curation": ["datatrove>=0.10.1,<0.11", "zstandard>=0.22", "phonenumberslite>=9,<10", "pycld2>=0.42,<0.43"],
+    # `redone curate executor=ray`.
+    "ray": ["ray>=2.50,<3"],
     # Tokenizers stored as .model (SentencePiece) or .tiktoken files, beside Hugging Face directories.
     "tokenizers": ["sentencepiece>=0.2,<0.3", "tiktoken>=0.7,<1"],
     # Live curves beside metrics.jsonl.
@@ -45,6 +47,7 @@ EXTRAS["dev"] = [
     *EXTRAS["judge"],
     *EXTRAS["mixture"],
     *EXTRAS["harm"],
+    *EXTRAS["ray"],
     *EXTRAS["quickstart"],
     "argcomplete>=3.1",
     "datasets>=5,<6",

@@ -48,6 +48,7 @@ class Executor(enum.Enum):
 
     local = "local"
     slurm = "slurm"
+    ray = "ray"
 
 
 class OutputForm(enum.Enum):
@@ -239,6 +240,16 @@ class SlurmConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RayConfig:
+    """Which Ray runs the tasks; where there are several machines, they see input and output at the same paths."""
+
+    address: str = key(
+        "that of a Ray which is there, such as auto or HOST:6379; empty starts one on this machine for the run", ""
+    )
+    memory_gb: float = key("memory that a task reserves; 0 reserves none", 0, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CurateConfig:
     """Raw posts and texts to clean, deduplicated documents."""
 
@@ -268,9 +279,10 @@ class CurateConfig:
     output: OutputForm = key("one file for each source, or compressed shards", OutputForm.file)
     executor: Executor = key("where the tasks run", Executor.local, decides=False)
     slurm: SlurmConfig = key("where executor is slurm", SlurmConfig, decides=False)
+    ray: RayConfig = key("where executor is ray", RayConfig, decides=False)
     tasks: int = key("parts the input is cut into; 0 takes one for each 64 MB", 0, decides=False, at_least=0)
     workers: int = key(
-        "tasks at the same time; 0 takes one for each core, with Slurm as many as it gives",
+        "tasks at the same time; 0 takes one for each core, on a cluster of Slurm or Ray as many as it gives",
         0,
         decides=False,
         at_least=0,

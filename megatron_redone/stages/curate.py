@@ -1,6 +1,6 @@
 """`redone curate`: raw posts and texts to clean, deduplicated documents.
 
-The input is cut into tasks, which datatrove runs here or on Slurm. What is finished leaves a
+The input is cut into tasks, which datatrove runs here, on Ray or on Slurm. What is finished leaves a
 done-marker in OUTPUT/work, so that a killed run goes on where it was. Which documents survive depends
 on the input and the settings alone, not on the number of tasks or processes.
 """
@@ -36,8 +36,7 @@ def run(config: CurateConfig) -> None:
     Raises:
         UserError: for anything that the user can mend: see the message.
     """
-    _require_datatrove()
-    from megatron_redone.curation.executors import run_local
+    _require_packages(config)
     from megatron_redone.curation.outputs import finished_curation, remove_curation
     from megatron_redone.curation.passes import dropping_steps
     from megatron_redone.curation.thresholds import approved_config, measured_hash
@@ -64,16 +63,18 @@ def run(config: CurateConfig) -> None:
             _submit(config, passes, work, finished)
             return
         remove_curation(output, finished)
-        run_local(passes, work, min(config.workers or os.cpu_count() or 1, tasks))
+        _run(config, passes, work, tasks)
         shutil.rmtree(work)
     _report(config)
 
 
-def _require_datatrove() -> None:
+def _require_packages(config: CurateConfig) -> None:
     needed = ("datatrove", "xxhash", "zstandard", "phonenumbers", "pycld2")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"{missing[0]} is missing; curating needs `pip install 'megatron_redone[curation]'`")
+    if config.executor is Executor.ray and importlib.util.find_spec("ray") is None:
+        raise UserError("ray is missing; executor=ray needs `pip install 'megatron_redone[ray]'`")
 
 
 def _benchmark_files(config: CurateConfig) -> list[tuple[str, int]]:
@@ -165,22 +166,40 @@ def _measuring_passes(
     return [*passes, Pass("write tables", [FinishMeasure(config, *hashes, work)], 1)]
 
 
-def _submit(config: CurateConfig, passes: "list[Pass]", work: Path, finished: Finished | None) -> None:
-    from megatron_redone.curation.executors import submit_slurm
-    from megatron_redone.curation.outputs import remove_curation
+def _run(config: CurateConfig, passes: "list[Pass]", work: Path, tasks: int) -> None:
+    if config.executor is Executor.ray:
+        from megatron_redone.curation.ray_executor import run_ray
 
-    marker = work / "submitted.json"
-    if marker.is_file():
-        job = json.loads(marker.read_text())["last_job"]
-        log.info("submitted already, the last job is %s; logs are in %s", job, work / "logs")
-        log.info("to submit what is left once more, remove %s", marker)
+        run_ray(
+            passes,
+            work,
+            config.ray,
+            min(config.workers or (tasks if config.ray.address else os.cpu_count() or 1), tasks),
+        )
         return
+    from megatron_redone.curation.local_executor import run_local
+
+    run_local(passes, work, min(config.workers or os.cpu_count() or 1, tasks))
+
+
+def _submit(config: CurateConfig, passes: "list[Pass]", work: Path, finished: Finished | None) -> None:
+    from megatron_redone.curation.outputs import remove_curation
+    from megatron_redone.curation.slurm_executor import are_on_their_way, cancel, submit_slurm
+
     if shutil.which("sbatch") is None:
         raise UserError("executor: there is no sbatch on this machine; start from a login node, or take executor=local")
+    marker = work / "submitted.json"
+    if marker.is_file():
+        before = json.loads(marker.read_text())["jobs"]
+        if are_on_their_way(before):
+            log.info("submitted already, the last job is %s; logs are in %s", before[-1], work / "logs")
+            return
+        log.warning("the jobs of before have not come to their end; what is left is submitted once more")
+        cancel(before)
     remove_curation(Path(config.output_dir), finished)
-    job = submit_slurm(passes, work, config.slurm, config.workers)
-    write_json(marker, {"last_job": job})
-    log.info("submitted %d passes; when job %s has ended, %s has the result", len(passes), job, config.output_dir)
+    jobs = submit_slurm(passes, work, config.slurm, config.workers)
+    write_json(marker, {"jobs": jobs})
+    log.info("submitted %d passes; when job %s has ended, %s has the result", len(jobs), jobs[-1], config.output_dir)
 
 
 def _report(config: CurateConfig) -> None:

@@ -1,6 +1,7 @@
 """`redone curate` on small corpora: nothing gets lost, and the same documents survive whatever happens on the way."""
 
 import gzip
+import importlib.util
 import json
 import os
 import random
@@ -417,3 +418,12 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         load_config(CurateConfig, None, [f"sources=[{{name: dropped, input: {tmp_path}}}]", "output_dir=x"])
     with pytest.raises(UserError, match=r"slurm\.partition: name the partition"):
         config(tmp_path, tmp_path / "out", "executor=slurm")
+
+
+def test_ray_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "ray" else find(name, *more))
+    corpus(tmp_path / "in", posts=20)
+    with pytest.raises(UserError, match=r"ray is missing; executor=ray needs `pip install 'megatron_redone\[ray\]'`"):
+        curate.run(config(tmp_path / "in", tmp_path / "out", "executor=ray"))
+    curate.run(config(tmp_path / "in", tmp_path / "out"))

@@ -87,6 +87,15 @@ class Cluster:
             time.sleep(0.5)
         return state
 
+    def wait_for_broken_chain(self, seconds: float = 120) -> None:
+        """Until jobs wait for one that has failed, and none is at work."""
+        deadline = time.monotonic() + seconds
+        while set(self.run("squeue", "--noheader", "--format=%r").split("\n")) - {"Dependency"} != {
+            "DependencyNeverSatisfied"
+        }:
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.5)
+
     def logs(self) -> str:
         """The end of what the daemons wrote."""
         return "\n".join(f"{path.name}:\n{path.read_text()[-2000:]}" for path in self.folder.glob("*.log"))

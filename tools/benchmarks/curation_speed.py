@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recording import record
+from recording import record_part
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
         "of texts in memory. "
         "A shared machine under load."
     )
-    record("curation_speed", metrics, ["datatrove", "numpy", "xxhash", "orjson"], notes)
+    record_part("curation_speed", "speed", metrics, ["datatrove", "numpy", "xxhash", "orjson"], notes)
 
 
 def _timed(work: Callable[[], Any]) -> float:
