@@ -30,6 +30,7 @@ from typing import Any
 from megatron_redone.mixture import baselines
 from tests.helpers import response_surfaces
 from tools.benchmarks import real_text
+from tools.benchmarks.byte_level_tokenizer import train_tokenizer
 from tools.benchmarks.real_run import redone
 from tools.benchmarks.recording import record
 
@@ -166,25 +167,12 @@ def _counts(text: str) -> bool:
 
 
 def _train_tokenizer(work: Path, names: Sequence[str]) -> None:
-    """A byte-level BPE on the sources, each with as many characters as the smallest."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    folder = work / "tokenizer"
-    if (folder / "tokenizer.json").exists():
-        return
-    folder.mkdir(exist_ok=True)
+    """On the sources, each with as many characters as the smallest."""
     texts = {name: _texts(work, name) for name in names}
     size = min(sum(map(len, own)) for own in texts.values())
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - 1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    train_tokenizer(
+        work / "tokenizer", (text for own in texts.values() for text in _first(own, size)), vocabulary=VOCABULARY
     )
-    tokenizer.train_from_iterator([text for own in texts.values() for text in _first(own, size)], trainer)
-    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", normalized=False)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
 
 
 def _texts(work: Path, name: str) -> list[str]:
