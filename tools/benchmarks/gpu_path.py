@@ -4,8 +4,8 @@
 
 Counts what a reader found and what became of it (gpu_path_items.yaml), builds every layout, family and precision over
 Transformer Engine's own classes (the environment of tests/transformer_engine.sh), compares its training with the torch
-backend's, and a training step on the CPU with that of an earlier checkout: CPU seconds, in turn, each in fresh
-processes. Without one of the two that part is left out, and what an earlier call has measured of it stays.
+backend's, and steps of pretraining, SFT and DPO on the CPU with those of an earlier checkout: CPU seconds, in turn.
+Without one of the two that part is left out, and what an earlier call has measured of it stays.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +23,21 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 # A script's folder comes first on the path, where tokenize.py would stand for Python's own `tokenize`.
-sys.path[0] = os.environ.get("REDONE_STEP_TREE", str(ROOT))
+sys.path[0] = str(ROOT)
+
+from tools.benchmarks.recording import record_part
 
 _FP32 = 1e-5  # cases that are held to it are trained in fp32
-_REPEATS, _STEPS, _LENGTH, _SEGMENTS = 7, 16, 256, 8
-_SHAPE = {
-    **{"model_type": "qwen2", "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4},
-    **{"num_key_value_heads": 2, "intermediate_size": 704, "vocab_size": 4096, "rms_norm_eps": 1e-6},
-    **{"max_position_embeddings": 512, "rope_theta": 1e6, "tie_word_embeddings": True, "hidden_act": "silu"},
-}
+_KINDS = ("pretrain", "sft", "dpo")  # of cpu_steps.py
+_WARM_UP, _PAIRS = 5, 150
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", type=Path, help="an environment with Transformer Engine")
     parser.add_argument("--before", type=Path, help="a checkout to compare a step with")
-    parser.add_argument("--step", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--notes", default="", help="what the machine was doing besides")
     options = parser.parse_args()
-    if options.step:
-        print(json.dumps(step_seconds()))
-        return
-    from tools.benchmarks.recording import record_part
-
     packages, busy = ["torch", "megatron-core"], options.notes
     record_part("gpu_path", "items", count_items(), packages, f"Nothing was measured on a GPU. {busy}")
     if options.engine is not None:
@@ -54,7 +46,7 @@ def main() -> None:
         )
         record_part("gpu_path", "engine", engine_figures(options.engine), packages, f"{how}. {busy}")
     if options.before is not None:
-        how = f"CPU seconds of a step, new over old: medians of {_REPEATS} pairs of processes"
+        how = f"CPU seconds of a step, new over old: medians of {_PAIRS} pairs of neighbouring steps of two processes"
         record_part("gpu_path", "step", compare_steps(options.before), packages, f"{how}. {busy}")
 
 
@@ -110,64 +102,38 @@ def _lines(
 
 
 def compare_steps(before: Path) -> dict[str, float]:
-    """CPU seconds of a step over those of the checkout, of plain and of packed rows."""
-    pairs = [(_step(ROOT), _step(before)) for _ in range(_REPEATS)]
-    ratios = {kind: [new[kind] / old[kind] for new, old in pairs] for kind in ("pretrain", "packed")}
-    found = {f"cpu_step_vs_before_{kind}": statistics.median(values) for kind, values in ratios.items()}
-    spread = max(max(values) - min(values) for values in ratios.values())
-    return {"cpu_step_vs_before": max(found.values()), **found, "cpu_step_spread": spread}
+    """CPU seconds of a step over those of the checkout: one of each in turn, so that both meet the same machine."""
+    found: dict[str, float] = {}
+    with _stepping(ROOT) as new, _stepping(before) as old:
+        for kind in _KINDS:
+            pairs = [(_step(new, kind), _step(old, kind)) for _ in range(_WARM_UP + _PAIRS)][_WARM_UP:]
+            ratios = [a / b for a, b in pairs]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            found |= {
+                f"cpu_step_vs_before_{kind}": middle,
+                f"cpu_step_quartiles_{kind}": high - low,
+                # Of a median, by the quartiles of a normal distribution.
+                f"cpu_step_standard_error_{kind}": 1.253 * (high - low) / 1.349 / len(ratios) ** 0.5,
+            }
+    return {"cpu_step_vs_before": max(found[f"cpu_step_vs_before_{kind}"] for kind in _KINDS), **found}
 
 
-def _step(tree: Path) -> dict[str, float]:
-    variables = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "REDONE_STEP_TREE": str(tree)}
-    command = [sys.executable, "-W", "ignore", __file__, "--step"]
-    done = subprocess.run(command, cwd=tree, env=variables, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+@contextmanager
+def _stepping(tree: Path) -> Iterator["subprocess.Popen[str]"]:
+    variables = {**os.environ, "PYTHONPATH": str(tree.resolve()), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", str(ROOT / "tools/benchmarks/cpu_steps.py")]
+    process = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
 
 
-def step_seconds() -> dict[str, float]:
-    """CPU seconds of a step of two micro-batches of one row: the fastest of some."""
-    import torch
-
-    from megatron_redone.architectures import parse_architecture
-    from megatron_redone.batches.micro_batch import MicroBatch
-    from megatron_redone.config.model import ModelConfig, Precision
-    from megatron_redone.config.optimizer import OptimizerConfig
-    from megatron_redone.config.parallel import Device, ParallelConfig
-    from megatron_redone.distributed import start_context
-    from megatron_redone.models.build import build_model
-    from megatron_redone.models.wrapping import wrap_data_parallel
-    from megatron_redone.objectives.language_modelling import LanguageModelling
-    from megatron_redone.training.optimizer import build_optimizer
-    from megatron_redone.training.train_step import train_step
-
-    torch.set_num_threads(1)
-    context = start_context(ParallelConfig(), Device.cpu)
-    model = build_model(parse_architecture(_SHAPE), ModelConfig(precision=Precision.fp32), context)
-    chunks = wrap_data_parallel(model)
-    optimizer, objective = build_optimizer(chunks, OptimizerConfig()), LanguageModelling(model.row_placer)
-
-    def row(packed: bool) -> MicroBatch:
-        ids, part = torch.randint(0, 4096, (1, _LENGTH + 1)), _LENGTH // _SEGMENTS
-        positions = torch.arange(part).repeat(_SEGMENTS)[None] if packed else torch.arange(_LENGTH)[None]
-        return MicroBatch(
-            tokens=ids[:, :-1].contiguous(),
-            labels=ids[:, 1:].contiguous(),
-            loss_mask=(positions >= part // 2).float() if packed else torch.ones(1, _LENGTH),
-            position_ids=positions,
-            cu_seqlens=torch.arange(0, _LENGTH + 1, part, dtype=torch.int32) if packed else None,
-        )
-
-    found = {}
-    for kind in ("pretrain", "packed"):
-        batches, seconds = [row(kind == "packed") for _ in range(2)], []
-        for number in range(_STEPS + 3):
-            begin = time.process_time()
-            train_step(chunks, optimizer, objective, batches)
-            if number >= 3:
-                seconds.append(time.process_time() - begin)
-        found[kind] = min(seconds)
-    return found
+def _step(process: "subprocess.Popen[str]", kind: str) -> float:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(f"{kind}\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
 
 
 if __name__ == "__main__":
