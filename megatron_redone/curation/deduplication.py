@@ -1,6 +1,7 @@
 """Exact and near duplicates, found in the fingerprints of `prints`; each pass leaves files for the next.
 
 exact     each task takes a range of hashes over all documents; all but the first of equal ones go
+gather    one task puts their lists together, in the order of the documents
 match     each task takes some bands, and a range of their numbers: documents that share one may be alike
 verify    each task computes the exact Jaccard similarity of the pairs whose first document is its own
 join      one task chooses who stays
@@ -10,7 +11,6 @@ goes if it is alike enough to one that stays. So every document that goes has a 
 is as much like it as asked for, which the connected components of the pairs do not promise.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,31 +19,36 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import MinHashConfig
-from megatron_redone.curation.documents import DroppedFiles
+from megatron_redone.curation.duplicate_lists import (
+    FILE_BITS,
+    PLACE,
+    GatherLists,
+    document_numbers,
+    is_listed,
+    save_array,
+)
 from megatron_redone.curation.executors import Pass
 from megatron_redone.curation.prints import Prints, all_prints
-from megatron_redone.formats.atomic import atomic_file
-
-# Files are told apart by 16 bits of a document's number.
-MOST_TASKS = (1 << 16) - 2
+from megatron_redone.curation.sorted_runs import read_part
 
 _TASKS_A_PART = 16  # the numbers that one matching task holds: some 8 MB for each of them
 _ALL_PAIRS = 32  # in a larger group each document is paired with the first and with its neighbour
 _PAIRS_AT_ONCE = 1 << 15
-_FILE_BITS = np.uint64(32)
-_LOW = np.uint64((1 << 32) - 1)
 
 
 def exact_passes(prints: Path, work: Path, tasks: int) -> list[Pass]:
-    """The pass that finds documents with the same normal form.
+    """The passes that find documents with the same normal form.
 
     Args:
         prints: A folder that a `PrintWriter` wrote.
         work: Where the result goes.
         tasks: That wrote `prints`.
     """
-    parts = _parts(tasks)
-    return [Pass("find exact duplicates", [FindExact(prints, work, tasks, parts)], parts)]
+    parts, lists = _parts(tasks), work / "parts"
+    return [
+        Pass("find exact duplicates", [FindExact(prints, lists, tasks, parts)], parts),
+        Pass("gather exact duplicates", [GatherLists(lists, work, tasks)], 1),
+    ]
 
 
 def near_passes(
@@ -94,14 +99,9 @@ class FindExact(PipelineStep):
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes the documents of its range of hashes that go."""
-        numbers, hashes = [], []
-        for prints in all_prints(self.prints, self.tasks):
-            inside = np.flatnonzero(_part_of(prints.hashes, self.parts) == rank)
-            numbers.append(_numbers(prints.task, inside))
-            hashes.append(prints.hashes[inside])
-        order = np.argsort(everything := np.concatenate(hashes), kind="stable")
-        again = order[1:][everything[order[1:]] == everything[order[:-1]]]
-        _save(self.found, rank, np.sort(np.concatenate(numbers)[again]))
+        numbers, hashes = read_parts(self.prints, self.tasks, 0, rank, self.parts)
+        again = np.flatnonzero(hashes[1:] == hashes[:-1]) + 1
+        save_array(self.found, rank, np.sort(numbers[again]))
 
 
 class MatchBand(PipelineStep):
@@ -124,19 +124,30 @@ class MatchBand(PipelineStep):
         """Writes `uint64[P, 2]`, sorted, for every band of group rank // parts."""
         group, part = divmod(rank, self.parts)
         for band in range(group, self.bands, self.groups):
-            _save(self.pairs, band * self.parts + part, self._matched(band, part))
+            save_array(self.pairs, band * self.parts + part, self._matched(band, part))
 
     def _matched(self, band: int, part: int) -> np.ndarray:
-        numbers, values = [], []
-        for prints in all_prints(self.prints, self.tasks):
-            column = prints.band(band, self.bands)
-            stays = ~listed(self.exact, prints.task, len(column))
-            inside = np.flatnonzero((_part_of(column, self.parts) == part) & stays)
-            numbers.append(_numbers(prints.task, inside))
-            values.append(column[inside])
-        everything = np.concatenate(values)
-        order = np.argsort(everything, kind="stable")
-        return _pairs(np.concatenate(numbers)[order], everything[order])
+        numbers, values = read_parts(self.prints, self.tasks, 1 + band, part, self.parts)
+        again = values[1:] == values[:-1]
+        shared = np.append(again, False) | np.append(False, again) if len(values) else np.empty(0, bool)
+        numbers, values = numbers[shared], values[shared]
+        stays = ~is_listed(self.exact, numbers)
+        return _pairs(numbers[stays], values[stays])
+
+
+def read_parts(prints: Path, tasks: int, column: int, part: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """The documents of all tasks with a hash in a part, and the hashes, ascending: `uint64[N]` both.
+
+    Of equal hashes the earlier document comes first.
+    """
+    numbers, values = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    for task in range(tasks):
+        found, documents = read_part(prints, task, column, part, parts)
+        values.append(found)
+        numbers.append(document_numbers(task, documents))
+    everything = np.concatenate(values)
+    order = np.argsort(everything, kind="stable")
+    return np.concatenate(numbers)[order], everything[order]
 
 
 def _pairs(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -174,7 +185,7 @@ class VerifyPairs(PipelineStep):
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes `uint64[P, 2]` of the pairs whose first document is in file `rank`."""
-        first, last = np.uint64(rank) << _FILE_BITS, np.uint64(rank + 1) << _FILE_BITS
+        first, last = np.uint64(rank) << FILE_BITS, np.uint64(rank + 1) << FILE_BITS
         mine = [np.empty((0, 2), np.uint64)]
         for path in sorted(self.pairs.glob("*.npy")):
             pairs = np.load(path, mmap_mode="r")
@@ -182,13 +193,13 @@ class VerifyPairs(PipelineStep):
         pairs = np.unique(np.concatenate(mine), axis=0)
         alike = [np.empty((0, 2), np.uint64)]
         own = Prints(self.prints, rank)
-        for task in np.unique(pairs[:, 1] >> _FILE_BITS).tolist():
+        for task in np.unique(pairs[:, 1] >> FILE_BITS).tolist():
             other = Prints(self.prints, int(task))
-            to_it = pairs[pairs[:, 1] >> _FILE_BITS == task]
+            to_it = pairs[pairs[:, 1] >> FILE_BITS == task]
             for start in range(0, len(to_it), _PAIRS_AT_ONCE):
                 part = to_it[start : start + _PAIRS_AT_ONCE]
-                alike.append(part[jaccard(own, part[:, 0] & _LOW, other, part[:, 1] & _LOW) >= self.least])
-        _save(self.verified, rank, np.concatenate(alike))
+                alike.append(part[jaccard(own, part[:, 0] & PLACE, other, part[:, 1] & PLACE) >= self.least])
+        save_array(self.verified, rank, np.concatenate(alike))
 
 
 def jaccard(a: Prints, in_a: np.ndarray, b: Prints, in_b: np.ndarray) -> np.ndarray:
@@ -223,11 +234,12 @@ class KeepBest(PipelineStep):
         pairs = np.concatenate([np.empty((0, 2), np.uint64), *pairs])
         nodes = np.unique(pairs)
         sizes = np.zeros(len(nodes), np.int64)
+        borders = np.searchsorted(nodes, np.arange(self.tasks + 1, dtype=np.uint64) << FILE_BITS)
         for prints in all_prints(self.prints, self.tasks):
-            inside = nodes >> _FILE_BITS == prints.task
-            sizes[inside] = prints.sizes[(nodes[inside] & _LOW).astype(np.int64)]
+            mine = slice(borders[prints.task], borders[prints.task + 1])
+            sizes[mine] = prints.sizes[(nodes[mine] & PLACE).astype(np.int64)]
         goes = choose_best(nodes, sizes, pairs)
-        _save(self.found, 0, nodes[goes])
+        save_array(self.found, 0, nodes[goes])
 
 
 def choose_best(nodes: np.ndarray, sizes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -238,70 +250,16 @@ def choose_best(nodes: np.ndarray, sizes: np.ndarray, pairs: np.ndarray) -> np.n
         sizes: `int64[N]`; the larger one stays.
         pairs: `uint64[P, 2]` of alike documents.
     """
-    neighbours: defaultdict[int, list[int]] = defaultdict(list)
-    for a, b in np.searchsorted(nodes, pairs).tolist():
-        neighbours[a].append(b)
-        neighbours[b].append(a)
+    ends = np.searchsorted(nodes, pairs).astype(np.int64)
+    heads, tails = np.concatenate([ends[:, 0], ends[:, 1]]), np.concatenate([ends[:, 1], ends[:, 0]])
+    tails = tails[np.argsort(heads, kind="stable")]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(heads, minlength=len(nodes)))])
     goes = np.zeros(len(nodes), bool)
     for best in np.argsort(-sizes, kind="stable").tolist():
         if not goes[best]:
-            goes[neighbours[best]] = True
+            goes[tails[starts[best] : starts[best + 1]]] = True
     return goes
-
-
-class DropListed(PipelineStep):
-    """Drops the documents that `FindExact` or `KeepBest` listed; behind a `DocumentReader`."""
-
-    type = "🫂 - DEDUP"
-
-    def __init__(self, name: str, reason: str, found: Path, dropped: Path) -> None:
-        self.name = name
-        super().__init__()
-        self.reason = reason
-        self.found = found
-        self.files = DroppedFiles(dropped, name)
-
-    def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
-        """Yields what is not listed."""
-        goes = set(listed_numbers(self.found, rank).tolist())
-        with self.files:
-            for document in data or ():
-                if document.metadata["index"] in goes:
-                    self.files.drop(document, rank, self.reason)
-                else:
-                    yield document
-
-
-def listed(found: Path, task: int, documents: int) -> np.ndarray:
-    """`bool[documents]`: which documents of a task are in the lists of a folder."""
-    mask = np.zeros(documents, bool)
-    mask[listed_numbers(found, task)] = True
-    return mask
-
-
-def listed_numbers(found: Path, task: int) -> np.ndarray:
-    """`int64[N]`: the places of a task's documents that are in the lists of a folder."""
-    first, last = np.uint64(task) << _FILE_BITS, np.uint64(task + 1) << _FILE_BITS
-    mine = [np.empty(0, np.int64)]
-    for path in sorted(found.glob("*.npy")):
-        numbers = np.load(path, mmap_mode="r")
-        mine.append((numbers[slice(*np.searchsorted(numbers, [first, last]))] & _LOW).astype(np.int64))
-    return np.concatenate(mine)
 
 
 def _parts(tasks: int) -> int:
     return -(-tasks // _TASKS_A_PART)
-
-
-def _part_of(values: np.ndarray, parts: int) -> np.ndarray:
-    return (values >> np.uint64(48)) * np.uint64(parts) >> np.uint64(16)
-
-
-def _numbers(task: int, indices: np.ndarray) -> np.ndarray:
-    return (np.uint64(task) << _FILE_BITS) | indices.astype(np.uint64)
-
-
-def _save(folder: Path, rank: int, array: np.ndarray) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / f"{rank:05d}.npy", "wb") as file:
-        np.save(file, array)

@@ -17,8 +17,8 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import HeldOutConfig
-from megatron_redone.curation.deduplication import listed
 from megatron_redone.curation.documents import DroppedFiles, RecordFiles, write_final
+from megatron_redone.curation.duplicate_lists import listed
 from megatron_redone.curation.prints import Prints, all_prints
 from megatron_redone.formats.atomic import write_json
 

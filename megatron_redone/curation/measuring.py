@@ -15,7 +15,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import CurateConfig
-from megatron_redone.curation.deduplication import listed_numbers
+from megatron_redone.curation.duplicate_lists import listed_numbers
 from megatron_redone.curation.fingerprint import form_hash
 from megatron_redone.curation.thresholds import NEAR, THRESHOLDS, Threshold
 from megatron_redone.formats.atomic import write_json

@@ -1,7 +1,7 @@
 """The passes of a curation, in order, as its configuration asks for them.
 
 read, clean, filter            every task: its part of the input to one file of documents, and their fingerprints
-exact duplicates               find, in the fingerprints alone
+exact duplicates               find and gather, in the fingerprints alone
 near duplicates                match, verify, choose who stays, likewise
 held out                       choose, likewise
 drop, split, write             every task: its documents, for the second and last time
@@ -17,8 +17,9 @@ from datatrove.pipeline.base import PipelineStep
 from megatron_redone.config.curate import CurateConfig, Deduplicate, OutputForm
 from megatron_redone.curation.counting import Counted, TokenCounter
 from megatron_redone.curation.decontamination import Decontaminate
-from megatron_redone.curation.deduplication import DropListed, exact_passes, near_folder, near_passes
+from megatron_redone.curation.deduplication import exact_passes, near_folder, near_passes
 from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
+from megatron_redone.curation.duplicate_lists import DropListed
 from megatron_redone.curation.executors import Pass
 from megatron_redone.curation.held_out import ChooseHeldOut, SplitHeldOut
 from megatron_redone.curation.measuring import Measure, Sample

@@ -1,14 +1,14 @@
 """Fingerprints of all documents of a pass as arrays on the disk, from which duplicates are found without their texts.
 
-Task N writes, beside its documents, the files N.hashes, N.sources, N.sizes, N.shingles and N.bands: plain
-arrays, which other tasks map into memory and read in part.
+Task N writes, beside its documents, the files N.hashes, N.sources, N.sizes and N.shingles: plain arrays, which
+other tasks map into memory and read in part; and hashes and bands once more as `sorted_runs`.
 """
 
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import MinHashConfig
 from megatron_redone.curation.fingerprint import NO_SETS, ShingleSets, form_hash, normal_form, shingle_sets, unit_hashes
+from megatron_redone.curation.sorted_runs import write_runs
 
 _AT_ONCE = 512
 _MULTIPLIER = np.uint64(0x94D049BB133111EB)
@@ -103,6 +104,14 @@ class PrintWriter(PipelineStep):
                 for name, array in arrays.items():
                     files[name].write(np.asarray(array, _TYPES[name]).tobytes())
                 yield from batch
+        self._sort(rank)
+
+    def _sort(self, rank: int) -> None:
+        prints = Prints(self.folder, rank)
+        buckets = self.config.buckets if self.with_bands else 0
+        columns = (prints.band(band, buckets) for band in range(buckets))
+        write_runs(self.folder, rank, chain([prints.hashes], columns))
+        (self.folder / f"{rank:05d}.bands").unlink()
 
 
 _TYPES = {"hashes": np.uint64, "sources": np.uint16, "sizes": np.uint32, "shingles": np.uint32, "bands": np.uint64}
@@ -148,8 +157,8 @@ class Prints:
         return self._mapped("shingles")
 
     def band(self, number: int, bands: int) -> np.ndarray:
-        """`uint64[D]`, one of `bands` bands of every document."""
-        return self._mapped("bands").reshape(-1, bands)[:, number]
+        """`uint64[D]`, one of `bands` bands of every document, before they are sorted."""
+        return np.array(self._mapped("bands").reshape(-1, bands)[:, number])
 
     def shingles(self, index: int) -> np.ndarray:
         """`uint32[N]`, sorted, of one document."""

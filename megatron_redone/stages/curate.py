@@ -106,7 +106,7 @@ def _input_files(config: CurateConfig) -> list[tuple[SourceConfig, InputFile]]:
 
 
 def _tasks(config: CurateConfig, files: list[tuple[SourceConfig, InputFile]]) -> int:
-    from megatron_redone.curation.deduplication import MOST_TASKS
+    from megatron_redone.curation.duplicate_lists import MOST_TASKS
 
     if config.tasks > MOST_TASKS:
         raise UserError(f"tasks: {config.tasks:,} are more than {MOST_TASKS:,}; set a lower number")

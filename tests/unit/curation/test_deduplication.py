@@ -16,9 +16,9 @@ from megatron_redone.curation.deduplication import (
     VerifyPairs,
     choose_best,
     exact_passes,
-    listed,
     near_passes,
 )
+from megatron_redone.curation.duplicate_lists import listed
 from megatron_redone.curation.executors import Pass
 from megatron_redone.curation.prints import PrintWriter
 

@@ -9,8 +9,8 @@ pytest.importorskip("datatrove")
 
 from megatron_redone.config.curate import CurateConfig, Deduplicate, HeldOutConfig, SourceConfig
 from megatron_redone.curation.counting import Counted
-from megatron_redone.curation.deduplication import DropListed
 from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
+from megatron_redone.curation.duplicate_lists import DropListed
 from megatron_redone.curation.held_out import ChooseHeldOut
 from megatron_redone.curation.passes import funnel_steps, plan_passes
 from megatron_redone.curation.post_filter import FilterChain
