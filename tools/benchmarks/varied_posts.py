@@ -7,6 +7,7 @@ characters), so that few are near duplicates and what posts look like, how long 
 import itertools
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 Record = dict[str, Any]
 
 _CHANGED = 1 / 3
+_UNIT = re.compile(r"[\u4e00-\u9fff]{1,2}|[^\s\u4e00-\u9fff]+\s*|\s+")
 
 
 def varied_records(path: Path) -> Iterator[Record]:
@@ -26,7 +28,7 @@ def varied_records(path: Path) -> Iterator[Record]:
         rng = random.Random(turn)
         for number, record in enumerate(records):
             other = records[rng.randrange(len(records))]["text"]
-            yield {**_varied(record, _units(other), rng), "id": f"{turn}-{number}"}
+            yield {**_varied(record, _UNIT.findall(other), rng), "id": f"{turn}-{number}"}
 
 
 def _varied(record: Record, other: list[str], rng: random.Random) -> Record:
@@ -38,12 +40,8 @@ def _varied(record: Record, other: list[str], rng: random.Random) -> Record:
 
 
 def _mixed(text: str, other: list[str], rng: random.Random) -> str:
-    own = _units(text)
+    own = _UNIT.findall(text)
     for place in range(len(own)):
-        if rng.random() < _CHANGED:
-            own[place] = other[(place + rng.getrandbits(4)) % len(other)] if other else own[place]
-    return (" " if " " in text else "").join(own)
-
-
-def _units(text: str) -> list[str]:
-    return text.split(" ") if " " in text else [text[i : i + 2] for i in range(0, len(text), 2)]
+        if other and rng.random() < _CHANGED:
+            own[place] = other[(place + rng.getrandbits(4)) % len(other)]
+    return "".join(own)

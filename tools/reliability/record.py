@@ -3,10 +3,11 @@
 
     python tools/reliability/record.py [--damage JSONL] [--kills JSONL] [--starting JSON] [--fuzz JSON]
                                        [--faults JUNIT.xml] [--engine JUNIT.xml ... [--losses JSON JSON]]
-                                       [--spikes JSON]
+                                       [--spikes JSON] [--curation JSONL ...]
 
 JUNIT.xml is what `pytest --junitxml` writes: for --faults of tests/distributed/test_hangs.py, test_networks.py and
-test_slurm.py, for --engine of any tests under megatron-core 0.19.
+test_slurm.py, for --engine of any tests under megatron-core 0.19. --curation takes what curation_kills.py wrote, for
+curation_speed.json.
 """
 
 import argparse
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
 from tools.benchmarks.recording import record_part
-from tools.reliability import damage, engine_losses, kills
+from tools.reliability import curation_kills, damage, engine_losses, kills
 
 _PACKAGES = ("megatron-core", "torch", "xxhash")
 
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--engine", type=Path, nargs="+")
     parser.add_argument("--losses", type=Path, nargs=2, default=[], help="of engine_losses.py, beside --engine")
     parser.add_argument("--spikes", type=Path)
+    parser.add_argument("--curation", type=Path, nargs="+", help="what curation_kills.py wrote")
     arguments = parser.parse_args()
     if arguments.damage is not None:
         found = damage.count(arguments.damage)
@@ -53,6 +55,10 @@ def main() -> None:
     if arguments.starting is not None:
         notes = "a launcher is killed as soon as it has a rank; ranks that go on are counted"
         record_part("checkpoints", "starting", json.loads(arguments.starting.read_text()), _PACKAGES, notes)
+    if arguments.curation is not None:
+        notes = "curation_kills.py: killed in each pass, on each executor; executors_equal is 1 where all ended alike"
+        packages = ("datatrove", "ray", "numpy")
+        record_part("curation_speed", "executors", curation_kills.count(arguments.curation), packages, notes)
     if arguments.fuzz is not None:
         _record_fuzz(json.loads(arguments.fuzz.read_text()))
     if arguments.faults is not None:
