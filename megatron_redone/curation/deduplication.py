@@ -31,7 +31,7 @@ from megatron_redone.curation.executors import Pass
 from megatron_redone.curation.prints import Prints, all_prints
 from megatron_redone.curation.sorted_runs import read_part
 
-_TASKS_A_PART = 16  # the numbers that one matching task holds: some 8 MB for each of them
+_TASKS_A_PART = 16  # the numbers that one matching task holds: some 20 MB of each, for tasks of 64 MB of posts
 _ALL_PAIRS = 32  # in a larger group each document is paired with the first and with its neighbour
 _PAIRS_AT_ONCE = 1 << 15
 

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -20,11 +21,25 @@ from megatron_redone.processes.termination import clean_end_on_sigterm
 class LocalExecutor(LocalPipelineExecutor):
     """datatrove's local executor, whose tasks log to files only and hold a lock while they write.
 
+    Datatrove's own starts a manager besides, a process that outlives a killed command for ever.
+
     Attributes:
         work: The folder with a lock file for each process that is at work, called by its number.
     """
 
     work: Path
+
+    def run(self) -> None:
+        """Runs the tasks that are not done: in this process, or in as many as there are to be workers."""
+        self.save_executor_as_json()
+        ranks = self.get_incomplete_ranks()
+        if self.workers == 1:
+            for rank in ranks:
+                deepcopy(self)._run_for_rank(rank)
+            return
+        with multiprocess.get_context(self.start_method).Pool(self.workers) as pool:  # type: ignore[attr-defined]
+            for _ in pool.imap_unordered(self._run_for_rank, ranks):
+                pass
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> PipelineStats:
         _end_with_parent()

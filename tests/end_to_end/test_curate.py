@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 pytest.importorskip("datatrove")
@@ -205,6 +206,20 @@ def test_a_killed_run_goes_on(source: Path, curated: Path, tmp_path: Path) -> No
     assert kills >= 2, "the run was hardly ever killed at work"
     assert result(tmp_path / "out") == result(curated)
     assert not (tmp_path / "out/work").exists()
+
+
+def test_nothing_outlives_a_killed_command(tmp_path: Path) -> None:
+    corpus(tmp_path / "in", posts=20_000)
+    (tmp_path / "run.yaml").write_text(_yaml(config(tmp_path / "in", tmp_path / "out", "tasks=4", "workers=2")))
+    process = subprocess.Popen([sys.executable, "-m", "megatron_redone", "curate", "--config", tmp_path / "run.yaml"])
+    running = tmp_path / "out/work/running"
+    while not (running.is_dir() and len(list(running.iterdir())) == 2):
+        assert process.poll() is None
+        time.sleep(0.05)
+    others = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    assert len(others) >= 3 and not psutil.wait_procs(others, timeout=20)[1]
 
 
 def test_a_killed_process_ends_the_run_and_says_so(tmp_path: Path) -> None:

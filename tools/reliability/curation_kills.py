@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,7 +36,7 @@ from tests.helpers.slurm import Cluster, cluster
 _TEXTS = 12_000
 _LIMIT_S = 900
 _POLL_S = 0.01
-_LONGEST_WAIT_S = 0.4  # after a pass has begun
+_SECONDS = re.compile(r" ([\d.]+) s  \(")  # of a pass, as the command tells of it
 _KEYS = {
     "local": ["executor=local", "workers=2"],
     "ray": ["executor=ray", "workers=2"],
@@ -68,12 +69,14 @@ class Outcome:
         equal: Whether the result is that of an undisturbed run.
         commands: How often the command was given.
         seconds: In all.
+        leftovers: Processes of the run that go on after its end.
     """
 
     hit: bool
     equal: bool
     commands: int
     seconds: float
+    leftovers: int
 
 
 def main() -> None:
@@ -87,12 +90,13 @@ def main() -> None:
         posts = arguments.posts or Path(folder) / "posts.jsonl"
         if arguments.posts is None:
             write_corpus(posts, _TEXTS)
-        expected, passes = undisturbed(posts, Path(folder) / "expected")
+        expected, seconds = undisturbed(posts, Path(folder) / "expected")
         slurm = opened.enter_context(cluster()) if "slurm" in arguments.executors else None
-        for trial in trials(arguments.executors, passes):
+        for trial in trials(arguments.executors, len(seconds)):
             if trial not in done:
                 output = Path(folder) / f"{trial.executor}-{trial.number}-{trial.victim}"
-                outcome = run_trial(trial, posts, output, expected, slurm)
+                within = random.Random(f"{trial}").random() * ([0.0, *seconds][trial.number] / 2)
+                outcome = run_trial(trial, within, posts, output, expected, slurm)
                 line = json.dumps({**asdict(trial), **asdict(outcome)})
                 print(line, flush=True)
                 with arguments.results.open("a") as stream:
@@ -123,32 +127,48 @@ def count(results: Sequence[Path]) -> dict[str, int]:
         "executors_kills_within_the_pass": sum(line["hit"] for line in lines),
         "executors_runs_equal": sum(line["equal"] for line in lines),
         "executors_runs": len(lines),
+        "executors_leftovers": sum(line.get("leftovers", 0) for line in lines),
     }
 
 
-def undisturbed(posts: Path, output: Path) -> tuple[dict[str, str], int]:
-    """What the local executor makes with one worker, and how many passes it has."""
+def undisturbed(posts: Path, output: Path) -> tuple[dict[str, str], list[float]]:
+    """What the local executor makes with one worker, and how many seconds each of its passes takes."""
     command = curate_command(posts, output, "workers=1")
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LIMIT_S)
-    return fingerprints(output), sum(" s  (" in line for line in done.stderr.splitlines())
+    return fingerprints(output), list(map(float, _SECONDS.findall(done.stderr)))
 
 
-def run_trial(trial: Trial, posts: Path, output: Path, expected: dict[str, str], slurm: Cluster | None) -> Outcome:
-    """Gives the command, kills, and gives it again until the result is complete."""
+def run_trial(
+    trial: Trial, within: float, posts: Path, output: Path, expected: dict[str, str], slurm: Cluster | None
+) -> Outcome:
+    """Gives the command, kills so many seconds within the pass, and gives it again until the result is complete."""
     started, hit, commands = time.monotonic(), False, 0
     command = curate_command(posts, output, *_KEYS[trial.executor])
-    rng = random.Random(f"{trial}")
+    log = output.with_suffix(".log")
     while not is_complete(output):
         if time.monotonic() - started > _LIMIT_S:
             break
-        run = start(command, slurm if trial.executor == "slurm" else None)
+        run = start(command, slurm if trial.executor == "slurm" else None, log)
         commands += 1
         if trial.number and not hit and commands == 1:
-            hit = kill(trial, output / "work", run, rng)
+            hit = kill(trial, output / "work", run, within)
         run.wait(_LIMIT_S)
         if trial.executor == "slurm" and slurm is not None:
             wait_for_jobs(slurm, output)
-    return Outcome(hit, fingerprints(output) == expected, commands, round(time.monotonic() - started, 1))
+    if (equal := fingerprints(output) == expected) is False or commands > 2 + (trial.executor == "slurm"):
+        print(log.read_text()[-6000:], file=sys.stderr)
+    return Outcome(hit, equal, commands, round(time.monotonic() - started, 1), leftovers(output))
+
+
+def leftovers(output: Path, seconds: float = 20) -> int:
+    """Processes whose command names an output, and that do not end soon."""
+    deadline = time.monotonic() + seconds
+    word = f"output_dir={output}"
+    while found := [one for one in psutil.process_iter(["cmdline"]) if word in (one.info["cmdline"] or ())]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    return len(found)
 
 
 def is_complete(output: Path) -> bool:
@@ -156,7 +176,7 @@ def is_complete(output: Path) -> bool:
     return (output / "manifest.json").exists() and not (output / "work").exists()
 
 
-def start(command: list[str], slurm: Cluster | None) -> "subprocess.Popen[bytes]":
+def start(command: list[str], slurm: Cluster | None, log: Path) -> "subprocess.Popen[bytes]":
     """The command, on a login node where there is a Slurm."""
     words = command if slurm is None else slurm.hosts[0].command(*command)
     variables = {
@@ -164,17 +184,18 @@ def start(command: list[str], slurm: Cluster | None) -> "subprocess.Popen[bytes]
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     environment = {**os.environ, **variables} if slurm is None else slurm.environment(**variables)
-    return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with log.open("ab") as stream:
+        return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=stream)
 
 
-def kill(trial: Trial, work: Path, run: "subprocess.Popen[bytes]", rng: random.Random) -> bool:
-    """Waits until a pass is at work, a random moment more, and kills; whether the pass was not over by then."""
+def kill(trial: Trial, work: Path, run: "subprocess.Popen[bytes]", within: float) -> bool:
+    """Waits until a pass is at work, so long more, and kills; whether the pass was not over by then."""
     deadline = time.monotonic() + _LIMIT_S
     while not (begun := list(work.glob(f"logs/{trial.number:02d}-*/logs/task_*.log"))):
         if time.monotonic() > deadline or (run.poll() is not None and trial.executor != "slurm"):
             return False
         time.sleep(_POLL_S)
-    time.sleep(rng.random() * _LONGEST_WAIT_S)
+    time.sleep(within)
     logs = begun[0].parents[1]
     if trial.victim == "command":
         run.kill()
