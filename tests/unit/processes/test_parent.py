@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,44 @@ def test_a_rank_does_not_outlive_its_launcher() -> None:
 
 def test_a_rank_does_not_outlive_a_launcher_that_is_killed_while_it_imports() -> None:
     assert not rank_after_kill(BY_TORCHRUN, "noted", 10, imports=0.5)
+
+
+STARTS_LATE = """
+import os, sys, time
+launcher = os.getppid()
+print(os.getpid(), flush=True)
+while os.getppid() == launcher:
+    time.sleep(0.05)
+import megatron_redone.processes.parent as parent
+parent.end_with_launcher(0.05)
+time.sleep(60)
+"""
+
+
+def test_a_rank_that_starts_after_its_launcher_was_killed_ends(tmp_path: Path) -> None:
+    """Who adopts it is no Python program; an adopter that is one cannot be told from torchrun."""
+    (tmp_path / "rank.py").write_text(STARTS_LATE)
+    rank = f"{sys.executable} {tmp_path}/rank.py 2>{tmp_path}/said & read _ < {tmp_path}/never"
+    os.mkfifo(tmp_path / "never")
+    launcher = subprocess.Popen(
+        ["bash", "-c", rank], stdout=subprocess.PIPE, text=True, env={**os.environ, **BY_TORCHRUN}
+    )
+    assert launcher.stdout is not None
+    number = int(launcher.stdout.readline())
+    launcher.kill()
+    launcher.wait()
+    adopter = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1]
+    try:
+        if b"python" in Path(f"/proc/{adopter}/cmdline").read_bytes():
+            pytest.skip("who adopts processes is a Python program here")
+        end = time.monotonic() + 30
+        while lives(number) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not lives(number) and "torchrun was killed while the rank started" in (tmp_path / "said").read_text()
+    finally:
+        launcher.stdout.close()
+        if lives(number):
+            os.kill(number, signal.SIGKILL)
 
 
 def test_what_torchrun_has_not_started_goes_on() -> None:
