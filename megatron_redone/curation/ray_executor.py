@@ -30,7 +30,10 @@ from megatron_redone.formats.lock import exclusive, wait_until_free
 from megatron_redone.processes.ordered_pool import worker_was_killed
 from megatron_redone.processes.termination import clean_end_on_sigterm
 
+log = logging.getLogger(__name__)
+
 _STARTS_AGAIN = 3  # a task whose process or machine dies
+_STARTS = 3
 _KNOCK_S = 10
 _STORE_BYTES = 100 << 20  # what goes between processes is a pass; documents go through files
 
@@ -128,20 +131,31 @@ def _connected(config: RayConfig, workers: int) -> Iterator[int]:
         "object_store_memory": _STORE_BYTES,
         "include_dashboard": False,
     }
-    options = {} if config.address else own
     before = signal.getsignal(signal.SIGTERM)
-    try:
-        _knock(config.address)
-        ray.init(config.address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (OSError, ValueError, RuntimeError) as problem:
-        where, reason = config.address or "on this machine", " ".join(str(problem).split())
-        raise UserError(f"ray.address: no Ray {where}: {reason[:200]}") from None
+    _start(config.address, {} if config.address else own)
     signal.signal(signal.SIGTERM, before)  # Ray has put its own there
     try:
         _check_room(config)
         yield max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
+
+
+def _start(address: str, options: dict[str, Any]) -> None:
+    """Connects to Ray, or starts one, which a busy machine may not do within Ray's half minute."""
+    import ray
+
+    for left in reversed(range(_STARTS)):
+        try:
+            _knock(address)
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+            return
+        except Exception as problem:  # what Ray raises has no class of its own
+            ray.shutdown()
+            if address or not left:
+                reason = " ".join(str(problem).split())[:200]
+                raise UserError(f"ray.address: no Ray {address or 'on this machine'}: {reason}") from None
+            log.warning("Ray did not come up; starting it again")
 
 
 def _knock(address: str) -> None:

@@ -1,4 +1,4 @@
-"""What Slurm says of jobs decides whether a run is submitted once more; tests/distributed/test_slurm.py asks a real one."""
+"""What Slurm says of jobs decides whether a run is submitted once more; a real one is asked in tests/distributed."""
 
 from pathlib import Path
 
