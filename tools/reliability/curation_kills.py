@@ -209,7 +209,10 @@ def kill(trial: Trial, work: Path, run: "subprocess.Popen[bytes]", within: float
 
 def is_under_way(logs: Path) -> bool:
     """Whether some task of a pass is not done."""
-    tasks = json.loads((logs / "executor.json").read_text())["world_size"]
+    try:
+        tasks = json.loads((logs / "executor.json").read_text())["world_size"]
+    except FileNotFoundError:  # the run has come to its end, and has taken its work away
+        return False
     return len(list(logs.glob("completions/*"))) < tasks
 
 
