@@ -11,8 +11,15 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "megatron_redone/__init__.p
 EXTRAS = {
     # Reading Parquet and zstd input, and input from S3 or another object store by URL.
     "data": ["pyarrow>=15", "zstandard>=0.22", "fsspec>=2024.2"],
-    # `redone curate`: datatrove's pipelines and executors, hashes, and compressed documents between passes.
-    "curation": ["datatrove>=0.10.1,<0.11", "zstandard>=0.22", "phonenumberslite>=9,<10", "pycld2>=0.42,<0.43"],
+    # `redone curate`: datatrove's pipelines and executors, hashes, compressed documents between passes, words that are
+    # looked for all at once.
+    "curation": [
+        "datatrove>=0.10.1,<0.11",
+        "zstandard>=0.22",
+        "phonenumberslite>=9,<10",
+        "pycld2>=0.42,<0.43",
+        "ahocorasick_rs>=1.0.3,<2",
+    ],
     # `redone curate executor=ray`.
     "ray": ["ray>=2.50,<3"],
     # Tokenizers stored as .model (SentencePiece) or .tiktoken files, beside Hugging Face directories.

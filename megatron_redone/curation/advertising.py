@@ -8,16 +8,33 @@ offers nothing (`医保问题可以打 010-... 咨询`): only a Chinese mobile n
 """
 
 import re
-import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
-from megatron_redone.curation.scripts import any_of
+from megatron_redone.curation.folding import folded
+from megatron_redone.curation.scripts import any_of, may_have_digits
 
-_LINK = re.compile(
-    r"(?:https?://|www\.)[^\s<>\"'，。！？；、）】》」\u4e00-\u9fff]+"
-    r"|\b(?:t\.cn|t\.co|t\.me|bit\.ly|tinyurl\.com|goo\.gl|youtu\.be|dwz\.cn|url\.cn)/[\w/+-]+",
-    re.IGNORECASE,
-)
+# Letters of any case that are taken for one another, as re.IGNORECASE does, beside a letter's own two.
+_TAKEN_FOR = {"i": "\u0130\u0131", "s": "\u017f", "k": "\u212a"}
+
+
+def _in_any_case(word: str) -> str:
+    """A pattern that begins with a set of letters, for which a text is searched far faster than for re.IGNORECASE."""
+    return "".join(f"[{c}{c.upper()}{_TAKEN_FOR.get(c, '')}]" if c.isalpha() else re.escape(c) for c in word)
+
+
+def _as_a_word(word: str) -> str:
+    """Likewise, where no letter stands before it; that is asked last, for the same reason."""
+    first, rest = _in_any_case(word[0]), _in_any_case(word[1:])
+    return rf"{first}(?<!\w{first}){rest}"
+
+
+_SHORTENERS = ("t.cn", "t.co", "t.me", "bit.ly", "tinyurl.com", "goo.gl", "youtu.be", "dwz.cn", "url.cn")
+_BEGINNING = rf"(?:{_in_any_case('http')}{_in_any_case('s')}?://|{_in_any_case('www.')})"
+_SHORTENED = rf"(?:{'|'.join(map(_as_a_word, _SHORTENERS))})/[\w/+-]+"
+_LINK = re.compile(rf"{_BEGINNING}[^\s<>\"'，。！？；、）】》」\u4e00-\u9fff]+|{_SHORTENED}")
+# The same characters of ASCII: a small set is looked up faster.
+_ASCII_LINK = re.compile(rf"{_BEGINNING}[\x00-\x08\x0e-\x1b!#-&(-;=?-\x7f]+|{_SHORTENED}")
 
 # One of these is in every text that any of the patterns below can find; looking for them is quick.
 _HINTS = tuple(
@@ -78,12 +95,12 @@ _HINTS = tuple(
         "f4f",
     ]
 )
-_MANY_DIGITS = re.compile(r"\d{3}(?:\d{2}|[- .)]{1,2}\d{3})")
-_HINT = any_of(_HINTS)
-_ASCII_HINT = any_of(hint for hint in _HINTS if hint.isascii())
+_has_hint = any_of(_HINTS)
+# Written out, so that it begins with a set of characters.
+_MANY_DIGITS = re.compile(r"\d\d\d(?:\d\d|[- .)]{1,2}\d\d\d)")
 
 # A mark put inside a channel's name to get past filters: 微❤信, 薇♥信, v❤信.
-_SPLIT_NAME = re.compile(r"(?<=[微薇威v扣])[^\w\s,.:;!?()，。：；！？、@#/+\-]{1,3}(?=[信薇微x扣])")
+_SPLIT_NAME = re.compile(r"([微薇威v扣])[^\w\s,.:;!?()，。：；！？、@#/+\-]{1,3}(?=[信薇微x扣])")
 
 # Channels' names, some in disguise; a name and its account may be parted by a few marks.
 _WECHAT = r"(?:微信|薇信|威信|徽信|溦信|微x|薇x|v信|加v|(?<![a-z])(?:vx|wx|weixin|wechat)(?![a-z]))"
@@ -93,36 +110,68 @@ _CALLED = rf"(?:号码?|同号|群号?|群号码|id|account|number|no\.?)?(?:是
 _MOBILE_CN = r"(?<![\d.])(?:\+?86[- ]?)?1[3-9]\d(?:[- ]?\d{4}){2}(?!\d)"
 _NAME = r"(?=[a-z0-9_-]*\d)[a-z][a-z0-9_-]{5,19}(?!\w)"  # with a digit, unlike a word that happens to follow
 
+# Each with words one of which is in every text that its pattern finds.
+_WECHAT_NAMES = ("微", "薇", "威信", "徽信", "溦信", "v信", "加v", "vx", "wx", "weixin", "wechat")
 _ACCOUNTS = [
-    ("wechat account", rf"{_WECHAT}{_CALLED}(?:{_NAME}|{_MOBILE_CN}|\d{{6,11}}(?!\d))"),
-    ("wechat account", rf"{_WECHAT}(?:号|id|同号)?[:：]\s?[a-z][a-z0-9_-]{{5,19}}(?!\w)"),
-    ("wechat account", rf"(?:加|关注)我?的?{_WECHAT}号?{_GAP}[a-z][a-z0-9_-]{{4,19}}(?!\w)"),
-    ("wechat account", rf"(?<![a-z])[vw][:：]\s?(?:{_NAME}|{_MOBILE_CN})"),
-    ("qq account", rf"{_QQ}{_CALLED}[1-9]\d{{5,12}}(?!\d)"),
-    ("group number", rf"(?:群号码?|裙号?|(?:加|进|入|交流|粉丝)群){_GAP}[1-9]\d{{5,12}}(?!\d)"),
-    ("telegram account", r"(?<![\w.])(?:t|telegram)\.me/\+?[a-z][\w+]{3,}"),
-    ("telegram account", rf"(?:(?<![a-z])(?:telegram|tg)|电报|飞机号?){_GAP}@[a-z]\w{{4,31}}"),
-    ("whatsapp number", r"(?:whats?\s?app|wa\.me/)[^\d\n]{0,16}\+?\d[\d\s().-]{7,17}"),
-    ("whatsapp number", r"\+?\d[\d\s().-]{7,17}[^\d\n]{0,6}whats?\s?app"),
-    ("line account", r"(?<![a-z])line\s?id\s?[:：]\s?@?[a-z0-9_.-]{4,20}"),
-    ("chat account", r"(?<![a-z#])(?:kik|snap(?:chat)?|skype)(?: id| name| username)?\s?[:：@]\s?@?[a-z][\w.]{3,}"),
-    ("chat account", r"\bmy (?:kik|snap(?:chat)?|skype)(?: id| name)? is [a-z.]*[\d_][\w.]*"),
+    ("wechat account", _WECHAT_NAMES, rf"{_WECHAT}{_CALLED}(?:{_NAME}|{_MOBILE_CN}|\d{{6,11}}(?!\d))"),
+    ("wechat account", _WECHAT_NAMES, rf"{_WECHAT}(?:号|id|同号)?[:：]\s?[a-z][a-z0-9_-]{{5,19}}(?!\w)"),
+    ("wechat account", _WECHAT_NAMES, rf"(?:加|关注)我?的?{_WECHAT}号?{_GAP}[a-z][a-z0-9_-]{{4,19}}(?!\w)"),
+    ("wechat account", ("v:", "v：", "w:", "w："), rf"(?<![a-z])[vw][:：]\s?(?:{_NAME}|{_MOBILE_CN})"),
+    ("qq account", ("q", "扣扣", "企鹅"), rf"{_QQ}{_CALLED}[1-9]\d{{5,12}}(?!\d)"),
+    ("group number", ("群", "裙"), rf"(?:群号码?|裙号?|(?:加|进|入|交流|粉丝)群){_GAP}[1-9]\d{{5,12}}(?!\d)"),
+    ("telegram account", (".me/",), r"(?<![\w.])(?:t|telegram)\.me/\+?[a-z][\w+]{3,}"),
+    (
+        "telegram account",
+        ("telegram", "tg", "电报", "飞机"),
+        rf"(?:(?<![a-z])(?:telegram|tg)|电报|飞机号?){_GAP}@[a-z]\w{{4,31}}",
+    ),
+    ("whatsapp number", ("what", "wa.me/"), r"(?:whats?\s?app|wa\.me/)[^\d\n]{0,16}\+?\d[\d\s().-]{7,17}"),
+    ("whatsapp number", ("what",), r"\+?\d[\d\s().-]{7,17}[^\d\n]{0,6}whats?\s?app"),
+    ("line account", ("line",), r"(?<![a-z])line\s?id\s?[:：]\s?@?[a-z0-9_.-]{4,20}"),
+    (
+        "chat account",
+        ("kik", "snap", "skype"),
+        r"(?<![a-z#])(?:kik|snap(?:chat)?|skype)(?: id| name| username)?\s?[:：@]\s?@?[a-z][\w.]{3,}",
+    ),
+    (
+        "chat account",
+        ("my kik", "my snap", "my skype"),
+        r"\bmy (?:kik|snap(?:chat)?|skype)(?: id| name)? is [a-z.]*[\d_][\w.]*",
+    ),
 ]
 
 _CHANNEL = r"(?:微信|薇信?|威信|徽信|v信?|vx|wx|微|扣扣|qq?)(?!认证|博|商|视频|[a-z])"
 _ADD = r"(?:加|\+|添加)\s?(?:我|下我?|个|一下|老师|客服|小编)?的?\s?"
 _REQUESTS = [
-    rf"{_ADD}{_CHANNEL}[^\n]{{0,8}}(?:了解|咨询|详|领|免费|获取|资料|私聊|进群|拉你|报名|下单|购买|报价|优惠|返利|兼职|代理|有偿)",
-    rf"(?:需要|想要|有意|感兴趣|详情|合作|购买|下单|报名)[^\n。！？!?]{{0,10}}(?:加|\+)\s?(?:我|下)?\s?{_CHANNEL}",
-    r"(?:微信|公众号)(?:搜索?|关注)[^\n]{0,12}(?:领取|免费|获取|优惠|红包|资料)",
-    r"(?:私信|私聊)我?(?:领取|领资料|获取资料|获取链接|拿资料|报价|下单|进群|拉群|免费领)",
-    r"扫(?:码|一扫|描二维码)[^\n]{0,12}(?:领|免费|优惠|进群|加群|入群|红包|下单|购买|报名)",
-    r"\b(?:whats?\s?app|telegram|inbox|dm|pm|message|text|kik|snap) (?:me|us)(?: now| today| directly)?"
-    r" ?(?:for|to|if|at|on|\+|with) ?(?:a |an |the |more |any |your |all |my |our )?"
-    r"(?:order|detail|info|pric|promo|quote|book|buy|invest|earn|join|collab|business|rate|deal|discount"
-    r"|inquir|enquir|sign|start|learn|tickets?\b)",
-    r"\bwhats?\s?app (?:me|us)\b|\b(?:hmu|hit me up|add me|add us) on (?:whats?app|telegram|kik|snap|skype|wechat)",
-    r"\bsub\s?(?:4|for)\s?sub\b|\bfollow\s?(?:4|for)\s?follow\b|(?<![a-z])f4f(?![a-z])",
+    (
+        ("加", "+"),
+        rf"{_ADD}{_CHANNEL}[^\n]{{0,8}}"
+        r"(?:了解|咨询|详|领|免费|获取|资料|私聊|进群|拉你|报名|下单|购买|报价|优惠|返利|兼职|代理|有偿)",
+    ),
+    (
+        ("加", "+"),
+        r"(?:需要|想要|有意|感兴趣|详情|合作|购买|下单|报名)[^\n。！？!?]{0,10}"
+        rf"(?:加|\+)\s?(?:我|下)?\s?{_CHANNEL}",
+    ),
+    (("微信", "公众号"), r"(?:微信|公众号)(?:搜索?|关注)[^\n]{0,12}(?:领取|免费|获取|优惠|红包|资料)"),
+    (("私信", "私聊"), r"(?:私信|私聊)我?(?:领取|领资料|获取资料|获取链接|拿资料|报价|下单|进群|拉群|免费领)"),
+    (("扫",), r"扫(?:码|一扫|描二维码)[^\n]{0,12}(?:领|免费|优惠|进群|加群|入群|红包|下单|购买|报名)"),
+    (
+        (" me", " us"),
+        r"\b(?:whats?\s?app|telegram|inbox|dm|pm|message|text|kik|snap) (?:me|us)(?: now| today| directly)?"
+        r" ?(?:for|to|if|at|on|\+|with) ?(?:a |an |the |more |any |your |all |my |our )?"
+        r"(?:order|detail|info|pric|promo|quote|book|buy|invest|earn|join|collab|business|rate|deal|discount"
+        r"|inquir|enquir|sign|start|learn|tickets?\b)",
+    ),
+    (
+        ("what", " on "),
+        r"\bwhats?\s?app (?:me|us)\b"
+        r"|\b(?:hmu|hit me up|add me|add us) on (?:whats?app|telegram|kik|snap|skype|wechat)",
+    ),
+    (
+        ("sub", "follow", "f4f"),
+        r"\bsub\s?(?:4|for)\s?sub\b|\bfollow\s?(?:4|for)\s?follow\b|(?<![a-z])f4f(?![a-z])",
+    ),
 ]
 
 _MOBILE = re.compile(_MOBILE_CN)
@@ -166,8 +215,8 @@ _ADULT = re.compile(
 )
 _ADULT_WORDS = 2
 
-_FIND_ACCOUNT = [(name, re.compile(pattern)) for name, pattern in _ACCOUNTS]
-_FIND_REQUEST = [re.compile(pattern) for pattern in _REQUESTS]
+_FIND_ACCOUNT = [(name, needs, re.compile(pattern)) for name, needs, pattern in _ACCOUNTS]
+_FIND_REQUEST = [(needs, re.compile(pattern)) for needs, pattern in _REQUESTS]
 
 
 def find_advertising(text: str) -> str | None:
@@ -176,22 +225,21 @@ def find_advertising(text: str) -> str | None:
     Args:
         text: Cleaned text of a post or a comment.
     """
-    plain = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
-    if has_link(plain):
+    plain = folded(text)
+    if _has_link_too(plain, text):
         if _SELLING.search(plain):
             return "offer with a link"
         if len(set(_ADULT.findall(plain))) >= _ADULT_WORDS:
             return "adult offer with a link"
-    is_ascii = plain.isascii()
-    if not is_ascii:
-        plain = _SPLIT_NAME.sub("", plain)
-    digits = _MANY_DIGITS.search(plain)
-    if not digits and not (_ASCII_HINT if is_ascii else _HINT).search(plain):
+    if not plain.isascii():
+        plain = _SPLIT_NAME.sub(r"\1", plain) if _SPLIT_NAME.search(plain) else plain
+    digits = may_have_digits(plain, 5) and _MANY_DIGITS.search(plain)
+    if not digits and not _has_hint(plain):
         return None
-    for name, pattern in _FIND_ACCOUNT:
-        if pattern.search(plain):
+    for name, needs, pattern in _FIND_ACCOUNT:
+        if _has_one(plain, needs) and pattern.search(plain):
             return name
-    if any(pattern.search(plain) for pattern in _FIND_REQUEST):
+    if any(_has_one(plain, needs) and pattern.search(plain) for needs, pattern in _FIND_REQUEST):
         return "asks for contact"
     return "phone number to call" if digits and _asks_to_call(plain) else None
 
@@ -205,6 +253,15 @@ def _asks_to_call(plain: str) -> bool:
     return bool(_OFFER.search(plain)) or len(set(_ADULT.findall(plain))) >= _ADULT_WORDS
 
 
+def _has_link_too(plain: str, text: str) -> bool:
+    """Whether the folded text has a link; of ASCII whether the text itself has is known already."""
+    return (text.isascii() and has_link(text)) or has_link(plain)
+
+
+def _has_one(text: str, words: Iterable[str]) -> bool:
+    return any(map(text.__contains__, words))
+
+
 def has_link(text: str) -> bool:
     """Whether a text has a web address."""
     return ("/" in text or "www." in text) and bool(_found_links(text))
@@ -213,7 +270,7 @@ def has_link(text: str) -> bool:
 @lru_cache(maxsize=16)
 def _found_links(text: str) -> list[tuple[int, int]]:
     """Remembers the last texts: each is asked about several times in a row."""
-    return [match.span() for match in _LINK.finditer(text)]
+    return [match.span() for match in (_ASCII_LINK if text.isascii() else _LINK).finditer(text)]
 
 
 def link_spans(text: str) -> list[tuple[int, int]]:

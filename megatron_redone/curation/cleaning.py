@@ -33,7 +33,8 @@ _INVISIBLE = re.compile(
     "\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffd\ud800-\udfff]"
 )
 # Those of them that Python calls printable.
-_DRAWN_AS_NOTHING = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufffc\ufffd]")
+_NOTHING = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufffc\ufffd"
+_DRAWN_AS_NOTHING = re.compile(f"[{_NOTHING}]")
 # Joiners are spelling in Arabic and Indic scripts, and glue in emoji; anywhere else they are dirt.
 _STRAY_JOINER = re.compile("(?<![\u0600-\u0dff\u200d\ufe0f\u2600-\u27bf\U0001f000-\U0001faff])[\u200c\u200d]")
 _LINE_END = re.compile("\r\n?|[\u0085\u2028\u2029\x0b\x0c]")
@@ -42,10 +43,13 @@ _UNTIDY = re.compile("[\n\t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|  ")
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
 # Letters of other alphabets that are drawn like ours: mathematical and full-width ones.
-_STYLED = re.compile("[\U0001d400-\U0001d7ff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]+")
-_MARKS = re.compile(
-    "([\u0300-\u036f\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{2})[\u0300-\u036f\u0489\u1ab0-\u20ff]+"
-)
+_STYLES = "\U0001d400-\U0001d7ff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a"
+_STYLED = re.compile(f"[{_STYLES}]+")
+_MARK = "\u0300-\u036f\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
+_MARKS = re.compile(f"([{_MARK}]{{2}})[\u0300-\u036f\u0489\u1ab0-\u20ff]+")
+
+# One of these is in every printable text in NFC that is changed, but for `<`, `&` and runs of spaces.
+_UNUSUAL = re.compile(f"[{_NOTHING}{_STYLES}{_MARK}]")
 
 # One of these is in every emoji of several characters that has no brackets: flags, joiners, marks, skin tones.
 _OF_SEVERAL = re.compile("[\U0001f1e6-\U0001f1ff\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff]")
@@ -59,11 +63,20 @@ _MASKED_IN_A_ROW = re.compile(r"@user(?:[\s,]+@user)+(?!\w)")
 
 def clean(text: str) -> str:
     """Markup, entities, invisible characters and surplus white space removed, in that order."""
+    if _is_clean(text):
+        return text.strip()
     text = remove_markup(text)
     text = decode_entities(text)
     text = remove_invisible(text)
     text = plain_letters(text)
     return tidy_space(text)
+
+
+def _is_clean(text: str) -> bool:
+    """Whether nothing but a space at its ends can have to go: told quickly, and so of most texts."""
+    if not text.isprintable() or "<" in text or "&" in text or "  " in text:
+        return False
+    return text.isascii() or (unicodedata.is_normalized("NFC", text) and not _UNUSUAL.search(text))
 
 
 def remove_markup(text: str) -> str:
@@ -110,14 +123,16 @@ def tidy_space(text: str) -> str:
 
 def limit_runs(text: str, longest: int) -> str:
     """No character, emoji or [emoticon] stands more than `longest` times in a row; digits and spaces may."""
-    if not (_run_of_one(longest).search(text) or "[" in text or (not text.isascii() and _OF_SEVERAL.search(text))):
+    may_have = _run_of_one(longest).search(text) or text.count("[") > longest
+    if not may_have and (text.isascii() or not _OF_SEVERAL.search(text)):
         return text
     return _run_longer_than(longest).sub(lambda found: found[1] * longest, text)
 
 
 def remove_repost_mark(text: str) -> str:
     """`RT @name:` and `转发微博` at the beginning go: they tell how a text came, not what it says."""
-    return _REPOST.sub("", text)
+    mark = _REPOST.match(text)
+    return text[mark.end() :] if mark else text
 
 
 def mask_mentions(text: str, names: dict[str, str]) -> str:
@@ -134,7 +149,7 @@ def mask_mentions(text: str, names: dict[str, str]) -> str:
 @lru_cache
 def _run_of_one(longest: int) -> re.Pattern[str]:
     """Quicker to look for: any character in a row."""
-    return re.compile(rf"(.)\1{{{longest}}}")
+    return re.compile("(.)" + r"\1" * longest)  # written out: a counted group is twice as slow
 
 
 @lru_cache

@@ -5,6 +5,7 @@ documents do; what is counted here is counted once, by `counting.Counted`.
 """
 
 import gzip
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -96,11 +97,13 @@ class DocumentWriter(PipelineStep):
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
             open(_documents_file(self.folder, rank), "wb", _BUFFER) as raw,
-            zstandard.ZstdCompressor(level=1).stream_writer(raw) as stream,
+            zstandard.ZstdCompressor(level=1).stream_writer(raw) as compressed,
+            # The compressor is asked for many documents at once.
+            io.BufferedWriter(compressed, _BUFFER) as stream,  # type: ignore[arg-type]
         ):
             for document in data or ():
-                metadata = document.metadata
-                carried = {key: metadata[key] for key in _CARRIED if metadata.get(key) is not None}
+                known = document.metadata.get
+                carried = {key: value for key in _CARRIED if (value := known(key)) is not None}
                 record = {"id": document.id, "text": document.text, **carried}
                 stream.write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
                 yield document

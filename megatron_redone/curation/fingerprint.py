@@ -1,7 +1,6 @@
 """What makes two texts the same, or nearly so."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,6 +8,7 @@ from itertools import chain
 import numpy as np
 
 from megatron_redone.curation.advertising import without_links
+from megatron_redone.curation.folding import folded
 from megatron_redone.curation.scripts import units
 
 _REPOST = re.compile(r"\A(?:rt\b\s*@?\w*\s*:?|转发微博|repost\b:?)\s*")
@@ -25,12 +25,14 @@ _MOST_UNITS = 1 << 20
 
 def bare_form(text: str) -> str:
     """Lower-case NFKC with single spaces, without links, mentions and repost marks; may be empty."""
-    bare = _folded(text)
+    bare = folded(text)
     if repost := _REPOST.match(bare):
         bare = bare[repost.end() :]
     bare = without_links(bare)
     if "@" in bare:
         bare = _MENTION.sub(" ", bare)
+    if bare.isprintable() and "  " not in bare:  # no white space but single spaces
+        return bare.strip()
     return " ".join(bare.split())
 
 
@@ -40,7 +42,7 @@ def normal_form(text: str) -> str:
     Two texts with the same normal form are duplicates. Punctuation and emoji count, so that `???` and
     `!!!` are not.
     """
-    return bare_form(text) or _folded(text)
+    return bare_form(text) or folded(text)
 
 
 def text_hash(text: str, seed: int = 0) -> int:
@@ -144,7 +146,3 @@ def _short_shingles(form: str, words: list[str]) -> list[int]:
     parts = [f"{word} " for word in words]
     parts += [form[i : i + _SHORT] for i in range(max(1, len(form) - _SHORT + 1))]
     return [xxhash.xxh32_intdigest(part.encode("utf-8", "surrogatepass"), _SHORT_SEED) for part in parts]
-
-
-def _folded(text: str) -> str:
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()

@@ -11,14 +11,18 @@ from megatron_redone.curation.scripts import EMOJI, may_have_emoji
 
 UNKNOWN = "unknown"
 
-_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 # At least two in a row: a single の is Chinese shop talk, and ヽ(ー_ー)ノ is a face.
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d][\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9d]+")
-_HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff]")
+_HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff]+")
 _LATIN_WORD = re.compile("[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*")
-_NO_LANGUAGE = re.compile(r"[@#][\w·-]+|[A-Za-z]*[0-9][A-Za-z0-9]*|\[[A-Z_]+\]")
-_HINT_OF_NONE = re.compile("[@#0-9[]")
-_STRETCHED = re.compile(r"([A-Za-z])\1{2,}")
+_SPACES_BETWEEN = bytes(code if chr(code).isalpha() else ord(" ") for code in range(128)) + b" " * 128
+_TAG = r"[@#][\w·-]+|\[[A-Z_]+\]"
+_TAGS = re.compile(_TAG)
+# A word begins where no letter stands before it: from its middle no digit is looked for once more.
+_TAGS_AND_NUMBERS = re.compile(rf"{_TAG}|(?<![A-Za-z0-9])[A-Za-z]*[0-9][A-Za-z0-9]*")
+_DIGIT = re.compile("[0-9]")
+_STRETCHED = re.compile(r"([A-Za-z])\1\1+")
 
 _FEW_LETTERS = 60  # below, CLD2 guesses; a second witness is asked
 _MIXED = 4  # Latin words beside Chinese that make a second language
@@ -50,25 +54,23 @@ def languages_of(text: str) -> tuple[str, ...]:
         text: A post.
     """
     plain = without_links(text)
-    if _HINT_OF_NONE.search(plain):
-        plain = _NO_LANGUAGE.sub(" ", plain)
+    if _DIGIT.search(plain):
+        plain = _TAGS_AND_NUMBERS.sub(" ", plain)
+    elif "@" in plain or "#" in plain or "[" in plain:
+        plain = _TAGS.sub(" ", plain)
     plain = EMOJI.sub(" ", plain) if may_have_emoji(plain) else plain
     if not plain.isascii():
         east = _eastern(plain)
         if east is not None:
-            words = len(_LATIN_WORD.findall(plain))
-            han = len(_HAN.findall(plain))
-            if words < _MIXED:
+            words = _LATIN_WORD.findall(plain)
+            if len(words) < _MIXED or _western(" ".join(words)) != "en":
                 return (east,)
-            latin = _western(" ".join(_LATIN_WORD.findall(plain)))
-            both = (latin, east) if words > han else (east, latin)
-            return both if latin == "en" else (east,)
+            return ("en", east) if len(words) > _letters(_HAN, plain) else (east, "en")
     return (_western(plain),)
 
 
 def _eastern(text: str) -> str | None:
-    han, hangul = len(_HAN.findall(text)), len(_HANGUL.findall(text))
-    kana = sum(map(len, _KANA.findall(text)))
+    han, hangul, kana = _letters(_HAN, text), _letters(_HANGUL, text), _letters(_KANA, text)
     if not han + kana + hangul:
         return None
     if hangul > han + kana:
@@ -78,19 +80,27 @@ def _eastern(text: str) -> str | None:
     return "zh" if han else "ja" if kana >= 2 else None
 
 
+def _letters(runs: re.Pattern[str], text: str) -> int:
+    return sum(map(len, runs.findall(text)))
+
+
 def _western(text: str) -> str:
-    if _is_english(_words(text)):  # most posts: no English word is stretched, so that none is lost by asking now
-        return "en"
-    text = _STRETCHED.sub(r"\1\1", text)
     words = _words(text)
-    if _is_english(words):
+    if _is_english(words):  # most posts: no English word is stretched, so that none is lost by asking now
         return "en"
+    text, stretched = _STRETCHED.subn(r"\1\1", text)
+    if stretched:
+        words = _words(text)
+        if _is_english(words):
+            return "en"
     if not words and text.isascii():
         return UNKNOWN  # there is no letter in it
     return _by_cld2(text, words)
 
 
 def _words(text: str) -> list[str]:
+    if text.isascii() and "'" not in text:
+        return text.lower().encode().translate(_SPACES_BETWEEN).decode().split()
     words = _LATIN_WORD.findall(text.lower())
     return [word.replace("’", "'") for word in words] if "’" in text else words
 

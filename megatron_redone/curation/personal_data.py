@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from megatron_redone.curation.advertising import link_spans
-from megatron_redone.curation.scripts import any_of
+from megatron_redone.curation.scripts import any_of, may_have_digits
 from megatron_redone.curation.seen_through import SeenThrough, see_through
 
 
@@ -55,8 +55,7 @@ _CHANNELS = (
 )  # fmt: skip
 _PLATE_HINT = re.compile("[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Za-zＡ-Ｚａ-ｚ]")
 _STREET_HINT = re.compile("[路街道巷弄同][^\n]{1,9}号")
-_CHANNEL = any_of(dict.fromkeys(_CHANNELS))
-_ASCII_CHANNEL = any_of(channel for channel in _CHANNELS if channel.isascii())
+_has_channel = any_of(dict.fromkeys(_CHANNELS))
 _AT = ("＠", "(at", "[at", "( at", "（at")
 # " at " alone is a word: who spells an address out spells its dot out, too, or brackets.
 _BESIDE_AT = ("dot", "(", "[", "{", "<")
@@ -116,25 +115,37 @@ _MIXED_ID = r"(?=[a-z_-]*[0-9_])[a-z][a-z0-9_-]{4,19}(?![a-z0-9_])"
 _NUMBER_ID = r"[1-9](?:[ -]?[0-9]){4,11}(?![0-9])"
 _MOBILE_ID = r"1[3-9](?:[ -]?[0-9]){9}(?![0-9])"
 _CLEAR = r"\s?(?:[:：=]|是|is)\s?"
+# Each with words one of which is in every text that its pattern finds.
+_ADDS = ("加", "+", "➕", "联系")
+_WECHAT_PARTS = ("信", "星", "微", "薇", "x", "chat", ":", "：", *_ADDS)
 _FIND_HANDLES = [
-    ("wechat", rf"{_WECHAT}{_ACCOUNT_WORD}{_CLEAR}@?(?P<id>{_LETTERS_ID})"),
-    ("wechat", rf"{_WECHAT}{_ACCOUNT_WORD}{_TO}@?(?P<id>{_MIXED_ID}|{_MOBILE_ID}|{_NUMBER_ID})"),
-    ("wechat", rf"(?:加|➕|\+|联系)\s?(?:我|下|个)?的?\s?(?:v\s?x|w\s?x|[v薇威微]信?)\s?(?P<id>{_MIXED_ID})"),
-    ("wechat", rf"(?:加|➕|\+|联系)\s?(?:我|下|个)?的?\s?(?:v\s?x|w\s?x|[v薇威微]信?)\s?(?P<id>{_MIXED_ID})"),
-    ("wechat", rf"(?:加|添加|\+|add)\s?(?:我|my|me on)?的?\s?{_WECHAT}号?\s?(?P<id>{_LETTERS_ID})"),
+    ("wechat", _WECHAT_PARTS, rf"{_WECHAT}{_ACCOUNT_WORD}{_CLEAR}@?(?P<id>{_LETTERS_ID})"),
+    ("wechat", _WECHAT_PARTS, rf"{_WECHAT}{_ACCOUNT_WORD}{_TO}@?(?P<id>{_MIXED_ID}|{_MOBILE_ID}|{_NUMBER_ID})"),
+    (
+        "wechat",
+        _ADDS,
+        rf"(?:加|➕|\+|联系)\s?(?:我|下|个)?的?\s?(?:v\s?x|w\s?x|[v薇威微]信?)\s?(?P<id>{_MIXED_ID})",
+    ),
+    (
+        "wechat",
+        ("加", "+", "add"),
+        rf"(?:加|添加|\+|add)\s?(?:我|my|me on)?的?\s?{_WECHAT}号?\s?(?P<id>{_LETTERS_ID})",
+    ),
     (
         "qq",
+        ("q", "扣", "企鹅", "球球"),
         rf"(?:(?<![a-z])q\s?q(?![a-z])|扣\s?扣|企鹅号?|球球号?|(?<![a-z0-9])q(?=\s?[:：]?\s?[0-9]{{6}}))群?"
         rf"{_ACCOUNT_WORD}{_TO}(?P<id>{_NUMBER_ID})",
     ),
-    ("handle", r"(?:telegram|(?<![a-z])tg(?![a-z])|电报|飞机)(?:号|id)?\s?[:：]?\s?(?P<id>@[a-z]\w{3,31})"),
+    ("handle", "@", r"(?:telegram|(?<![a-z])tg(?![a-z])|电报|飞机)(?:号|id)?\s?[:：]?\s?(?P<id>@[a-z]\w{3,31})"),
     (
         "handle",
+        ":：",
         r"(?<![a-z])(?:line\s?id|kik|snap(?:chat)?|skype|discord|telegram|instagram|insta|ig|抖音号|快手号|小红书号|微博号|陌陌号?)"
         r"(?: id| name| username| handle)?\s?[:：]\s?@?(?P<id>[a-z0-9][a-z0-9_.#-]{3,29}(?![a-z0-9_]))",
     ),
 ]
-_HANDLES = [(kind, re.compile(pattern)) for kind, pattern in _FIND_HANDLES]
+_HANDLES = [(kind, needs, re.compile(pattern)) for kind, needs, pattern in _FIND_HANDLES]
 
 _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 _PLATE = re.compile(
@@ -204,9 +215,9 @@ def _asked_for(text: str) -> _Asked | None:
     low = text.lower()
     is_ascii = text.isascii()
     emails = _has_at(low)
-    has_digits = _ANY_DIGIT.search(text) is not None
-    numbers = has_digits and _DIGITS.search(text) is not None
-    handles = (_ASCII_CHANNEL if is_ascii else _CHANNEL).search(low) is not None
+    has_digits = may_have_digits(text, 1) and _ANY_DIGIT.search(text) is not None
+    numbers = has_digits and may_have_digits(text, 5) and _DIGITS.search(text) is not None
+    handles = bool(_has_channel(low))
     plates = not is_ascii and _PLATE_HINT.search(text) is not None
     streets = not is_ascii and "号" in text and _STREET_HINT.search(text) is not None
     houses = has_digits and _HOUSE.search(text) is not None
@@ -220,7 +231,7 @@ def _has_at(low: str) -> bool:
         return True
     if " at " in low and (not low.isascii() or any(mark in low for mark in _BESIDE_AT)):
         return True
-    return ("at" in low or not low.isascii()) and any(at in low for at in _AT)
+    return ("(" in low or "[" in low or "＠" in low or "（" in low) and any(map(low.__contains__, _AT))
 
 
 def replace_personal_data(text: str, kinds: Collection[str] = frozenset(PLACEHOLDERS)) -> tuple[str, list[Found]]:
@@ -230,7 +241,8 @@ def replace_personal_data(text: str, kinds: Collection[str] = frozenset(PLACEHOL
         text: Any text.
         kinds: Which kinds are replaced, of `PLACEHOLDERS`.
     """
-    found = [one for one in find_personal_data(text) if one.kind in kinds]
+    everything = find_personal_data(text)
+    found = [one for one in everything if one.kind in kinds] if everything else []
     if not found:
         return text, found
     language = 0 if _HAN.search(text) else 1
@@ -251,8 +263,9 @@ def _candidates(seen: SeenThrough, asked: _Asked) -> Iterator[tuple[str, int, in
         yield from _spans("id_card", (found for found in _ID_CARD.finditer(digits) if _is_id_card(_bare(found[0]))))
     if asked.handles:
         low = digits.lower() if len(digits.lower()) == len(digits) else digits
-        for kind, pattern in _HANDLES:
-            yield from ((kind, *found.span("id")) for found in pattern.finditer(low))
+        for kind, needs, pattern in _HANDLES:
+            if any(map(low.__contains__, needs)):
+                yield from ((kind, *found.span("id")) for found in pattern.finditer(low))
     if asked.numbers:
         yield from _numbers(plain, digits)
     if asked.plates:

@@ -6,7 +6,7 @@ What they drop is written with its reason: documents and single comments.
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
-from megatron_redone.curation.counting import Amount, Flow, TokenCounter, write_flow
+from megatron_redone.curation.counting import Amount, Flow, TokenCounter, add_by_source, write_flow
 from megatron_redone.curation.documents import DroppedFiles, RecordFiles
 from megatron_redone.curation.posts import Comment, walk
 from megatron_redone.curation.rendering import render
@@ -74,27 +74,30 @@ class PostFilter(PipelineStep):
         """Yields the documents that stay, and writes the others."""
         with self.opened(rank):
             for document in data or ():
-                if self.passes(document):
-                    yield document
+                yield from self.passing([document])
 
     @contextlib.contextmanager
     def opened(self, rank: int) -> Iterator[None]:
-        """While it is entered, `passes` can be asked about the documents of a task."""
+        """While it is entered, `passing` can be asked about the documents of a task."""
         self.rank = rank
         with self.dropped, self.dropped_comments:
             yield
 
-    def passes(self, document: Document) -> bool:
-        """Whether a document stays; one that does not is written."""
+    def passing(self, documents: list[Document]) -> list[Document]:
+        """Those of some documents that stay; the others are written."""
         if self.only_measures:
-            self._measure(document)
-            return True
-        answer = self.filter(document)
-        if answer is True:
-            return True
-        assert isinstance(answer, tuple), "a document that is dropped has a reason"
-        self.dropped.drop(document, self.rank, answer[1])
-        return False
+            for document in documents:
+                self._measure(document)
+            return documents
+        stay = []
+        for document in documents:
+            answer = self.filter(document)
+            if answer is True:
+                stay.append(document)
+            else:
+                assert isinstance(answer, tuple), "a document that is dropped has a reason"
+                self.dropped.drop(document, self.rank, answer[1])
+        return stay
 
     def measure(self, doc: Document) -> tuple[Answer, dict[str, float]]:
         """The answer of `filter`, and what it compares with thresholds, by their names."""
@@ -136,17 +139,12 @@ class FilterChain(PipelineStep):
                 stack.enter_context(step.opened(rank))
             documents = iter(data or ())
             while batch := list(islice(documents, _AT_ONCE)):
-                _count(batch, borders, 0)
+                add_by_source(batch, lambda source: borders[source][0])
                 for number, step in enumerate(self.steps, 1):
-                    batch = [document for document in batch if step.passes(document)]
-                    _count(batch, borders, number)
+                    batch = step.passing(batch)
+                    add_by_source(batch, lambda source, number=number: borders[source][number])
                 yield from batch
         for number, step in enumerate(self.steps):
             flows = {name: Flow(found[number], found[number + 1]) for name, found in borders.items()}
             came = {name: flow for name, flow in flows.items() if flow.entered.documents}
             write_flow(self.folder / step.name, rank, came)
-
-
-def _count(documents: Iterable[Document], borders: dict[str, list[Amount]], border: int) -> None:
-    for document in documents:
-        borders[document.metadata["source"]][border].add_document(document)

@@ -286,7 +286,7 @@ class DropByLanguage(PostFilter):
 
 
 def _head(post: Post) -> str:
-    return f"{post.title}\n{post.text}".strip()
+    return f"{post.title}\n{post.text}".strip() if post.title else post.text.strip()
 
 
 def _without_tags(text: str) -> str:

@@ -44,7 +44,7 @@ def parse_post(record: dict[str, Any]) -> Post:
         InvalidRecordError: the record is something else.
     """
     title, text = _text(record, "title"), _text(record, "text")
-    if not title.strip() and not text.strip():
+    if not text.strip() and not title.strip():
         raise InvalidRecordError(_why_no_text(record))
     return Post(
         text=text,
@@ -52,7 +52,7 @@ def parse_post(record: dict[str, Any]) -> Post:
         title=title,
         author=_name(record, "author"),
         topic=_name(record, "topic"),
-        comments=_parse_comments(_list(record, "comments")),
+        comments=_parse_comments(comments) if (comments := _list(record, "comments")) else [],
     )
 
 

@@ -5,7 +5,6 @@ with no more than a log entry; here every record must be accounted for.
 """
 
 import bisect
-import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -73,12 +72,12 @@ class ReadPosts(PipelineStep):
         with self.files:
             for source, piece in self.shards[rank].pieces:
                 flow, kind = flows[source.name], source.kind.name
-                for raw in itertools.chain.from_iterable(b.records for b in read_raw(piece, self.most_bytes)):
-                    flow.entered.documents += 1
-                    document = self._document(raw, source, kind, rank)
-                    if document is not None:
-                        flow.left.add_document(document)
-                        yield document
+                for batch in read_raw(piece, self.most_bytes):
+                    found = [self._document(raw, source, kind, rank) for raw in batch.records]
+                    documents = [document for document in found if document is not None]
+                    flow.entered.documents += len(found)
+                    flow.left.add_documents(documents)
+                    yield from documents
         write_flow(self.counts / self.name, rank, flows)
 
     def _document(self, raw: RawRecord, source: SourceConfig, kind: str, rank: int) -> Document | None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby
 
 from megatron_redone.curation.scripts import EMOJI, may_have_emoji, units
 
@@ -49,7 +48,8 @@ def find_repetition(text: str, limits: RepetitionLimits) -> str | None:
         # The commonest unit stands no more than once more often than units repeat.
         if (again + 1) / len(words) > limits.top_unit and _top_share(words) > limits.top_unit:
             return "one word or character"
-        if again > _FREE_UNITS and _repeated_share(words, limits.ngram) > limits.repeated_ngrams:
+        most = limits.repeated_ngrams
+        if again > _FREE_UNITS and _repeated_share(words, limits.ngram, of_interest=most) > most:
             return "phrases"
     if "\n" in text and _repeated_lines(text) > limits.repeated_lines:
         return "lines"
@@ -73,13 +73,17 @@ def _top_share(words: list[str]) -> float:
     return max((count for word, count in Counter(words).items() if word not in _LAUGHTER), default=0) / len(words)
 
 
-def _repeated_share(words: list[str], size: int) -> float:
-    """Share of the units that repeat an earlier n-gram, laughter in a row taken as one unit."""
-    if len(words) - len(set(words)) <= _FREE_UNITS:
+def _repeated_share(words: list[str], size: int, of_interest: float = 0.0) -> float:
+    """Share of the units that repeat an earlier n-gram, laughter in a row taken as one unit.
+
+    It may be given as 0 where it is no more than `of_interest`, which is told faster.
+    """
+    if _most_repeated(words) <= of_interest:
         return 0.0
     if not _LAUGHTER.isdisjoint(words):
-        words = [word for word, run in groupby(words) for _ in range(1 if word in _LAUGHTER else len(list(run)))]
-        if len(words) - len(set(words)) <= _FREE_UNITS:
+        pairs = zip(words, ["", *words], strict=False)
+        words = [word for word, before in pairs if word != before or word not in _LAUGHTER]
+        if _most_repeated(words) <= of_interest:
             return 0.0
     ngrams = list(zip(*(words[i:] for i in range(size)), strict=False))
     if len(set(ngrams)) == len(ngrams):
@@ -95,6 +99,11 @@ def _repeated_share(words: list[str], size: int) -> float:
             seen.add(ngram)
             position += 1
     return max(0, covered - _FREE_UNITS) / len(words)
+
+
+def _most_repeated(words: list[str]) -> float:
+    """What `_repeated_share` is at most: every unit of an n-gram that stood before stood before itself."""
+    return max(0, len(words) - len(set(words)) - _FREE_UNITS) / len(words)
 
 
 def _repeated_lines(text: str) -> float:

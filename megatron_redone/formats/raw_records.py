@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from megatron_redone.formats.arrow_values import UnreadableValue
 from megatron_redone.formats.input_records import EXCERPT, MOST_BYTES, InvalidRecordError, too_large
@@ -17,9 +17,8 @@ from megatron_redone.formats.parquet import read_rows
 _RECORDS = 256
 
 
-@dataclass(frozen=True)
-class RawRecord:
-    """One record.
+class RawRecord(NamedTuple):
+    """One record; a tuple, which is made four times as fast as a frozen dataclass.
 
     Attributes:
         place: The line on which it begins, from 1, or its row for Parquet; elements of an array may share a line.

@@ -69,7 +69,7 @@ def run(config: CurateConfig) -> None:
 
 
 def _require_packages(config: CurateConfig) -> None:
-    needed = ("datatrove", "xxhash", "zstandard", "phonenumbers", "pycld2")
+    needed = ("datatrove", "xxhash", "zstandard", "phonenumbers", "pycld2", "ahocorasick_rs")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"{missing[0]} is missing; curating needs `pip install 'megatron_redone[curation]'`")

@@ -43,7 +43,7 @@ def run(config: SelectQualityConfig) -> None:
     Raises:
         UserError: for anything that the user can mend: see the message.
     """
-    for library in ("pycld2", "xxhash"):
+    for library in ("pycld2", "xxhash", "ahocorasick_rs"):
         if importlib.util.find_spec(library) is None:
             raise UserError(f"{library} is missing; telling languages needs `pip install 'megatron_redone[curation]'`")
     output, is_job = Path(config.output_dir), config.job is not None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("pycld2")
+pytest.importorskip("ahocorasick_rs")
 pytest.importorskip("xxhash")
 
 from megatron_redone.config.loader import load_config
