@@ -8,11 +8,12 @@ offers nothing (`医保问题可以打 010-... 咨询`): only a Chinese mobile n
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
-from megatron_redone.curation.folding import folded
-from megatron_redone.curation.scripts import any_of, may_have_digits
+from megatron_redone.curation.folding import fold, folded
+from megatron_redone.curation.joined_texts import Words, starts_of, texts_with
+from megatron_redone.curation.scripts import may_have_digits
 
 # Letters of any case that are taken for one another, as re.IGNORECASE does, beside a letter's own two.
 _TAKEN_FOR = {"i": "\u0130\u0131", "s": "\u017f", "k": "\u212a"}
@@ -95,7 +96,7 @@ _HINTS = tuple(
         "f4f",
     ]
 )
-_has_hint = any_of(_HINTS)
+_HINT = Words(_HINTS)
 # Written out, so that it begins with a set of characters.
 _MANY_DIGITS = re.compile(r"\d\d\d(?:\d\d|[- .)]{1,2}\d\d\d)")
 
@@ -208,15 +209,36 @@ _OFFER = re.compile(
     r"|free (?:quote|estimate|consultation|trial)s?|complimentary|your essay|escorts?|massages?)\b|\d ?% off"
 )
 # Two different ones beside a link; one alone also stands in news and in jokes.
+_ADULT_PLAIN = (
+    "xxx|porn|nsfw|milf|nude|naked|horny|pussy|cock|dick|boobs|tits|slut|blowjob|lesb|hentai|erotic|bokep|bbw"
+    "|webcam|sexcam|livecam|directcam|camgirl|camsex|camslave|sexy|orgasm|bondage|hookups"
+)
 _ADULT = re.compile(
-    r"(?<![a-z])(?:xxx|porn|nsfw|milf|nude|naked|horny|pussy|cock|dick|boobs|tits|slut|blowjob|lesb|hentai|erotic|bokep|bbw"
-    r"|webcam|sexcam|livecam|directcam|camgirl|camsex|camslave|cum(?:slut|shot|ming)|fuck(?:ing|ed)|sexy|orgasm|bondage"
-    r"|hookups|sex (?:video|movie|tube|pic|dating|site|chat))"
+    rf"(?<![a-z])(?:{_ADULT_PLAIN}|cum(?:slut|shot|ming)|fuck(?:ing|ed)|sex (?:video|movie|tube|pic|dating|site|chat))"
 )
 _ADULT_WORDS = 2
+# One of these is in every text that one of those two finds.
+_OFFERED = Words(
+    [*_SELLING_ZH.split("|"), "办理", "贷款", "下单", "buy now", "order now", "shop now", "free shipping", "promo code",
+     "discount code", "coupon", "limited offer", "% off", "on sale now", "cash app", "earn ", "payday loan", "make ",
+     *_ADULT_PLAIN.split("|"), "cum", "fuck", "sex "]
+)  # fmt: skip
 
 _FIND_ACCOUNT = [(name, needs, re.compile(pattern)) for name, needs, pattern in _ACCOUNTS]
 _FIND_REQUEST = [(needs, re.compile(pattern)) for needs, pattern in _REQUESTS]
+
+
+# Three digits are what a phone number begins with in ASCII.
+_SIGN = Words([*_HINTS, "/", "www.", *(f"{number:03d}" for number in range(1000))])
+
+
+def with_no_sign(texts: Collection[str]) -> set[str]:
+    """Of many texts, told at once, most of those that have no link and nothing that `find_advertising` finds."""
+    plain = [text for text in texts if text.isascii()]
+    others = [text for text in texts if not text.isascii()]
+    found = texts_with([_SIGN.places], plain, str.lower)
+    found |= texts_with([_SIGN.places, starts_of(_MANY_DIGITS), starts_of(_SPLIT_NAME)], others, fold)
+    return set(texts) - found
 
 
 def find_advertising(text: str) -> str | None:
@@ -226,7 +248,7 @@ def find_advertising(text: str) -> str | None:
         text: Cleaned text of a post or a comment.
     """
     plain = folded(text)
-    if _has_link_too(plain, text):
+    if _has_link_too(plain, text) and _OFFERED.stand_in(plain):
         if _SELLING.search(plain):
             return "offer with a link"
         if len(set(_ADULT.findall(plain))) >= _ADULT_WORDS:
@@ -234,7 +256,7 @@ def find_advertising(text: str) -> str | None:
     if not plain.isascii():
         plain = _SPLIT_NAME.sub(r"\1", plain) if _SPLIT_NAME.search(plain) else plain
     digits = may_have_digits(plain, 5) and _MANY_DIGITS.search(plain)
-    if not digits and not _has_hint(plain):
+    if not digits and not _HINT.stand_in(plain):
         return None
     for name, needs, pattern in _FIND_ACCOUNT:
         if _has_one(plain, needs) and pattern.search(plain):

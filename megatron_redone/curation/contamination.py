@@ -16,7 +16,7 @@ from itertools import chain
 import numpy as np
 
 from megatron_redone.curation.evaluation_items import Field
-from megatron_redone.curation.fingerprint import rolling_hashes, unit_hashes
+from megatron_redone.curation.fingerprint import KnownHashes, rolling_hashes
 from megatron_redone.curation.scripts import unit_spans, units, weighted_length
 from megatron_redone.curation.short_fields import ShortFields
 
@@ -46,7 +46,7 @@ class ItemIndex:
             most_items: N-grams of more items than that are phrases of the benchmark, such as its instructions.
         """
         self.run = run
-        self._known = unit_hashes()
+        self._known = KnownHashes().units
         self._short = ShortFields(run)
         found: defaultdict[int, dict[int, list[Field]]] = defaultdict(dict)
         self.not_looked_for = 0

@@ -166,7 +166,13 @@ def _pairs(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
             later = np.arange(1, size)
             left, right = np.concatenate([0 * later, later - 1]), np.concatenate([later, later])
         pairs.append(np.stack([members[:, left].ravel(), members[:, right].ravel()], 1))
-    return np.unique(np.concatenate(pairs), axis=0)
+    return _distinct(np.concatenate(pairs))
+
+
+def _distinct(pairs: np.ndarray) -> np.ndarray:
+    """`uint64[P, 2]`, sorted, each once."""
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return pairs[np.concatenate([[True], (pairs[1:] != pairs[:-1]).any(axis=1)])[: len(pairs)]]
 
 
 class VerifyPairs(PipelineStep):
@@ -190,7 +196,7 @@ class VerifyPairs(PipelineStep):
         for path in sorted(self.pairs.glob("*.npy")):
             pairs = np.load(path, mmap_mode="r")
             mine.append(pairs[slice(*np.searchsorted(pairs[:, 0], [first, last]))])
-        pairs = np.unique(np.concatenate(mine), axis=0)
+        pairs = _distinct(np.concatenate(mine))
         alike = [np.empty((0, 2), np.uint64)]
         own = Prints(self.prints, rank)
         for task in np.unique(pairs[:, 1] >> FILE_BITS).tolist():

@@ -1,7 +1,7 @@
 """What makes two texts the same, or nearly so."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -78,19 +78,36 @@ class ShingleSets:
 NO_SETS = ShingleSets(np.empty(0, np.uint32), np.empty(0, np.int64))
 
 
-class _UnitHashes(dict[str, int]):
-    """64 bits for every unit that was asked for; the commonest are asked for over and over."""
+class _Hashes(dict[str, int]):
+    """A hash of every text that was asked for; the commonest are asked for over and over."""
 
-    def __missing__(self, unit: str) -> int:
-        import xxhash
+    def __init__(self, digest: Callable[[bytes], int]) -> None:
+        super().__init__()
+        self._digest = digest
 
+    def __missing__(self, text: str) -> int:
         if len(self) >= _MOST_UNITS:
             self.clear()
-        found = self[unit] = xxhash.xxh64_intdigest(unit.encode("utf-8", "surrogatepass"))
+        found = self[text] = self._digest(text.encode("utf-8", "surrogatepass"))
         return found
 
 
-def shingle_sets(forms: Sequence[str], ngram: int, known: dict[str, int] | None = None) -> ShingleSets:
+class KnownHashes:
+    """Hashes that were computed once.
+
+    Attributes:
+        units: 64 bits of words and characters.
+        parts: 32 bits of the shingles of short texts.
+    """
+
+    def __init__(self) -> None:
+        import xxhash
+
+        self.units = _Hashes(xxhash.xxh64_intdigest)
+        self.parts = _Hashes(lambda part: xxhash.xxh32_intdigest(part, _SHORT_SEED))
+
+
+def shingle_sets(forms: Sequence[str], ngram: int, known: KnownHashes | None = None) -> ShingleSets:
     """Hashes of the n-grams of many texts at once.
 
     A text of fewer units than `ngram` has its units and its n-grams of three characters instead, so that every
@@ -99,24 +116,22 @@ def shingle_sets(forms: Sequence[str], ngram: int, known: dict[str, int] | None 
     Args:
         forms: Normal forms.
         ngram: Units (words, or characters where a script has no spaces) of one shingle.
-        known: What `unit_hashes` gave; from call to call, so that a unit is hashed once.
+        known: From call to call the same, so that a unit is hashed once.
     """
-    known = _UnitHashes() if known is None else known
+    known = KnownHashes() if known is None else known
     words = [units(form) for form in forms]
     counts = np.fromiter(map(len, words), np.int64, len(words))
-    flat = np.fromiter(map(known.__getitem__, chain.from_iterable(words)), np.uint64, int(counts.sum()))
+    flat = np.fromiter(map(known.units.__getitem__, chain.from_iterable(words)), np.uint64, int(counts.sum()))
     owners, hashes = _long_shingles(flat, counts, ngram)
-    short = [(i, _short_shingles(forms[i], words[i])) for i in map(int, np.flatnonzero(counts < ngram))]
-    owners = np.concatenate([owners, *(np.full(len(found), i, np.uint64) for i, found in short)])
-    hashes = np.concatenate([hashes, *(np.array(found, np.uint64) for _, found in short)])
-    keys = np.unique((owners << np.uint64(32)) | hashes)
+    few = np.flatnonzero(counts < ngram)
+    short = [_short_parts(forms[i], words[i]) for i in few.tolist()]
+    owners = np.concatenate([owners, np.repeat(few.astype(np.uint64), [len(parts) for parts in short])])
+    found = np.fromiter(map(known.parts.__getitem__, chain.from_iterable(short)), np.uint64, len(owners) - len(hashes))
+    keys = (owners << np.uint64(32)) | np.concatenate([hashes, found])
+    keys.sort()
+    keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)]]
     sizes = np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=len(forms))
     return ShingleSets(keys.astype(np.uint32), sizes)
-
-
-def unit_hashes() -> dict[str, int]:
-    """An empty memory of units' hashes, for `shingle_sets`."""
-    return _UnitHashes()
 
 
 def _long_shingles(flat: np.ndarray, counts: np.ndarray, ngram: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,10 +154,7 @@ def rolling_hashes(flat: np.ndarray, ngram: int) -> np.ndarray:
     return (total ^ (total >> np.uint64(31))) * _MIX
 
 
-def _short_shingles(form: str, words: list[str]) -> list[int]:
+def _short_parts(form: str, words: list[str]) -> list[str]:
     """Whole words too: `windy` and `window` share most of their characters, and mean something else."""
-    import xxhash
-
     parts = [f"{word} " for word in words]
-    parts += [form[i : i + _SHORT] for i in range(max(1, len(form) - _SHORT + 1))]
-    return [xxhash.xxh32_intdigest(part.encode("utf-8", "surrogatepass"), _SHORT_SEED) for part in parts]
+    return parts + [form[i : i + _SHORT] for i in range(max(1, len(form) - _SHORT + 1))]

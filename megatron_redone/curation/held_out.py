@@ -111,39 +111,44 @@ class SplitHeldOut(PipelineStep):
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Yields what is left for training."""
         choice = json.loads((self.chosen / _CHOICE).read_text())
-        places, hashes = set(choice["places"].get(str(rank), ())), frozenset(choice["hashes"])
+        places = set(choice["places"].get(str(rank), ()))
         index, prints = HeldOutIndex.load(self.chosen / _INDEX), Prints(self.prints, rank)
-        touched = _Touched(index, prints)
+        most_alike, enough = _MostAlike(index, prints), self.config.max_jaccard
+        equal = np.isin(prints.hashes, np.array(choice["hashes"], np.uint64)).tolist()
         with self.apart, self.dropped:
             for document in data or ():
                 place = document.metadata["index"]
                 if place in places:
                     write_final(self.apart, document, rank)
-                elif int(prints.hashes[place]) in hashes:
+                elif equal[place]:
                     self.dropped.drop(document, rank, "same text as a document held out")
-                elif (index.nearest(prints.shingles(place)) if touched[place] else 0.0) >= self.config.max_jaccard:
+                elif most_alike[place] >= enough and index.nearest(prints.shingles(place)) >= enough:
                     self.dropped.drop(document, rank, "nearly the same as a document held out")
                 else:
                     yield document
 
 
-class _Touched:
-    """Whether a document shares any shingle with one held out: few do, and many are told at once."""
+class _MostAlike:
+    """How alike a document can be to one held out, told of many at once; only few can be alike enough.
+
+    It is the fraction of its shingles that any of those held out has: one of them has no more of them in common, and
+    a union is no smaller than either set.
+    """
 
     def __init__(self, index: "HeldOutIndex", prints: Prints) -> None:
         self._index = index
         self._prints = prints
         self._block = -1
-        self._found: list[bool] = []
+        self._found: list[float] = []
 
-    def __getitem__(self, place: int) -> bool:
+    def __getitem__(self, place: int) -> float:
         block, inside = divmod(place, _BLOCK)
         if block != self._block:
             last = min((block + 1) * _BLOCK, len(self._prints.sizes))
             sets = self._prints.shingles_of(np.arange(block * _BLOCK, last))
             owners = np.repeat(np.arange(len(sets.sizes)), sets.sizes)
             shared = np.bincount(owners[self._index.has(sets.values)], minlength=len(sets.sizes))
-            self._block, self._found = block, (shared > 0).tolist()
+            self._block, self._found = block, (shared / np.maximum(sets.sizes, 1)).tolist()
         return self._found[inside]
 
 

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from megatron_redone.curation.advertising import link_spans
-from megatron_redone.curation.scripts import any_of, may_have_digits
+from megatron_redone.curation.joined_texts import Words, starts_of, texts_with
+from megatron_redone.curation.scripts import may_have_digits
 from megatron_redone.curation.seen_through import SeenThrough, see_through
 
 
@@ -55,7 +56,7 @@ _CHANNELS = (
 )  # fmt: skip
 _PLATE_HINT = re.compile("[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Za-zＡ-Ｚａ-ｚ]")
 _STREET_HINT = re.compile("[路街道巷弄同][^\n]{1,9}号")
-_has_channel = any_of(dict.fromkeys(_CHANNELS))
+_CHANNEL = Words(dict.fromkeys(_CHANNELS))
 _AT = ("＠", "(at", "[at", "( at", "（at")
 # " at " alone is a word: who spells an address out spells its dot out, too, or brackets.
 _BESIDE_AT = ("dot", "(", "[", "{", "<")
@@ -177,6 +178,25 @@ _ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _ID_CHECKS = "10X98765432"
 
 
+_NAME = Words(dict.fromkeys([*_CHANNELS, *_AT, "@", " at "]))
+_NAME_OR_DIGIT = Words(dict.fromkeys([*_CHANNELS, *_AT, "@", " at ", *"0123456789"]))
+
+
+def with_no_sign(texts: Collection[str]) -> set[str]:
+    """Of many texts, told at once, most of those in which `find_personal_data` finds nothing."""
+    plain = [text for text in texts if text.isascii()]
+    others = [text for text in texts if not text.isascii()]
+    found = texts_with([_NAME_OR_DIGIT.places], plain, _without_users)
+    found |= texts_with([_NAME.places], others, _without_users)
+    found |= texts_with([starts_of(one) for one in (_DIGITS, _HOUSE, _PLATE_HINT, _STREET_HINT)], others, str)
+    return set(texts) - found
+
+
+def _without_users(text: str) -> str:
+    """In lower case; mentions that are masked already are no sign."""
+    return text.lower().replace("@user", "~")
+
+
 def find_personal_data(text: str) -> list[Found]:
     """What is personal in a text, in order; nothing overlaps.
 
@@ -217,7 +237,7 @@ def _asked_for(text: str) -> _Asked | None:
     emails = _has_at(low)
     has_digits = may_have_digits(text, 1) and _ANY_DIGIT.search(text) is not None
     numbers = has_digits and may_have_digits(text, 5) and _DIGITS.search(text) is not None
-    handles = bool(_has_channel(low))
+    handles = _CHANNEL.stand_in(low)
     plates = not is_ascii and _PLATE_HINT.search(text) is not None
     streets = not is_ascii and "号" in text and _STREET_HINT.search(text) is not None
     houses = has_digits and _HOUSE.search(text) is not None

@@ -16,9 +16,9 @@ from datatrove.data import Document
 
 from megatron_redone.config.curate import PersonalDataConfig
 from megatron_redone.curation.fingerprint import form_hash
-from megatron_redone.curation.personal_data import Found, replace_personal_data
+from megatron_redone.curation.personal_data import Found, replace_personal_data, with_no_sign
 from megatron_redone.curation.post_filter import Answer, PostFilter, Renderer
-from megatron_redone.curation.posts import Post, walk
+from megatron_redone.curation.posts import Post, comment_texts, walk
 from megatron_redone.formats.atomic import write_json
 
 _AROUND = 20
@@ -37,6 +37,7 @@ class MaskPersonalData(PostFilter):
         self.config = config
         self.found = found
         self._notes = _Notes(config.samples)
+        self._with_no_sign: set[str] = set()
 
     @contextlib.contextmanager
     def opened(self, rank: int) -> Iterator[None]:
@@ -47,6 +48,12 @@ class MaskPersonalData(PostFilter):
         self.found.mkdir(parents=True, exist_ok=True)
         write_json(self.found / f"{rank:05d}.json", self._notes.content())
 
+    def passing(self, documents: list[Document]) -> list[Document]:
+        """Looks at all texts at once first."""
+        posts = [document.metadata["post"] for document in documents]
+        self._with_no_sign = with_no_sign([*(post.text for post in posts), *comment_texts(posts)])
+        return super().passing(documents)
+
     def filter(self, doc: Document) -> Answer:
         """Keeps every document."""
         post: Post = doc.metadata["post"]
@@ -54,13 +61,16 @@ class MaskPersonalData(PostFilter):
         post.text = self._masked(post.text)
         if post.title:
             post.title = self._masked(post.title)
-        for comment in walk(post.comments):
-            comment.text = self._masked(comment.text)
+        if post.comments:
+            for comment in walk(post.comments):
+                comment.text = self._masked(comment.text)
         if self._notes.total > before:
             self.renderer(doc)
         return True
 
     def _masked(self, text: str) -> str:
+        if text in self._with_no_sign:
+            return text
         masked, found = replace_personal_data(text, self.config.kinds)
         for one in found:
             self._notes.add(one, text)

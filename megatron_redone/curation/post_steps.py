@@ -16,12 +16,12 @@ from megatron_redone.config.curate import (
     SourceKind,
     ThreadsConfig,
 )
-from megatron_redone.curation.advertising import find_advertising, has_link, link_fraction, without_links
+from megatron_redone.curation.advertising import find_advertising, has_link, link_fraction, with_no_sign, without_links
 from megatron_redone.curation.cleaning import clean, limit_runs, remove_repost_mark
 from megatron_redone.curation.fingerprint import bare_form, normal_form
 from megatron_redone.curation.languages import UNKNOWN, languages_of
 from megatron_redone.curation.post_filter import Answer, PostFilter, Renderer
-from megatron_redone.curation.posts import Comment, Post, keep_comments, walk
+from megatron_redone.curation.posts import Comment, Post, comment_texts, keep_comments, walk
 from megatron_redone.curation.rendering import hide_mentions
 from megatron_redone.curation.repetition import RepetitionLimits, find_repetition, measure_repetition
 from megatron_redone.curation.scripts import weighted_length
@@ -89,6 +89,13 @@ class DropAdvertising(PostFilter):
         super().__init__(dropped, renderer)
         self.config = config
         self.remove_links = remove_links
+        self._with_no_sign: set[str] = set()
+
+    def passing(self, documents: list[Document]) -> list[Document]:
+        """Looks at all texts at once first."""
+        posts = [document.metadata["post"] for document in documents]
+        self._with_no_sign = with_no_sign([*map(_head, posts), *comment_texts(posts)])
+        return super().passing(documents)
 
     def filter(self, doc: Document) -> Answer:
         """Drops a post that advertises; of other posts, the comments that do."""
@@ -124,7 +131,7 @@ class DropAdvertising(PostFilter):
         return self.filter(doc), {"advertising.max_links": links, "advertising.max_link_fraction": fraction}
 
     def _reason(self, text: str, is_social: bool) -> str | None:
-        if not text:
+        if not text or text in self._with_no_sign:
             return None
         links, fraction = link_fraction(text)
         if fraction > self.config.max_link_fraction:

@@ -1,6 +1,6 @@
 """A post with its comments, as it comes in one JSON record."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,11 @@ def walk(comments: list[Comment]) -> Iterator[Comment]:
     for comment in comments:
         yield comment
         yield from walk(comment.replies)
+
+
+def comment_texts(posts: Iterable[Post]) -> list[str]:
+    """The texts of all comments of some posts."""
+    return [comment.text for post in posts if post.comments for comment in walk(post.comments)]
 
 
 def keep_comments(comments: list[Comment], keep: Callable[[Comment], bool]) -> list[Comment]:

@@ -16,7 +16,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import MinHashConfig
-from megatron_redone.curation.fingerprint import NO_SETS, ShingleSets, form_hash, normal_form, shingle_sets, unit_hashes
+from megatron_redone.curation.fingerprint import NO_SETS, KnownHashes, ShingleSets, form_hash, normal_form, shingle_sets
 from megatron_redone.curation.sorted_runs import write_runs
 
 _AT_ONCE = 512
@@ -87,7 +87,7 @@ class PrintWriter(PipelineStep):
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Writes the arrays of one task."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        known, hasher = unit_hashes(), MinHasher(self.config)
+        known, hasher = KnownHashes(), MinHasher(self.config)
         documents = iter(data or ())
         with contextlib.ExitStack() as stack:
             files = {n: stack.enter_context(open(self.folder / f"{rank:05d}.{n}", "wb", 1 << 20)) for n in _TYPES}

@@ -1,9 +1,6 @@
 """What counts as one unit of text in which script, and a length that is fair between scripts."""
 
 import re
-from collections.abc import Callable, Iterable
-
-import ahocorasick_rs
 
 # Scripts that put no spaces between words: every character is a unit.
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -46,12 +43,6 @@ _MAY_BE_EMOJI = re.compile(f"{_PICTURE}|[\U0001f1e6-\U0001f1ff\\[]")
 def may_have_emoji(text: str) -> bool:
     """Whether `EMOJI` can be found in a text that is not all ASCII, quickly; of one that is, nothing counts as one."""
     return not text.isascii() and _MAY_BE_EMOJI.search(text) is not None
-
-
-def any_of(words: Iterable[str]) -> Callable[[str], object]:
-    """Tells whether any of some words stands in a text, in one go over it (Aho and Corasick): true where one does."""
-    automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.DFA)
-    return automaton.find_matches_as_indexes
 
 
 def units(text: str) -> list[str]:
