@@ -109,5 +109,7 @@ def test_an_engine_that_does_not_import_is_told_in_a_line(tmp_path: Path) -> Non
     paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
     keys = ["output_dir=x", "init_from=y", "data.blend=[{path: z}]", "data.seq_length=8", "training.train_steps=1"]
     done = redone("pretrain", *keys, "training.global_batch_size=1", PYTHONPATH=paths)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    # A torch that was built for CUDA warns where there is none.
+    said = [line for line in done.stderr.splitlines() if "No CUDA runtime is found" not in line]
+    assert done.returncode == 2 and len(said) == 1
     assert "its import fails (libcudart.so.13: cannot open); install it for this torch" in done.stderr

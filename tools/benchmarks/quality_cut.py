@@ -157,7 +157,8 @@ def pretrain(work: Path, name: str, texts: Path, seed: int, tokens: int, start: 
         "metrics.log_interval=100",
         threads=1,  # a small model's products are too small to share
     )
-    redone("export-hf", f"checkpoint={folder}/run", f"output={folder}/hf")
+    if not (folder / "hf").exists():
+        redone("export-hf", f"checkpoint={folder}/run", f"output={folder}/hf")
 
 
 def compared(work: Path, keep_to: float, seeds: int) -> dict[str, float]:
