@@ -276,7 +276,10 @@ def _asks_to_call(plain: str) -> bool:
 
 
 def _has_link_too(plain: str, text: str) -> bool:
-    """Whether the folded text has a link; of ASCII whether the text itself has is known already."""
+    """Whether the folded text has a link.
+
+    Of ASCII the text itself is asked first, whose links are remembered; `WWW.` in capitals only the folded one shows.
+    """
     return (text.isascii() and has_link(text)) or has_link(plain)
 
 

@@ -111,3 +111,7 @@ def test_share_of_links() -> None:
 def test_links_are_taken_out(text: str, expected: str) -> None:
     assert without_links(text) == expected
     assert has_link(text) is (text != expected)
+
+
+def test_a_link_in_capitals_beside_an_offer_is_found() -> None:
+    assert find_advertising("WWW.SHOP.COM buy now, free shipping today") == "offer with a link"
