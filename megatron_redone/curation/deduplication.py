@@ -12,6 +12,7 @@ is as much like it as asked for, which the connected components of the pairs do 
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from megatron_redone.curation.duplicate_lists import (
     GatherLists,
     document_numbers,
     is_listed,
+    read_range,
     save_array,
 )
 from megatron_redone.curation.executors import Pass
@@ -33,7 +35,7 @@ from megatron_redone.curation.sorted_runs import read_part
 
 _TASKS_A_PART = 16  # the numbers that one matching task holds: some 20 MB of each, for tasks of 64 MB of posts
 _ALL_PAIRS = 32  # in a larger group each document is paired with the first and with its neighbour
-_PAIRS_AT_ONCE = 1 << 15
+_SHINGLES_AT_ONCE = 1 << 20  # of one side of the pairs that are compared at once
 
 
 def exact_passes(prints: Path, work: Path, tasks: int) -> list[Pass]:
@@ -121,10 +123,11 @@ class MatchBand(PipelineStep):
         self.parts = parts
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
-        """Writes `uint64[P, 2]`, sorted, for every band of group rank // parts."""
+        """Writes `uint64[2, P]`, sorted by its first row, for every band of group rank // parts."""
         group, part = divmod(rank, self.parts)
         for band in range(group, self.bands, self.groups):
-            save_array(self.pairs, band * self.parts + part, self._matched(band, part))
+            pairs = np.ascontiguousarray(self._matched(band, part).T)
+            save_array(self.pairs, band * self.parts + part, pairs)
 
     def _matched(self, band: int, part: int) -> np.ndarray:
         numbers, values = read_parts(self.prints, self.tasks, 1 + band, part, self.parts)
@@ -192,25 +195,30 @@ class VerifyPairs(PipelineStep):
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes `uint64[P, 2]` of the pairs whose first document is in file `rank`."""
         first, last = np.uint64(rank) << FILE_BITS, np.uint64(rank + 1) << FILE_BITS
-        mine = [np.empty((0, 2), np.uint64)]
-        for path in sorted(self.pairs.glob("*.npy")):
-            pairs = np.load(path, mmap_mode="r")
-            mine.append(pairs[slice(*np.searchsorted(pairs[:, 0], [first, last]))])
-        pairs = _distinct(np.concatenate(mine))
+        mine = [read_range(path, first, last) for path in sorted(self.pairs.glob("*.npy"))]
+        pairs = _distinct(np.concatenate([np.empty((2, 0), np.uint64), *mine], axis=1).T)
         alike = [np.empty((0, 2), np.uint64)]
         own = Prints(self.prints, rank)
         for task in np.unique(pairs[:, 1] >> FILE_BITS).tolist():
             other = Prints(self.prints, int(task))
             to_it = pairs[pairs[:, 1] >> FILE_BITS == task]
-            for start in range(0, len(to_it), _PAIRS_AT_ONCE):
-                part = to_it[start : start + _PAIRS_AT_ONCE]
-                alike.append(part[jaccard(own, part[:, 0] & PLACE, other, part[:, 1] & PLACE) >= self.least])
+            places = (to_it & PLACE).astype(np.int64)
+            larger = np.maximum(own.sizes[places[:, 0]], other.sizes[places[:, 1]])
+            for part in _at_once(larger):
+                alike.append(to_it[part][jaccard(own, places[part, 0], other, places[part, 1]) >= self.least])
         save_array(self.verified, rank, np.concatenate(alike))
 
 
+def _at_once(sizes: np.ndarray) -> list[slice]:
+    """Cuts `int64[P]` sizes in a row into parts of no more than `_SHINGLES_AT_ONCE`, but for the first of a part."""
+    upto = np.cumsum(sizes) // _SHINGLES_AT_ONCE
+    borders = [0, *(np.flatnonzero(np.diff(upto)) + 1).tolist(), len(sizes)]
+    return [slice(*part) for part in pairwise(borders)]
+
+
 def jaccard(a: Prints, in_a: np.ndarray, b: Prints, in_b: np.ndarray) -> np.ndarray:
-    """`float64[P]`: the Jaccard similarities of documents `in_a[i]` of `a` and `in_b[i]` of `b`."""
-    left, right = a.shingles_of(in_a.astype(np.int64)), b.shingles_of(in_b.astype(np.int64))
+    """`float64[P]`: the Jaccard similarities of documents `in_a[i]` of `a` and `in_b[i]` of `b`, `int64[P]` both."""
+    left, right = a.shingles_of(in_a), b.shingles_of(in_b)
     keys = [
         (np.repeat(np.arange(len(sets.sizes), dtype=np.uint64), sets.sizes) << np.uint64(32)) | sets.values
         for sets in (left, right)

@@ -19,6 +19,7 @@ PLACE = np.uint64((1 << 32) - 1)
 MOST_TASKS = (1 << 16) - 2
 
 _GATHERED_AT_ONCE = 16  # tasks
+_KNOWN_AT_ONCE = 1 << 20  # numbers
 
 
 class GatherLists(PipelineStep):
@@ -35,14 +36,14 @@ class GatherLists(PipelineStep):
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes `uint64[N]` to 00000.npy."""
-        lists = [np.load(path, mmap_mode="r") for path in sorted(self.lists.glob("*.npy"))]
-        total = sum(map(len, lists))
+        lists = sorted(self.lists.glob("*.npy"))
+        total = sum(len(np.load(path, mmap_mode="r")) for path in lists)
         self.gathered.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.gathered / "00000.npy", "wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<u8", "fortran_order": False, "shape": (total,)})
             for first in range(0, self.tasks, _GATHERED_AT_ONCE):
                 borders = [np.uint64(task) << FILE_BITS for task in (first, first + _GATHERED_AT_ONCE)]
-                slices = [numbers[slice(*np.searchsorted(numbers, borders))] for numbers in lists]
+                slices = [read_range(path, *borders) for path in lists]
                 file.write(np.sort(np.concatenate([np.empty(0, np.uint64), *slices])).tobytes())
 
 
@@ -81,18 +82,26 @@ def listed_numbers(found: Path, task: int) -> np.ndarray:
     first, last = np.uint64(task) << FILE_BITS, np.uint64(task + 1) << FILE_BITS
     mine = [np.empty(0, np.int64)]
     for path in sorted(found.glob("*.npy")):
-        numbers = np.load(path, mmap_mode="r")
-        mine.append((numbers[slice(*np.searchsorted(numbers, [first, last]))] & PLACE).astype(np.int64))
+        mine.append((read_range(path, first, last) & PLACE).astype(np.int64))
     return np.concatenate(mine)
 
 
+def read_range(path: Path, first: np.uint64, last: np.uint64) -> np.ndarray:
+    """What a sorted array in a file has from `first` to before `last`; of several rows the first one is sorted."""
+    array = np.load(path, mmap_mode="r")
+    return np.array(array[..., slice(*np.searchsorted(array if array.ndim == 1 else array[0], [first, last]))])
+
+
 def is_listed(found: Path, numbers: np.ndarray) -> np.ndarray:
-    """`bool[N]`: which of `uint64[N]` documents are in the lists of a folder."""
-    inside = np.zeros(len(numbers), bool)
+    """`bool[N]`: which of `uint64[N]` documents are in the lists of a folder, each read a part at a time."""
+    order = np.argsort(numbers)
+    ascending, inside = numbers[order], np.zeros(len(numbers), bool)
     for path in sorted(found.glob("*.npy")):
-        known = np.load(path, mmap_mode="r")
-        if len(known):
-            inside |= known[np.minimum(np.searchsorted(known, numbers), len(known) - 1)] == numbers
+        for start in range(0, len(np.load(path, mmap_mode="r")), _KNOWN_AT_ONCE):
+            known = np.array(np.load(path, mmap_mode="r")[start : start + _KNOWN_AT_ONCE])
+            first, last = np.searchsorted(ascending, known[0], "left"), np.searchsorted(ascending, known[-1], "right")
+            some = ascending[first:last]
+            inside[order[first:last]] |= known[np.searchsorted(known, some)] == some
     return inside
 
 

@@ -19,6 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 from megatron_redone.config.curate import HeldOutConfig
 from megatron_redone.curation.documents import DroppedFiles, RecordFiles, write_final
 from megatron_redone.curation.duplicate_lists import listed
+from megatron_redone.curation.fingerprint import NO_SETS, ShingleSets
 from megatron_redone.curation.prints import Prints, all_prints
 from megatron_redone.formats.atomic import write_json
 
@@ -60,8 +61,8 @@ class ChooseHeldOut(PipelineStep):
             places[task].append(index)
         self.chosen.mkdir(parents=True, exist_ok=True)
         write_json(self.chosen / _CHOICE, {"places": places, "hashes": [number for number, *_ in chosen]})
-        prints = all_prints(self.prints, self.tasks)
-        index = HeldOutIndex.build([prints[task].shingles(index) for _, task, index in chosen])
+        sets = [Prints(self.prints, task).shingles_of(np.array(inside)) for task, inside in places.items()]
+        index = HeldOutIndex.build(sets)
         np.savez(self.chosen / _INDEX, shingles=index.shingles, owners=index.owners, sizes=index.sizes)
 
     def _choose(self) -> Iterator[_Place]:
@@ -167,10 +168,10 @@ class HeldOutIndex:
         self.sizes = sizes
 
     @staticmethod
-    def build(documents: list[np.ndarray]) -> "HeldOutIndex":
-        """An index over documents' sets of shingles."""
-        sizes = np.array([len(document) for document in documents], np.int64)
-        everything = np.concatenate([np.empty(0, np.uint32), *documents])
+    def build(sets: Sequence[ShingleSets]) -> "HeldOutIndex":
+        """An index over the documents of all these sets."""
+        sizes = np.concatenate([NO_SETS.sizes, *(some.sizes for some in sets)])
+        everything = np.concatenate([NO_SETS.values, *(some.values for some in sets)])
         order = np.argsort(everything, kind="stable")
         return HeldOutIndex(everything[order], np.repeat(np.arange(len(sizes)), sizes)[order], sizes)
 

@@ -1,10 +1,12 @@
 """Fingerprints of all documents of a pass as arrays on the disk, from which duplicates are found without their texts.
 
-Task N writes, beside its documents, the files N.hashes, N.sources, N.sizes and N.shingles: plain arrays, which
-other tasks map into memory and read in part; and hashes and bands once more as `sorted_runs`.
+Task N writes, beside its documents, the files N.hashes, N.sources, N.sizes and N.shingles: plain arrays, of which
+other tasks read what they need; and hashes and bands once more as `sorted_runs`. Files are read and not mapped
+into memory: a mapped page counts as a task's memory as long as nobody else wants it.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +22,7 @@ from megatron_redone.curation.fingerprint import NO_SETS, KnownHashes, ShingleSe
 from megatron_redone.curation.sorted_runs import write_runs
 
 _AT_ONCE = 512
+_BANDS_AT_ONCE = 1 << 17  # numbers
 _MULTIPLIER = np.uint64(0x94D049BB133111EB)
 
 
@@ -129,50 +132,63 @@ class Prints:
     folder: Path
     task: int
 
-    def _mapped(self, name: str) -> np.ndarray:
-        path = self.folder / f"{self.task:05d}.{name}"
-        return np.memmap(path, _TYPES[name], "r") if path.stat().st_size else np.empty(0, _TYPES[name])
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{self.task:05d}.{name}"
+
+    def _whole(self, name: str) -> np.ndarray:
+        return np.fromfile(self._file(name), _TYPES[name])
 
     @cached_property
     def hashes(self) -> np.ndarray:
         """`uint64[D]`, of whole texts."""
-        return self._mapped("hashes")
+        return self._whole("hashes")
 
     @cached_property
     def sources(self) -> np.ndarray:
         """`uint16[D]`, the number of each document's source."""
-        return self._mapped("sources")
+        return self._whole("sources")
 
     @cached_property
     def sizes(self) -> np.ndarray:
         """`int64[D]`, shingles of each document."""
-        return self._mapped("sizes").astype(np.int64)
+        return self._whole("sizes").astype(np.int64)
 
     @cached_property
     def _starts(self) -> np.ndarray:
         return np.cumsum(self.sizes) - self.sizes
 
-    @cached_property
-    def _shingles(self) -> np.ndarray:
-        return self._mapped("shingles")
-
     def band(self, number: int, bands: int) -> np.ndarray:
         """`uint64[D]`, one of `bands` bands of every document, before they are sorted."""
-        return np.array(self._mapped("bands").reshape(-1, bands)[:, number])
+        found, at_once = [np.empty(0, np.uint64)], _BANDS_AT_ONCE // bands * bands
+        with open(self._file("bands"), "rb") as file:
+            while len(block := np.fromfile(file, np.uint64, at_once)):
+                found.append(block[number::bands])
+        return np.concatenate(found)
 
     def shingles(self, index: int) -> np.ndarray:
         """`uint32[N]`, sorted, of one document."""
-        start = int(self._starts[index])
-        return self._shingles[start : start + int(self.sizes[index])]
+        return self.shingles_of(np.array([index])).values
 
     def shingles_of(self, indices: np.ndarray) -> ShingleSets:
-        """The sets of several documents."""
+        """The sets of several documents, given by `int64[D]`; those that stand in a row are read at once."""
         sizes = self.sizes[indices]
+        values = np.empty(int(sizes.sum()), np.uint32)
+        firsts = np.flatnonzero(np.diff(indices, prepend=-2) != 1)
         ends = np.cumsum(sizes)
-        places = np.arange(int(sizes.sum())) + np.repeat(self._starts[indices] - (ends - sizes), sizes)
-        return ShingleSets(self._shingles[places], sizes)
+        into = np.append((ends - sizes)[firsts], len(values))
+        with open(self._file("shingles"), "rb", buffering=0) as file:
+            for start, begin, end in zip(self._starts[indices[firsts]], into, into[1:], strict=False):
+                _read_into(values[begin:end], file.fileno(), int(start) * values.itemsize)
+        return ShingleSets(values, sizes)
 
 
-def all_prints(folder: Path, tasks: int) -> list[Prints]:
-    """The prints of every task, in order."""
-    return [Prints(folder, task) for task in range(tasks)]
+def all_prints(folder: Path, tasks: int) -> Iterator[Prints]:
+    """The prints of every task, in order: one at a time, as each keeps what was read of it."""
+    return (Prints(folder, task) for task in range(tasks))
+
+
+def _read_into(array: np.ndarray, file: int, offset: int) -> None:
+    """Fills an array from a file that is long enough."""
+    read = os.preadv(file, [array], offset) if array.size else 0
+    if read != array.nbytes:
+        raise EOFError(f"{read} of {array.nbytes} bytes at {offset}")

@@ -11,6 +11,7 @@ pytest.importorskip("datatrove")
 from datatrove.data import Document
 
 from megatron_redone.config.curate import MinHashConfig
+from megatron_redone.curation import deduplication, prints
 from megatron_redone.curation.deduplication import (
     MatchBand,
     VerifyPairs,
@@ -73,9 +74,13 @@ def test_what_is_an_exact_duplicate_is_compared_with_nothing(tmp_path: Path) -> 
     assert 1 not in np.load(tmp_path / "pairs/00000.npy")
 
 
-@pytest.mark.parametrize("tasks", [1, 3])
-def test_verified_pairs_are_those_of_brute_force(tmp_path: Path, tasks: int) -> None:
+@pytest.mark.parametrize(("tasks", "at_once"), [(1, 1 << 20), (3, 1 << 20), (3, 70)])
+def test_verified_pairs_are_those_of_brute_force(
+    tmp_path: Path, tasks: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The oracle is Python's sets of words over all pairs; bands of one hash find what is alike at all."""
+    monkeypatch.setattr(deduplication, "_SHINGLES_AT_ONCE", at_once)
+    monkeypatch.setattr(prints, "_BANDS_AT_ONCE", at_once)
     rng = random.Random(4)
     texts = []
     for _ in range(40):

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("datatrove")
 
+from megatron_redone.curation import duplicate_lists
 from megatron_redone.curation.duplicate_lists import (
     GatherLists,
     document_numbers,
@@ -16,7 +17,11 @@ from megatron_redone.curation.duplicate_lists import (
 )
 
 
-def test_lists_become_one_in_the_order_of_the_documents(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1 << 20, 7])
+def test_lists_become_one_in_the_order_of_the_documents(
+    tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicate_lists, "_KNOWN_AT_ONCE", at_once)
     rng = np.random.default_rng(2)
     tasks = 40
     places = [np.sort(rng.choice(1000, rng.integers(0, 30), replace=False)) for _ in range(tasks)]
