@@ -280,7 +280,12 @@ class CurateConfig:
     executor: Executor = key("where the tasks run", Executor.local, decides=False)
     slurm: SlurmConfig = key("where executor is slurm", SlurmConfig, decides=False)
     ray: RayConfig = key("where executor is ray", RayConfig, decides=False)
-    tasks: int = key("parts the input is cut into; 0 takes one for each 64 MB", 0, decides=False, at_least=0)
+    tasks: int = key(
+        "parts the input is cut into; 0 takes one for each 64 MB, of terabytes for each 256 MB",
+        0,
+        decides=False,
+        at_least=0,
+    )
     workers: int = key(
         "tasks at the same time; 0 takes one for each core, on a cluster of Slurm or Ray as many as it gives",
         0,

@@ -2,7 +2,7 @@
 
 exact     each task takes a range of hashes over all documents; all but the first of equal ones go
 gather    one task puts their lists together, in the order of the documents
-match     each task takes some bands, and a range of their numbers: documents that share one may be alike
+match     each task takes a range of the numbers of every band: documents that share one may be alike
 verify    each task computes the exact Jaccard similarity of the pairs whose first document is its own
 join      one task chooses who stays
 
@@ -33,20 +33,20 @@ from megatron_redone.curation.executors import Pass
 from megatron_redone.curation.prints import Prints, all_prints
 from megatron_redone.curation.sorted_runs import read_part
 
-_TASKS_A_PART = 16  # the numbers that one matching task holds: some 20 MB of each, for tasks of 64 MB of posts
 _ALL_PAIRS = 32  # in a larger group each document is paired with the first and with its neighbour
 _SHINGLES_AT_ONCE = 1 << 20  # of one side of the pairs that are compared at once
 
 
-def exact_passes(prints: Path, work: Path, tasks: int) -> list[Pass]:
+def exact_passes(prints: Path, work: Path, tasks: int, parts: int) -> list[Pass]:
     """The passes that find documents with the same normal form.
 
     Args:
         prints: A folder that a `PrintWriter` wrote.
         work: Where the result goes.
         tasks: That wrote `prints`.
+        parts: Into which they cut the hashes.
     """
-    parts, lists = _parts(tasks), work / "parts"
+    lists = work / "parts"
     return [
         Pass("find exact duplicates", [FindExact(prints, lists, tasks, parts)], parts),
         Pass("gather exact duplicates", [GatherLists(lists, work, tasks)], 1),
@@ -54,7 +54,13 @@ def exact_passes(prints: Path, work: Path, tasks: int) -> list[Pass]:
 
 
 def near_passes(
-    config: MinHashConfig, prints: Path, exact: Path, work: Path, tasks: int, others: Sequence[float] = ()
+    config: MinHashConfig,
+    prints: Path,
+    exact: Path,
+    work: Path,
+    tasks: int,
+    parts: int,
+    others: Sequence[float] = (),
 ) -> list[Pass]:
     """The passes that find documents with nearly the same shingles, listed in `work/found`.
 
@@ -64,10 +70,10 @@ def near_passes(
         exact: Lists of what goes already.
         work: Where the results go.
         tasks: That wrote `prints`.
+        parts: Into which they cut the bands.
         others: Other similarities, what each of which finds is listed in `near_folder`.
     """
-    parts = _parts(tasks)
-    match = MatchBand(config, prints, exact, work / "pairs", tasks, parts)
+    match = MatchBands(config.buckets, prints, exact, work / "pairs", tasks, parts)
     verify: list[PipelineStep] = []
     choose: list[PipelineStep] = []
     for least in dict.fromkeys([config.min_jaccard, *others]):
@@ -75,7 +81,7 @@ def near_passes(
         verify.append(VerifyPairs(least, prints, work / "pairs", folder / "verified", tasks))
         choose.append(KeepBest(prints, folder / "verified", folder / "found", tasks))
     return [
-        Pass("match bands", [match], match.groups * parts),
+        Pass("match bands", [match], parts),
         Pass("verify pairs", verify, tasks),
         Pass("choose who stays", choose, 1),
     ]
@@ -101,21 +107,20 @@ class FindExact(PipelineStep):
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes the documents of its range of hashes that go."""
-        numbers, hashes = read_parts(self.prints, self.tasks, 0, rank, self.parts)
+        numbers, hashes = read_shared(self.prints, self.tasks, 0, rank, self.parts)
         again = np.flatnonzero(hashes[1:] == hashes[:-1]) + 1
         save_array(self.found, rank, np.sort(numbers[again]))
 
 
-class MatchBand(PipelineStep):
+class MatchBands(PipelineStep):
     """Pairs documents that share the number of a band."""
 
     type = "🫂 - DEDUP"
     name = "match bands"
 
-    def __init__(self, config: MinHashConfig, prints: Path, exact: Path, pairs: Path, tasks: int, parts: int) -> None:
+    def __init__(self, bands: int, prints: Path, exact: Path, pairs: Path, tasks: int, parts: int) -> None:
         super().__init__()
-        self.bands = config.buckets
-        self.groups = min(config.buckets, tasks)
+        self.bands = bands
         self.prints = prints
         self.exact = exact
         self.pairs = pairs
@@ -123,34 +128,37 @@ class MatchBand(PipelineStep):
         self.parts = parts
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
-        """Writes `uint64[2, P]`, sorted by its first row, for every band of group rank // parts."""
-        group, part = divmod(rank, self.parts)
-        for band in range(group, self.bands, self.groups):
-            pairs = np.ascontiguousarray(self._matched(band, part).T)
-            save_array(self.pairs, band * self.parts + part, pairs)
+        """Writes `uint64[2, P]`, sorted by its first row, of its range of every band."""
+        pairs = _distinct(np.concatenate([self._matched(band, rank) for band in range(self.bands)]))
+        save_array(self.pairs, rank, np.ascontiguousarray(pairs.T))
 
     def _matched(self, band: int, part: int) -> np.ndarray:
-        numbers, values = read_parts(self.prints, self.tasks, 1 + band, part, self.parts)
-        again = values[1:] == values[:-1]
-        shared = np.append(again, False) | np.append(False, again) if len(values) else np.empty(0, bool)
-        numbers, values = numbers[shared], values[shared]
+        numbers, values = read_shared(self.prints, self.tasks, 1 + band, part, self.parts)
         stays = ~is_listed(self.exact, numbers)
         return _pairs(numbers[stays], values[stays])
 
 
-def read_parts(prints: Path, tasks: int, column: int, part: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """The documents of all tasks with a hash in a part, and the hashes, ascending: `uint64[N]` both.
+def read_shared(prints: Path, tasks: int, column: int, part: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """The documents of all tasks whose hash in a part another has too, and the hashes, ascending: `uint64[N]` both.
 
     Of equal hashes the earlier document comes first.
     """
+    found = [read_part(prints, task, column, part, parts) for task in range(tasks)]
+    shared = _repeated(np.concatenate([values for values, _ in found]))
     numbers, values = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
-    for task in range(tasks):
-        found, documents = read_part(prints, task, column, part, parts)
-        values.append(found)
-        numbers.append(document_numbers(task, documents))
+    for task, (some, documents) in enumerate(found):
+        again = np.isin(some, shared, kind="sort")
+        numbers.append(document_numbers(task, documents[again]))
+        values.append(some[again])
     everything = np.concatenate(values)
     order = np.argsort(everything, kind="stable")
     return np.concatenate(numbers)[order], everything[order]
+
+
+def _repeated(values: np.ndarray) -> np.ndarray:
+    """Those that are there more than once, ascending, each once; sorts `uint64[N]` where they are."""
+    values.sort()
+    return np.unique(values[1:][values[1:] == values[:-1]])
 
 
 def _pairs(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -273,7 +281,3 @@ def choose_best(nodes: np.ndarray, sizes: np.ndarray, pairs: np.ndarray) -> np.n
         if not goes[best]:
             goes[tails[starts[best] : starts[best + 1]]] = True
     return goes
-
-
-def _parts(tasks: int) -> int:
-    return -(-tasks // _TASKS_A_PART)

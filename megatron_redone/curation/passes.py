@@ -16,6 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.config.curate import CurateConfig, Deduplicate, OutputForm
 from megatron_redone.curation.counting import Counted, TokenCounter
+from megatron_redone.curation.cutting import part_count
 from megatron_redone.curation.decontamination import Decontaminate
 from megatron_redone.curation.deduplication import exact_passes, near_folder, near_passes
 from megatron_redone.curation.documents import DocumentReader, DocumentWriter, FinalWriter
@@ -122,10 +123,10 @@ def plan_measure(config: CurateConfig, shards: list[SourceShard], folder: Path) 
         shards: What each task reads.
         folder: The work folder.
     """
-    work, tasks = Work(folder), len(shards)
+    work, tasks, parts = Work(folder), len(shards), part_count(sum(shard.size for shard in shards))
     names = [source.name for source in config.sources]
     prints = PrintWriter(
-        config.minhash, config.deduplicate is Deduplicate.minhash, config.held_out.seed, names, work.prints
+        config.minhash, config.deduplicate is Deduplicate.minhash, config.held_out.seed, names, work.prints, parts
     )
     sample = Sample(config.measure.fraction, config.measure.seed)
     steps = [*_filters(config, shards, work, sample), prints, DocumentWriter(work.documents)]
@@ -133,12 +134,12 @@ def plan_measure(config: CurateConfig, shards: list[SourceShard], folder: Path) 
     passes = [Pass("read and ask every step", steps, tasks), check]
     exact = work.found("exact")
     if config.deduplicate is not Deduplicate.none:
-        passes += exact_passes(work.prints, exact, tasks)
+        passes += exact_passes(work.prints, exact, tasks, parts)
     near: dict[float, Path] = {}
     if config.deduplicate is Deduplicate.minhash:
         values, folder = NEAR.looked_at(config), work.folder / "near"
         near = {value: near_folder(config.minhash, folder, value) / "found" for value in values}
-        passes += near_passes(config.minhash, work.prints, exact, folder, tasks, values)
+        passes += near_passes(config.minhash, work.prints, exact, folder, tasks, parts, values)
     measure = Measure(
         config,
         None if config.deduplicate is Deduplicate.none else exact,
@@ -157,7 +158,7 @@ def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -
         shards: What each task reads.
         folder: The work folder.
     """
-    work, tasks = Work(folder), len(shards)
+    work, tasks, parts = Work(folder), len(shards), part_count(sum(shard.size for shard in shards))
     final = FinalWriter(work.final, compressed=config.output is OutputForm.shards)
     check = Pass("check records", [CheckInvalid(work.counts, config.max_invalid, work.dropped)], 1)
     if config.deduplicate is Deduplicate.none and not config.held_out.fraction:
@@ -165,11 +166,11 @@ def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -
     names = [source.name for source in config.sources]
     near = config.deduplicate is Deduplicate.minhash
     like = near or config.held_out.fraction > 0
-    prints = PrintWriter(config.minhash, near, config.held_out.seed, names, work.prints, with_shingles=like)
+    prints = PrintWriter(config.minhash, near, config.held_out.seed, names, work.prints, parts, like)
     first = [*_filters(config, shards, work), prints, DocumentWriter(work.documents)]
     passes = [Pass("read, clean, filter", first, tasks), check]
     last: list[PipelineStep] = [DocumentReader(work.documents)]
-    for name, reason, finding in _duplicates(config, work, tasks):
+    for name, reason, finding in _duplicates(config, work, tasks, parts):
         passes += finding
         drop = DropListed(name, reason, work.found(name), work.dropped)
         last.append(Counted(name, drop, work.counts))
@@ -182,12 +183,12 @@ def plan_passes(config: CurateConfig, shards: list[SourceShard], folder: Path) -
     return [*passes, Pass("drop, split, write", [*last, final], tasks)]
 
 
-def _duplicates(config: CurateConfig, work: Work, tasks: int) -> Iterator[tuple[str, str, list[Pass]]]:
+def _duplicates(config: CurateConfig, work: Work, tasks: int, parts: int) -> Iterator[tuple[str, str, list[Pass]]]:
     exact = work.found("exact")
     if config.deduplicate is not Deduplicate.none:
-        yield "exact", "same text as an earlier one", exact_passes(work.prints, exact, tasks)
+        yield "exact", "same text as an earlier one", exact_passes(work.prints, exact, tasks, parts)
     if config.deduplicate is Deduplicate.minhash:
-        passes = near_passes(config.minhash, work.prints, exact, work.folder / "near", tasks)
+        passes = near_passes(config.minhash, work.prints, exact, work.folder / "near", tasks, parts)
         yield "near", "nearly the same as one that stays", passes
 
 

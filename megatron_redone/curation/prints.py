@@ -67,6 +67,7 @@ class PrintWriter(PipelineStep):
         seed: int,
         sources: Sequence[str],
         folder: Path,
+        parts: int,
         with_shingles: bool = True,
     ) -> None:
         """Prepares to write.
@@ -77,6 +78,7 @@ class PrintWriter(PipelineStep):
             seed: Of the hash of a whole text.
             sources: Names in the order of their numbers.
             folder: Where the files go.
+            parts: Into which sorted hashes and bands are cut.
             with_shingles: Whether documents will be compared at all, by more than the hash of all their text.
         """
         super().__init__()
@@ -86,6 +88,7 @@ class PrintWriter(PipelineStep):
         self.seed = seed
         self.sources = {name: number for number, name in enumerate(sources)}
         self.folder = folder
+        self.parts = parts
 
     def run(self, data: Iterator[Document] | None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         """Writes the arrays of one task."""
@@ -113,7 +116,7 @@ class PrintWriter(PipelineStep):
         prints = Prints(self.folder, rank)
         buckets = self.config.buckets if self.with_bands else 0
         columns = (prints.band(band, buckets) for band in range(buckets))
-        write_runs(self.folder, rank, chain([prints.hashes], columns))
+        write_runs(self.folder, rank, chain([prints.hashes], columns), self.parts)
         (self.folder / f"{rank:05d}.bands").unlink()
 
 
@@ -189,6 +192,6 @@ def all_prints(folder: Path, tasks: int) -> Iterator[Prints]:
 
 def _read_into(array: np.ndarray, file: int, offset: int) -> None:
     """Fills an array from a file that is long enough."""
-    read = os.preadv(file, [array], offset) if array.size else 0
+    read = os.preadv(file, [array.data], offset) if array.size else 0
     if read != array.nbytes:
         raise EOFError(f"{read} of {array.nbytes} bytes at {offset}")

@@ -31,6 +31,11 @@ class SourceShard:
 
     pieces: list[tuple[SourceConfig, FileRange]]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the stored files."""
+        return sum(piece.size for _, piece in self.pieces)
+
 
 def plan_shards(files: Sequence[tuple[SourceConfig, InputFile]], tasks: int) -> list[SourceShard]:
     """Cuts the input, in order, into as many parts of equal size as there are to be tasks.

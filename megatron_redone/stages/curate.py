@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TASK_BYTES = 64 << 20
-
 
 def run(config: CurateConfig) -> None:
     """Writes NAME.jsonl for each source, held_out/, dropped/, funnel.json, funnel.txt and manifest.json.
@@ -106,6 +104,7 @@ def _input_files(config: CurateConfig) -> list[tuple[SourceConfig, InputFile]]:
 
 
 def _tasks(config: CurateConfig, files: list[tuple[SourceConfig, InputFile]]) -> int:
+    from megatron_redone.curation.cutting import task_count
     from megatron_redone.curation.duplicate_lists import MOST_TASKS
 
     if config.tasks > MOST_TASKS:
@@ -113,7 +112,7 @@ def _tasks(config: CurateConfig, files: list[tuple[SourceConfig, InputFile]]) ->
     total = sum(file.size for _, file in files)
     if not total:
         raise UserError(f"{files[0][1].path}: the input is empty")
-    return config.tasks or min(MOST_TASKS, max(1, -(-total // _TASK_BYTES)))
+    return config.tasks or min(MOST_TASKS, task_count(total))
 
 
 def _open_work(work: Path, plan: str, is_over: bool) -> None:

@@ -175,9 +175,9 @@ def _our_pairs(folder: Path, texts: list[str]) -> set[tuple[int, int]]:
     from megatron_redone.curation.prints import PrintWriter
 
     config = MinHashConfig()
-    writer = PrintWriter(config, True, 0, ["posts"], folder / "prints")
+    writer = PrintWriter(config, True, 0, ["posts"], folder / "prints", 1)
     list(writer.run(Document(text, "", metadata={"source": "posts"}) for text in texts))
-    for one in near_passes(config, folder / "prints", folder / "none", folder / "near", 1)[:2]:
+    for one in near_passes(config, folder / "prints", folder / "none", folder / "near", 1, 1)[:2]:
         for rank in range(one.tasks):
             for step in one.steps:
                 step.run(None, rank, one.tasks)

@@ -155,7 +155,7 @@ def minhash(source: Path, work: Path) -> float:
     from megatron_redone.curation.prints import PrintWriter
 
     documents = [Document(text, "", metadata={"source": "posts"}) for text in _texts(source)]
-    writer = PrintWriter(MinHashConfig(), True, 0, ["posts"], work)
+    writer = PrintWriter(MinHashConfig(), True, 0, ["posts"], work, 1)
     return _timed(lambda: list(writer.run(iter(documents))))
 
 

@@ -13,7 +13,7 @@ from datatrove.data import Document
 from megatron_redone.config.curate import MinHashConfig
 from megatron_redone.curation import deduplication, prints
 from megatron_redone.curation.deduplication import (
-    MatchBand,
+    MatchBands,
     VerifyPairs,
     choose_best,
     exact_passes,
@@ -36,9 +36,9 @@ def run(passes: list[Pass]) -> None:
                 data = step.run(data, rank, one.tasks)
 
 
-def write(folder: Path, texts: list[str], tasks: int, config: MinHashConfig) -> list[int]:
+def write(folder: Path, texts: list[str], tasks: int, config: MinHashConfig, parts: int) -> list[int]:
     """Writes prints of texts cut into tasks; the first text of each."""
-    writer = PrintWriter(config, True, 0, ["posts"], folder)
+    writer = PrintWriter(config, True, 0, ["posts"], folder, parts)
     starts = [len(texts) * rank // tasks for rank in range(tasks + 1)]
     for rank in range(tasks):
         part = texts[starts[rank] : starts[rank + 1]]
@@ -51,32 +51,34 @@ def gone(found: Path, starts: list[int]) -> list[int]:
     return np.flatnonzero(np.concatenate([listed(found, task, size) for task, size in enumerate(sizes)])).tolist()
 
 
-@pytest.mark.parametrize("tasks", [1, 2, 7])
-def test_the_first_of_the_same_texts_stays_and_case_and_spaces_do_not_count(tmp_path: Path, tasks: int) -> None:
-    starts = write(tmp_path / "prints", TEXTS, tasks, MinHashConfig())
-    run(exact_passes(tmp_path / "prints", tmp_path / "exact", tasks))
+@pytest.mark.parametrize(("tasks", "parts"), [(1, 1), (2, 5), (7, 2)])
+def test_the_first_of_the_same_texts_stays_and_case_and_spaces_do_not_count(
+    tmp_path: Path, tasks: int, parts: int
+) -> None:
+    starts = write(tmp_path / "prints", TEXTS, tasks, MinHashConfig(), parts)
+    run(exact_passes(tmp_path / "prints", tmp_path / "exact", tasks, parts))
     assert gone(tmp_path / "exact", starts) == [2, 5, 6]
 
 
-@pytest.mark.parametrize("tasks", [1, 2, 7])
-def test_the_longest_of_nearly_the_same_texts_stays(tmp_path: Path, tasks: int) -> None:
+@pytest.mark.parametrize(("tasks", "parts"), [(1, 1), (2, 5), (7, 2)])
+def test_the_longest_of_nearly_the_same_texts_stays(tmp_path: Path, tasks: int, parts: int) -> None:
     config = MinHashConfig(ngram=3, buckets=12, hashes_per_bucket=1, min_jaccard=0.5)
-    starts = write(tmp_path / "prints", TEXTS, tasks, config)
-    run(near_passes(config, tmp_path / "prints", tmp_path / "exact", tmp_path / "near", tasks))
+    starts = write(tmp_path / "prints", TEXTS, tasks, config, parts)
+    run(near_passes(config, tmp_path / "prints", tmp_path / "exact", tmp_path / "near", tasks, parts))
     assert gone(tmp_path / "near/found", starts) == [1, 2, 5, 6]
 
 
 def test_what_is_an_exact_duplicate_is_compared_with_nothing(tmp_path: Path) -> None:
     config = MinHashConfig(ngram=3, buckets=12, hashes_per_bucket=1)
-    write(tmp_path / "prints", ["other", "other", "others"], 1, config)
-    run(exact_passes(tmp_path / "prints", tmp_path / "exact", 1))
-    MatchBand(config, tmp_path / "prints", tmp_path / "exact", tmp_path / "pairs", 1, 1).run(rank=0)
+    write(tmp_path / "prints", ["other", "other", "others"], 1, config, 1)
+    run(exact_passes(tmp_path / "prints", tmp_path / "exact", 1, 1))
+    MatchBands(config.buckets, tmp_path / "prints", tmp_path / "exact", tmp_path / "pairs", 1, 1).run(rank=0)
     assert 1 not in np.load(tmp_path / "pairs/00000.npy")
 
 
-@pytest.mark.parametrize(("tasks", "at_once"), [(1, 1 << 20), (3, 1 << 20), (3, 70)])
+@pytest.mark.parametrize(("tasks", "parts", "at_once"), [(1, 1, 1 << 20), (3, 1, 1 << 20), (3, 4, 70)])
 def test_verified_pairs_are_those_of_brute_force(
-    tmp_path: Path, tasks: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tasks: int, parts: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oracle is Python's sets of words over all pairs; bands of one hash find what is alike at all."""
     monkeypatch.setattr(deduplication, "_SHINGLES_AT_ONCE", at_once)
@@ -89,11 +91,10 @@ def test_verified_pairs_are_those_of_brute_force(
             texts.append(" ".join(words))
             words[rng.randrange(len(words))] = "changed"
     config = MinHashConfig(ngram=1, buckets=60, hashes_per_bucket=1, min_jaccard=0.6)
-    starts = write(tmp_path / "prints", texts, tasks, config)
+    starts = write(tmp_path / "prints", texts, tasks, config, parts)
     nothing, pairs, verified = (tmp_path / name for name in ("nothing", "pairs", "verified"))
-    match = MatchBand(config, tmp_path / "prints", nothing, pairs, tasks, 1)
-    for rank in range(match.groups):
-        match.run(rank=rank)
+    for rank in range(parts):
+        MatchBands(config.buckets, tmp_path / "prints", nothing, pairs, tasks, parts).run(rank=rank)
     for rank in range(tasks):
         VerifyPairs(config.min_jaccard, tmp_path / "prints", pairs, verified, tasks).run(rank=rank)
     found = np.concatenate([np.load(path) for path in verified.glob("*.npy")])

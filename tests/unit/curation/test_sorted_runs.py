@@ -13,8 +13,7 @@ from megatron_redone.curation.sorted_runs import read_part, write_runs
 def test_parts_are_everything_in_order(tmp_path: Path, parts: int) -> None:
     rng = np.random.default_rng(1)
     columns = [rng.choice(rng.integers(0, 1 << 64, 300, np.uint64), 500) for _ in range(3)]
-    (tmp_path / "00002.hashes").write_bytes(columns[0].tobytes())
-    write_runs(tmp_path, 2, iter(columns))
+    write_runs(tmp_path, 2, iter(columns), parts)
     for number, column in enumerate(columns):
         found = [read_part(tmp_path, 2, number, part, parts) for part in range(parts)]
         values, places = (np.concatenate(some) for some in zip(*found, strict=True))
@@ -25,7 +24,6 @@ def test_parts_are_everything_in_order(tmp_path: Path, parts: int) -> None:
 
 
 def test_a_task_without_documents(tmp_path: Path) -> None:
-    (tmp_path / "00000.hashes").touch()
-    write_runs(tmp_path, 0, [np.empty(0, np.uint64)] * 2)
+    write_runs(tmp_path, 0, [np.empty(0, np.uint64)] * 2, 2)
     values, places = read_part(tmp_path, 0, 1, 0, 2)
     assert len(values) == len(places) == 0
