@@ -165,7 +165,7 @@ class Prints:
         found, at_once = [np.empty(0, np.uint64)], _BANDS_AT_ONCE // bands * bands
         with open(self._file("bands"), "rb") as file:
             while len(block := np.fromfile(file, np.uint64, at_once)):
-                found.append(block[number::bands])
+                found.append(block[number::bands].copy())  # which does not keep the block
         return np.concatenate(found)
 
     def shingles(self, index: int) -> np.ndarray:
