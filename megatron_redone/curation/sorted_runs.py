@@ -1,16 +1,23 @@
 """Columns of 64-bit hashes, each sorted on the disk with the documents that they are of, and cut into parts.
 
 A pass that looks for equal hashes over all tasks takes a range of them, a part: of every task's column it reads
-what lies in that range and nothing else. Task N has the files N.values, `uint64[columns, D]`, N.order,
-`uint32[columns, D]`, and N.borders, `uint32[columns, parts + 1]`: where each part begins, and where the last one ends.
+what lies in that range and nothing else, which it does as often as there are columns, parts and tasks.
+
+Task N has the file N.runs with its columns of D hashes one after the other. In each stand `uint32[parts + 1]`, where a
+part begins and where the last one ends; then of one part after the other the hashes and the documents: `uint64[n]`,
+`uint32[n]`.
 """
 
+import os
+import struct
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 _RANGE_BITS = 16  # a part is a range of the upper bits
+_BORDER, _HASH, _DOCUMENT = 4, 8, 4  # bytes
 
 
 def write_runs(folder: Path, task: int, columns: Iterable[np.ndarray], parts: int) -> None:
@@ -23,17 +30,15 @@ def write_runs(folder: Path, task: int, columns: Iterable[np.ndarray], parts: in
         parts: Into which they are cut.
     """
     lowest = _lowest(parts)
-    with (
-        open(_file(folder, task, "values"), "wb") as values,
-        open(_file(folder, task, "order"), "wb") as order,
-        open(_file(folder, task, "borders"), "wb") as borders,
-    ):
+    with open(_file(folder, task), "wb") as file:
         for column in columns:
             places = np.argsort(column, kind="stable")
-            ascending = column[places]
-            values.write(ascending.tobytes())
-            order.write(places.astype(np.uint32).tobytes())
-            borders.write(np.append(np.searchsorted(ascending, lowest), len(column)).astype(np.uint32).tobytes())
+            ascending, places = column[places], places.astype(np.uint32)
+            borders = np.append(np.searchsorted(ascending, lowest), len(column)).astype(np.uint32)
+            file.write(borders.tobytes())
+            for first, last in pairwise(borders.tolist()):
+                file.write(ascending[first:last].tobytes())
+                file.write(places[first:last].tobytes())
 
 
 def read_part(folder: Path, task: int, column: int, part: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,11 +46,17 @@ def read_part(folder: Path, task: int, column: int, part: int, parts: int) -> tu
 
     Of equal hashes the document that stands first in its task comes first.
     """
-    borders = _read(_file(folder, task, "borders"), np.uint32, column * (parts + 1), parts + 1)
-    first, last, documents = map(int, borders[[part, part + 1, parts]])
-    start, length = column * documents + first, last - first
-    values = _read(_file(folder, task, "values"), np.uint64, start, length)
-    return values, _read(_file(folder, task, "order"), np.uint32, start, length)
+    file = os.open(_file(folder, task), os.O_RDONLY)
+    try:
+        (documents,) = struct.unpack("=I", os.pread(file, _BORDER, parts * _BORDER))
+        start = column * ((parts + 1) * _BORDER + documents * (_HASH + _DOCUMENT))
+        first, last = struct.unpack("=II", os.pread(file, 2 * _BORDER, start + part * _BORDER))
+        start += (parts + 1) * _BORDER + first * (_HASH + _DOCUMENT)
+        length = last - first
+        found = os.pread(file, length * (_HASH + _DOCUMENT), start)
+    finally:
+        os.close(file)
+    return np.frombuffer(found, np.uint64, length), np.frombuffer(found, np.uint32, length, length * _HASH)
 
 
 def _lowest(parts: int) -> np.ndarray:
@@ -54,14 +65,5 @@ def _lowest(parts: int) -> np.ndarray:
     return steps.astype(np.uint64) << np.uint64(64 - _RANGE_BITS)
 
 
-def _read(path: Path, kind: type[np.generic], start: int, length: int) -> np.ndarray:
-    if not length:
-        return np.empty(0, kind)
-    size = np.dtype(kind).itemsize
-    with open(path, "rb", buffering=0) as file:
-        file.seek(start * size)
-        return np.frombuffer(file.read(length * size), kind, length)
-
-
-def _file(folder: Path, task: int, name: str) -> Path:
-    return folder / f"{task:05d}.{name}"
+def _file(folder: Path, task: int) -> str:
+    return f"{folder}/{task:05d}.runs"

@@ -31,8 +31,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from recording import record_part
 from varied_posts import varied_records
+
+from megatron_redone.config.curate import MinHashConfig
+from megatron_redone.curation.cutting import part_count, task_count
+from megatron_redone.curation.sorted_runs import read_part, write_runs
 
 _PACKAGES = ["datatrove", "numpy", "xxhash", "orjson"]
 _KINDS = {"social": 5 / 6, "general": 1 / 6}
@@ -41,6 +46,8 @@ _SAMPLE = 20_000
 _PASS = re.compile(r"\d+ of \d+  (.+?) +([\d.]+) s  \(")
 _OF_ONE_TASK = ("check records", "gather exact duplicates", "choose who stays", "choose held out", "check and finish")
 _LOOK_EVERY_S = 0.5
+_OPENED, _OPENED_DOCUMENTS = 2048, 600
+_COLUMNS = 1 + MinHashConfig().buckets
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--megabytes", type=int, nargs="+", default=[50, 500], help="part memory: sizes of the input")
     parser.add_argument("--documents", type=int, default=1_000_000)
+    parser.add_argument("--notes", default="", help="part million: of the machine, to be written down")
     parser.add_argument("--tokenizer", type=Path, help="part million: counts the tokens of a sample")
     PARTS[(arguments := parser.parse_args()).part](arguments)
 
@@ -86,8 +94,26 @@ def memory(arguments: argparse.Namespace) -> None:
             f"peak_anonymous_mb_{megabytes}": run.anonymous_mb,
             f"cpu_s_mb_{megabytes}": run.cpu_s,
         }
-        notes = "one worker, tasks of 64 MB; peak_mb counts pages of mapped files, which the system can take back"
+        notes = "one worker, tasks of 64 MB; peak_mb counts pages of libraries too, peak_anonymous_mb does not"
         record_part("curation_speed", f"memory_{megabytes}", metrics, _PACKAGES, notes)
+
+
+def opening_s(folder: Path) -> float:
+    """Seconds of reading a range of hashes of one task, where there are many tasks; files are in the page cache."""
+    rng, parts = np.random.default_rng(0), 512
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for task in range(_OPENED):
+        columns = (rng.integers(0, 1 << 64, _OPENED_DOCUMENTS, np.uint64) for _ in range(_COLUMNS))
+        write_runs(folder, task, columns, parts)
+    times = []
+    for part in range(15):
+        started = time.perf_counter()
+        for task in range(_OPENED):
+            read_part(folder, task, part % _COLUMNS, part * parts // 15, parts)
+        times.append((time.perf_counter() - started) / _OPENED)
+    shutil.rmtree(folder)
+    return float(np.median(times))
 
 
 def million(arguments: argparse.Namespace) -> None:
@@ -108,10 +134,11 @@ def million(arguments: argparse.Namespace) -> None:
         "million_documents_peak_mb": run.peak_mb,
     }
     if tokens:
-        metrics |= costs(run, megabytes, tokens)
+        seconds = opening_s(arguments.work / "openings")
+        metrics |= {"opening_us": seconds * 1e6, **costs(run, megabytes, tokens, seconds)}
         print(table(metrics))
     passes = ", ".join(f"{name} {seconds:.0f}" for name, seconds in run.passes.items())
-    notes = f"{most} documents, one worker, a shared machine under load; seconds of the passes: {passes}"
+    notes = f"{most} documents, one worker{arguments.notes}; seconds of the passes: {passes}"
     record_part("curation_speed", "million", metrics, _PACKAGES, notes)
 
 
@@ -221,13 +248,16 @@ def _counter(tokenizer: Path) -> Callable[[str], int]:
     return TokenCounter(TokenizerConfig(path=str(tokenizer))).count
 
 
-def costs(run: Run, megabytes: float, tokens: float) -> dict[str, float]:
-    """What 100 B tokens that are kept cost, in proportion."""
+def costs(run: Run, megabytes: float, tokens: float, opening_s: float) -> dict[str, float]:
+    """What 100 B tokens that are kept cost: in proportion, but for openings, of which there are tasks times parts."""
     times = _TOKENS / tokens
+    size = int(megabytes * 1e6 * times)
+    openings_s = opening_s * _COLUMNS * task_count(size) * part_count(size)
     alone_s = sum(run.passes[name] for name in _OF_ONE_TASK)
     return {
         "cost_100b_input_tb": megabytes * times / 1e6,
-        "cost_100b_core_hours": run.cpu_s * times / 3600,
+        "cost_100b_core_hours": (run.cpu_s * times + openings_s) / 3600,
+        "cost_100b_openings_core_hours": openings_s / 3600,
         "cost_100b_single_task_hours": alone_s * times / 3600,
         "cost_100b_disk_tb": run.disk_mb * times / 1e6,
         "cost_100b_worker_mb": run.peak_mb,
@@ -239,6 +269,7 @@ def table(metrics: dict[str, float]) -> str:
     rows = {
         "input": f"{metrics['cost_100b_input_tb']:.2f} TB",
         "all passes": f"{metrics['cost_100b_core_hours']:,.0f} core-hours",
+        "of them in opening fingerprints": f"{metrics['cost_100b_openings_core_hours']:,.0f} core-hours",
         "of them in passes of one task": f"{metrics['cost_100b_single_task_hours']:.1f} hours",
         "disk at most, results and what lies between passes": f"{metrics['cost_100b_disk_tb']:.2f} TB",
         "memory of a worker": f"{metrics['cost_100b_worker_mb']:,.0f} MB",
