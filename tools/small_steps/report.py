@@ -1,22 +1,22 @@
 """Tables, the picture and benchmarks/results/small_steps.json from the runs of tools/small_steps/run.py.
 
-    python -m tools.small_steps.report --work DIR [--also FILE.json ...] [--picture docs/small_steps.png]
+    python -m tools.small_steps.report [--work DIR] [--also FILE.json ...] [--picture docs/small_steps.png]
 
-Files of --also hold further metrics (the costs, as tools/benchmarks/bf16_rounding.py prints them). The picture
-needs matplotlib.
+Runs of --work are kept (kept.py), and all that are kept are reported. Figures on record that rest on more seeds stay
+as they are. Files of --also hold further metrics (the costs, as tools/benchmarks/main_weights.py prints them). The
+picture needs matplotlib.
 """
 
 import argparse
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from tools.benchmarks.recording import record
+from tools.benchmarks.recording import RESULTS, record_part
+from tools.small_steps.kept import Run, keep_runs, kept_runs
 
-Run = dict[str, Any]
 Runs = dict[tuple[str, float, str], list[Run]]
 NOTES = (
     "SmolLM2-135M-Instruct from a bf16 checkpoint; cpt: 200 steps of 128 tokens of English posts; dpo: 100 steps of 2 "
@@ -33,7 +33,7 @@ NOTES = (
 def main() -> None:
     """Reads, prints, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="of tools/small_steps/run.py")
+    parser.add_argument("--work", type=Path, help="of tools/small_steps/run.py: runs to be kept")
     parser.add_argument(
         "--also",
         type=Path,
@@ -44,22 +44,22 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="where to draw the course of the losses")
     parser.add_argument("--notes", default="", help="added to the result")
     options = parser.parse_args()
-    runs = read_runs(options.work)
+    runs = grouped(keep_runs(options.work) if options.work else kept_runs())
     print("\n".join(tables(runs)))
-    found = metrics(runs)
+    on_record = json.loads((RESULTS / "small_steps.json").read_text(encoding="utf-8"))["metrics"]
+    found = metrics(runs, on_record)
     for file in options.also:
         found |= json.loads(file.read_text())
     packages = ("megatron_redone", "megatron-core", "torch", "transformers", "trl")
-    record("small_steps", found, packages, f"{NOTES} {options.notes}".strip())
+    record_part("small_steps", "runs", found, packages, f"{NOTES} {options.notes}".strip())
     if options.picture:
         draw(runs, options.picture)
 
 
-def read_runs(work: Path) -> Runs:
-    """All results, by task, rate and side; in each the seeds in order."""
+def grouped(kept: Mapping[str, Run]) -> Runs:
+    """By task, rate and side; in each the seeds in order."""
     runs: Runs = defaultdict(list)
-    for file in sorted((work / "runs").rglob("*.json")):
-        run = json.loads(file.read_text())
+    for run in sorted(kept.values(), key=lambda run: run["seed"]):
         runs[run["task"], run["lr"], run["side"]].append(run)
     return runs
 
@@ -85,30 +85,44 @@ def differences(runs: Runs, task: str, lr: float, side: str, form: str) -> list[
     return [held_out(a, form) / held_out(b, "main") - 1 for a, b in pairs if form == "export" or form in a]
 
 
-def metrics(runs: Runs) -> dict[str, float]:
-    """Flat names and numbers."""
+def metrics(runs: Runs, on_record: Mapping[str, float]) -> dict[str, float]:
+    """Flat names and numbers, but for those that are on record from more seeds."""
     found: dict[str, float] = {}
-    for (task, lr, side), several in runs.items():
+    for task, lr, side in runs:
         name = f"{task}_{rate(lr)}"
-        found[f"{name}_{side}_seeds"] = len(several)
-        if side == "fp32":
-            found[f"{name}_start_loss"] = several[0]["start"]["loss"]
-            found[f"{name}_fp32_loss"] = mean_loss(several, "main")
-            found[f"{name}_fp32_export_nearest_rel_diff"] = greatest(exported(several, "nearest"))
-            found[f"{name}_fp32_export_stochastic_rel_diff"] = greatest(exported(several, "stochastic"))
-            continue
-        found[f"{name}_{side}_loss"] = mean_loss(several, "export")
-        for form, word in (("export", ""), ("main", "main_")):
-            values = differences(runs, task, lr, side, form)
-            if values:
-                found[f"{name}_{word}{side}_rel_diff"] = greatest(values)
-                found[f"{name}_{word}{side}_mean_rel_diff"] = statistics.mean(values)
-        if task == "dpo":
-            found[f"{name}_margin_{side}_vs_fp32"] = margin_ratio(runs, lr, side)
+        of_side = dict(_of_fp32(runs, name, task, lr) if side == "fp32" else _of_side(runs, name, task, lr, side))
+        seeds = f"{name}_{side}_seeds"
+        if of_side and of_side[seeds] >= on_record.get(seeds, 0):
+            found |= of_side
     lost = [loss for (_, _, side), several in runs.items() if side == "dithered" for loss in exported(several, "model")]
     if lost:
-        found["export_dithered_rel_diff"] = greatest(lost)
+        name = "export_dithered_rel_diff"
+        found[name] = greatest([*lost, on_record.get(name, 0.0)])
     return dict(sorted(found.items()))
+
+
+def _of_fp32(runs: Runs, name: str, task: str, lr: float) -> Iterator[tuple[str, float]]:
+    several = runs[task, lr, "fp32"]
+    yield f"{name}_fp32_seeds", len(several)
+    yield f"{name}_start_loss", several[0]["start"]["loss"]
+    yield f"{name}_fp32_loss", mean_loss(several, "main")
+    yield f"{name}_fp32_export_nearest_rel_diff", greatest(exported(several, "nearest"))
+    yield f"{name}_fp32_export_stochastic_rel_diff", greatest(exported(several, "stochastic"))
+
+
+def _of_side(runs: Runs, name: str, task: str, lr: float, side: str) -> Iterator[tuple[str, float]]:
+    several = list(by_seed(runs, task, lr, side, "fp32"))
+    if not several:
+        return
+    yield f"{name}_{side}_seeds", len(several)
+    yield f"{name}_{side}_loss", mean_loss([run for run, _ in several], "export")
+    for form, word in (("export", ""), ("main", "main_")):
+        values = differences(runs, task, lr, side, form)
+        if values:
+            yield f"{name}_{word}{side}_rel_diff", greatest(values)
+            yield f"{name}_{word}{side}_mean_rel_diff", statistics.mean(values)
+    if task == "dpo":
+        yield f"{name}_margin_{side}_vs_fp32", margin_ratio(runs, lr, side)
 
 
 def greatest(values: list[float]) -> float:

@@ -3,8 +3,8 @@
     python -m tools.small_steps.run --data DIR --model DIR --work DIR [--only cpt/1e-05 dpo]
 
 DIR of --data holds `social_en` and `dpo` as described in its SOURCES.md, DIR of --model SmolLM2-135M-Instruct in bf16.
-Every run leaves one file in WORK/runs; what is there is not run again, and several of these commands share the
-work between them. `python -m tools.small_steps.report` makes tables and the picture of them.
+Every run leaves one file in WORK/runs; what is there, or kept in the repository, is not run again, and several of these
+commands share the work between them. `python -m tools.small_steps.report` keeps them, and makes tables and the picture.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tools.small_steps.kept import kept_runs
 
 CPT_STEPS, DPO_STEPS, FP8_STEPS = 200, 100, 100
 CPT_RATES, DPO_RATES, FP8_RATE = (1e-5, 1e-6, 1e-4), (7e-7, 1e-6), 1e-5
@@ -80,8 +82,9 @@ def main() -> None:
         one = next(job for job in jobs() if job.name == options.job)
         run(one, options.data, options.model, options.work)
         return
+    kept = kept_runs()
     for job in jobs():
-        if options.only and not any(job.name.startswith(only) for only in options.only):
+        if job.name in kept or (options.only and not any(job.name.startswith(only) for only in options.only)):
             continue
         output = options.work / "runs" / f"{job.name}.json"
         output.parent.mkdir(parents=True, exist_ok=True)
