@@ -60,6 +60,8 @@ _CHANNEL = Words(dict.fromkeys(_CHANNELS))
 _AT = ("＠", "(at", "[at", "( at", "（at")
 # " at " alone is a word: who spells an address out spells its dot out, too, or brackets.
 _BESIDE_AT = ("dot", "(", "[", "{", "<")
+# One of them is in every text with an address, however it is spelled.
+_EMAIL_HINT = re.compile(r"@|[(\[{<]\s?at\s?[)\]}>]|\sat\s[A-Za-z0-9-]+\sdot\s", re.IGNORECASE)
 
 _GAP = r"[ .\-_/]"
 _START = r"(?<![0-9A-Za-z])(?<![0-9][.,])"
@@ -104,6 +106,12 @@ _IPV4 = re.compile(r"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z
 _IPV6 = re.compile(r"(?<![0-9A-Za-z:])(?:[0-9A-Fa-f]{1,4}:|::){2,7}[0-9A-Fa-f:]{0,39}(?![0-9A-Za-z:])")
 _VERSION = re.compile(r"(?:\b(?:v|ver|version|section|chapter)|版本?|§)[ .:：]*$", re.IGNORECASE)
 
+# All that the patterns of numbers and addresses take lies in a run of such characters. A run is found much sooner.
+_Run = tuple[int, int]
+_NUMBER_RUN = re.compile(r"[0-9 .\-_/()+Xx×]{7,}")
+_IPV4_RUN = re.compile("[0-9.]{7,}")
+_IPV6_RUN = re.compile("[0-9A-Fa-f:]{8,}")
+
 _TO = r"(?:\sis\s|\sare\s|[\s:：=＝是为,，;；→~\-]{0,3})"
 _WECHAT = (
     r"(?:[微薇威徽溦v][^\w\n]{0,2}信|卫\s?星(?=\s?(?:号|[:：]))|微\s?x|薇\s?x|v\s?信"
@@ -116,37 +124,39 @@ _MIXED_ID = r"(?=[a-z_-]*[0-9_])[a-z][a-z0-9_-]{4,19}(?![a-z0-9_])"
 _NUMBER_ID = r"[1-9](?:[ -]?[0-9]){4,11}(?![0-9])"
 _MOBILE_ID = r"1[3-9](?:[ -]?[0-9]){9}(?![0-9])"
 _CLEAR = r"\s?(?:[:：=]|是|is)\s?"
-# Each with words one of which is in every text that its pattern finds.
-_ADDS = ("加", "+", "➕", "联系")
-_WECHAT_PARTS = ("信", "星", "微", "薇", "x", "chat", ":", "：", *_ADDS)
+# Each with what is in every text that its pattern finds, and is looked for sooner.
+_WECHAT_HINT = (
+    r"[微薇威徽溦]|卫\s?星|v(?:[^\w\n]{0,2}信|\s?[信x:：])|w(?:\s?[x:：]|ei\s?xin|e ?chat)"
+    r"|[加+➕系]\s?[我下个]?的?\s?v"
+)
 _FIND_HANDLES = [
-    ("wechat", _WECHAT_PARTS, rf"{_WECHAT}{_ACCOUNT_WORD}{_CLEAR}@?(?P<id>{_LETTERS_ID})"),
-    ("wechat", _WECHAT_PARTS, rf"{_WECHAT}{_ACCOUNT_WORD}{_TO}@?(?P<id>{_MIXED_ID}|{_MOBILE_ID}|{_NUMBER_ID})"),
+    ("wechat", _WECHAT_HINT, rf"{_WECHAT}{_ACCOUNT_WORD}{_CLEAR}@?(?P<id>{_LETTERS_ID})"),
+    ("wechat", _WECHAT_HINT, rf"{_WECHAT}{_ACCOUNT_WORD}{_TO}@?(?P<id>{_MIXED_ID}|{_MOBILE_ID}|{_NUMBER_ID})"),
     (
         "wechat",
-        _ADDS,
+        _WECHAT_HINT,
         rf"(?:加|➕|\+|联系)\s?(?:我|下|个)?的?\s?(?:v\s?x|w\s?x|[v薇威微]信?)\s?(?P<id>{_MIXED_ID})",
     ),
     (
         "wechat",
-        ("加", "+", "add"),
+        _WECHAT_HINT,
         rf"(?:加|添加|\+|add)\s?(?:我|my|me on)?的?\s?{_WECHAT}号?\s?(?P<id>{_LETTERS_ID})",
     ),
     (
         "qq",
-        ("q", "扣", "企鹅", "球球"),
+        r"q\s?(?:q|[:：]?\s?[0-9])|扣\s?扣|企鹅|球球",
         rf"(?:(?<![a-z])q\s?q(?![a-z])|扣\s?扣|企鹅号?|球球号?|(?<![a-z0-9])q(?=\s?[:：]?\s?[0-9]{{6}}))群?"
         rf"{_ACCOUNT_WORD}{_TO}(?P<id>{_NUMBER_ID})",
     ),
     ("handle", "@", r"(?:telegram|(?<![a-z])tg(?![a-z])|电报|飞机)(?:号|id)?\s?[:：]?\s?(?P<id>@[a-z]\w{3,31})"),
     (
         "handle",
-        ":：",
+        "[:：]",
         r"(?<![a-z])(?:line\s?id|kik|snap(?:chat)?|skype|discord|telegram|instagram|insta|ig|抖音号|快手号|小红书号|微博号|陌陌号?)"
         r"(?: id| name| username| handle)?\s?[:：]\s?@?(?P<id>[a-z0-9][a-z0-9_.#-]{3,29}(?![a-z0-9_]))",
     ),
 ]
-_HANDLES = [(kind, needs, re.compile(pattern)) for kind, needs, pattern in _FIND_HANDLES]
+_HANDLES = [(kind, re.compile(hint), re.compile(pattern)) for kind, hint, pattern in _FIND_HANDLES]
 
 _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 _PLATE = re.compile(
@@ -209,9 +219,10 @@ def find_personal_data(text: str) -> list[Found]:
     if asked is None:
         return []
     seen = see_through(text)
-    links = link_spans(seen.plain)
+    links: list[tuple[int, int]] | None = None
     taken: list[tuple[int, int, str]] = []
     for kind, start, end in _candidates(seen, asked):
+        links = link_spans(seen.plain) if links is None else links
         inside = any(start < b and a < end for a, b, _ in taken) or any(start < b and a < end for a, b in links)
         if not inside:
             taken.append((start, end, kind))
@@ -276,18 +287,20 @@ def replace_personal_data(text: str, kinds: Collection[str] = frozenset(PLACEHOL
 def _candidates(seen: SeenThrough, asked: _Asked) -> Iterator[tuple[str, int, int]]:
     """The surest kinds first."""
     plain, digits = seen.plain, seen.digits
-    if asked.emails:
+    if asked.emails and _EMAIL_HINT.search(plain):
         for pattern in _EMAILS:
             yield from _spans("email", pattern.finditer(plain))
-    if asked.numbers:
-        yield from _spans("id_card", (found for found in _ID_CARD.finditer(digits) if _is_id_card(_bare(found[0]))))
+    runs = list(_runs(_NUMBER_RUN, digits)) if asked.numbers else []
+    if runs:
+        cards = _found_in(runs, _ID_CARD, digits)
+        yield from _spans("id_card", (found for found in cards if _is_id_card(_bare(found[0]))))
     if asked.handles:
         low = digits.lower() if len(digits.lower()) == len(digits) else digits
-        for kind, needs, pattern in _HANDLES:
-            if any(map(low.__contains__, needs)):
+        for kind, hint, pattern in _HANDLES:
+            if hint.search(low):
                 yield from ((kind, *found.span("id")) for found in pattern.finditer(low))
     if asked.numbers:
-        yield from _numbers(plain, digits)
+        yield from _numbers(plain, digits, runs)
     if asked.plates:
         for pattern in (_PLATE, _PLATE_SMALL):
             yield from _spans("plate", pattern.finditer(plain))
@@ -299,36 +312,47 @@ def _candidates(seen: SeenThrough, asked: _Asked) -> Iterator[tuple[str, int, in
         yield from _spans("address", _ADDRESS_EN.finditer(plain))
 
 
-def _numbers(plain: str, digits: str) -> Iterator[tuple[str, int, int]]:
-    cards = (found for found in _CARD.finditer(digits) if _is_grouped(found[0]) and _is_bank_card(_bare(found[0])))
+def _numbers(plain: str, digits: str, runs: list[_Run]) -> Iterator[tuple[str, int, int]]:
+    cards = _found_in(runs, _CARD, digits)
+    cards = (found for found in cards if _is_grouped(found[0]) and _is_bank_card(_bare(found[0])))
     yield from _spans("bank_card", cards)
-    for pattern, version in ((_IPV4, 4), (_IPV6, 6)):
-        for found in pattern.finditer(plain):
+    for pattern, run, version in ((_IPV4, _IPV4_RUN, 4), (_IPV6, _IPV6_RUN, 6)):
+        for found in _found_in(_runs(run, plain), pattern, plain):
             is_version = _VERSION.search(plain, max(0, found.start() - 12), found.start())
             if _is_address(found[0], version) and not is_version:
                 yield "ip", *found.span()
-    yield from _spans("phone", _phones(digits))
+    yield from _spans("phone", _phones(digits, runs))
 
 
 def _spans(kind: str, found: Iterable[re.Match[str]]) -> Iterator[tuple[str, int, int]]:
     return ((kind, *match.span()) for match in found)
 
 
-def _phones(digits: str) -> Iterator[re.Match[str]]:
-    for match in _MOBILE.finditer(digits):
+def _runs(pattern: re.Pattern[str], text: str) -> Iterator[_Run]:
+    return (run.span() for run in pattern.finditer(text))
+
+
+def _found_in(runs: Iterable[_Run], pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """What a pattern finds that takes only characters of runs; it sees one more, which ends the run."""
+    for start, end in runs:
+        yield from pattern.finditer(text, start, end + 1)
+
+
+def _phones(digits: str, runs: list[_Run]) -> Iterator[re.Match[str]]:
+    for match in _found_in(runs, _MOBILE, digits):
         if _is_grouped(match[0]) and _is_valid("+86" + _bare(match[0])[-11:]):
             yield match
-    for match in _INTERNATIONAL.finditer(digits):
+    for match in _found_in(runs, _INTERNATIONAL, digits):
         number = _bare(match[0])
         if _is_valid("+" + number.removeprefix("00")):
             yield match
-    for match in _LANDLINE.finditer(digits):
+    for match in _found_in(runs, _LANDLINE, digits):
         if _bare(match[0]).startswith("400") or _is_valid("+86" + _bare(match[0])[1:]):
             yield match
-    for match in _AMERICAN.finditer(digits):
+    for match in _found_in(runs, _AMERICAN, digits):
         if _is_valid("+1" + _bare(match[0])[-10:]):
             yield match
-    for match in _BARE_NUMBER.finditer(digits):
+    for match in _found_in(runs, _BARE_NUMBER, digits):
         if _CALLED.search(digits, max(0, match.start() - 40), match.start()) and _is_national(_bare(match[0])):
             yield match
 

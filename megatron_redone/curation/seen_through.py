@@ -17,8 +17,10 @@ _SPACES = dict.fromkeys("\u00a0\u3000\u2002\u2003\u2009", " ")
 _DASHES = dict.fromkeys("‐‑‒–—―−﹣一"[:-1], "-")
 _DOTS = {"｡": ".", "·": ".", "•": "."}
 
-_LETTERS = str.maketrans(_WIDE | _SPACES | _DASHES | _CIRCLED)
-_DIGITS = str.maketrans(_CHINESE_DIGITS | _DOTS)
+_LETTERS = _WIDE | _SPACES | _DASHES | _CIRCLED
+_DIGITS = _CHINESE_DIGITS | _DOTS
+_ANY_LETTER = re.compile(f"[{''.join(_LETTERS)}]")
+_ANY_DIGIT = re.compile(f"[{''.join(_DIGITS)}]")
 # What stands inside a keycap after its digit, and what nobody sees.
 _NOTHING = re.compile("[\ufe0e\ufe0f\u20e3\u200b-\u200d\u2060\ufeff\u00ad]")
 
@@ -51,8 +53,15 @@ def see_through(text: str) -> SeenThrough:
         return SeenThrough(text, text, None)
     places = None
     if _NOTHING.search(text):
-        kept = [i for i, character in enumerate(text) if not _NOTHING.match(character)]
-        places = [*kept, len(text)]
-        text = "".join([text[i] for i in kept])
-    plain = text.translate(_LETTERS)
-    return SeenThrough(plain, plain.translate(_DIGITS), places)
+        gone = {match.start() for match in _NOTHING.finditer(text)}
+        places = [place for place in range(len(text) + 1) if place not in gone]
+        text = _NOTHING.sub("", text)
+    plain = _replaced(text, _ANY_LETTER, _LETTERS)
+    return SeenThrough(plain, _replaced(plain, _ANY_DIGIT, _DIGITS), places)
+
+
+def _replaced(text: str, pattern: re.Pattern[str], meant: dict[str, str]) -> str:
+    """As `str.translate` would, which takes three times as long where few characters change."""
+    for character in set(pattern.findall(text)):
+        text = text.replace(character, meant[character])
+    return text
