@@ -8,7 +8,7 @@ offers nothing (`医保问题可以打 010-... 咨询`): only a Chinese mobile n
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
 from megatron_redone.curation.folding import fold, folded
@@ -36,6 +36,11 @@ _SHORTENED = rf"(?:{'|'.join(map(_as_a_word, _SHORTENERS))})/[\w/+-]+"
 _LINK = re.compile(rf"{_BEGINNING}[^\s<>\"'，。！？；、）】》」\u4e00-\u9fff]+|{_SHORTENED}")
 # The same characters of ASCII: a small set is looked up faster.
 _ASCII_LINK = re.compile(rf"{_BEGINNING}[\x00-\x08\x0e-\x1b!#-&(-;=?-\x7f]+|{_SHORTENED}")
+
+# What a link has within its first characters; a pattern that begins with a set is looked for faster.
+_LINK_SIGN = re.compile(r"[/wW](?:(?<=/)|\.)")
+_BEFORE_SIGN = len("tinyurl.com")
+_SPACE = re.compile(r"\s")
 
 # One of these is in every text that any of the patterns below can find; looking for them is quick.
 _HINTS = tuple(
@@ -295,7 +300,18 @@ def has_link(text: str) -> bool:
 @lru_cache(maxsize=16)
 def _found_links(text: str) -> list[tuple[int, int]]:
     """Remembers the last texts: each is asked about several times in a row."""
-    return [match.span() for match in (_ASCII_LINK if text.isascii() else _LINK).finditer(text)]
+    pattern = _ASCII_LINK if text.isascii() else _LINK
+    return [match.span() for start, end in _places_of_links(text) for match in pattern.finditer(text, start, end)]
+
+
+def _places_of_links(text: str) -> Iterator[tuple[int, int]]:
+    """All of a text where a link can be: around a sign of one, to the end of the word."""
+    end = 0
+    while sign := _LINK_SIGN.search(text, end):
+        start = max(end, sign.start() - _BEFORE_SIGN)
+        space = _SPACE.search(text, sign.end())
+        end = space.start() if space else len(text)
+        yield start, end
 
 
 def link_spans(text: str) -> list[tuple[int, int]]:
