@@ -16,8 +16,6 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d][\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9d]+")
 _HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff]+")
 _EASTERN = re.compile("[\u1100-\u11ff\u3041-\uff9d\U00020000-\U0003ffff]")  # all of them, and more
-    "[\u1100-\u11ff\u3041-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\uff9d\U00020000-\U0003ffff]"
-)
 _LATIN_WORD = re.compile("[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*")
 _SPACES_BETWEEN = bytes(code if chr(code).isalpha() else ord(" ") for code in range(128)) + b" " * 128
 _TAG = r"[@#][\w·-]+|\[[A-Z_]+\]"

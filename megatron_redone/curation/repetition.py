@@ -86,7 +86,8 @@ def _repeated_share(words: list[str], size: int, of_interest: float = 0.0) -> fl
         if _most_repeated(words) <= of_interest:
             return 0.0
     ngrams = list(zip(*(words[i:] for i in range(size)), strict=False))
-    if len(set(ngrams)) == len(ngrams):
+    again = len(ngrams) - len(set(ngrams))
+    if max(0, again * size - _FREE_UNITS) / len(words) <= of_interest:
         return 0.0
     seen: set[tuple[str, ...]] = set()
     covered = position = 0
