@@ -269,7 +269,6 @@ def table(metrics: dict[str, float]) -> str:
     rows = {
         "input": f"{metrics['cost_100b_input_tb']:.2f} TB",
         "all passes": f"{metrics['cost_100b_core_hours']:,.0f} core-hours",
-        "of them in opening fingerprints": f"{metrics['cost_100b_openings_core_hours']:,.0f} core-hours",
         "of them in passes of one task": f"{metrics['cost_100b_single_task_hours']:.1f} hours",
         "disk at most, results and what lies between passes": f"{metrics['cost_100b_disk_tb']:.2f} TB",
         "memory of a worker": f"{metrics['cost_100b_worker_mb']:,.0f} MB",
