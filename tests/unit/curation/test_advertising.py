@@ -1,7 +1,10 @@
 """Advertising that asks for contact is found, and ordinary talk about the same things is not."""
 
+import random
+
 import pytest
 
+from megatron_redone.curation import advertising
 from megatron_redone.curation.advertising import find_advertising, has_link, link_fraction, without_links
 
 # Numbers and names are made up; the wording is that of real advertising.
@@ -115,3 +118,18 @@ def test_links_are_taken_out(text: str, expected: str) -> None:
 
 def test_a_link_in_capitals_beside_an_offer_is_found() -> None:
     assert find_advertising("WWW.SHOP.COM buy now, free shipping today") == "offer with a link"
+
+
+def test_around_its_signs_every_link_is_found() -> None:
+    """The oracle is the pattern over all of the text."""
+    rng = random.Random(3)
+    pieces = ["http://", "HTTPS://", "www.", "WWW.", "t.cn/", "TinyURL.com/", "youtu.be", "/", "//", ":", "a", "w.",
+              "é", "中", "，", '"', "<", " ", "\n", "\u3000", "\x1c", "x.com", "and/or"]  # fmt: skip
+    found = 0
+    for _ in range(6000):
+        text = "".join(rng.choices(pieces, k=rng.randint(1, 9)))
+        pattern = advertising._ASCII_LINK if text.isascii() else advertising._LINK
+        everywhere = [match.span() for match in pattern.finditer(text)]
+        assert advertising._found_links(text) == everywhere, text
+        found += len(everywhere)
+    assert found > 1000

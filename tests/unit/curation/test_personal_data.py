@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from megatron_redone.curation import personal_data
 from megatron_redone.curation.personal_data import find_personal_data, replace_personal_data
 
 FOUND = [
@@ -72,3 +73,32 @@ def test_a_bank_card_needs_its_checksum() -> None:
     for _ in range(50):
         body = "622202" + "".join(rng.choices("0123456789", k=12))
         assert sum(bool(find_personal_data(f"卡 {body}{last}")) for last in range(10)) == 1
+
+
+NUMBERS = (
+    "_ID_CARD", "_CARD", "_MOBILE", "_LANDLINE", "_INTERNATIONAL", "_AMERICAN", "_BARE_NUMBER",
+)  # fmt: skip
+PIECES = [
+    *(found for found, _ in FOUND), *STAYS, "+", "(", ")", "86", "010", "1", "138", "00", "6222", ".", "-", " ", "/",
+    "x", "×", "a", "中", "\n", ",", "#", "$", ":", "::", "f", "@", " at ", " dot ", "(at)", "com", "v", "w", "vx", "微",
+    "信", "加", "我", "的", "卫", "星", "qq", "扣", "abc_1234", "1234567", "号", "：",
+]  # fmt: skip
+
+
+def test_what_is_looked_for_sooner_leaves_nothing_out() -> None:
+    """The oracle is each pattern over all of the text."""
+    rng = random.Random(5)
+    found = 0
+    for _ in range(6000):
+        text = "".join(rng.choices(PIECES, k=rng.randint(1, 9))).lower()
+        runs = list(personal_data._runs(personal_data._NUMBER_RUN, text))
+        for name in NUMBERS:
+            pattern = getattr(personal_data, name)
+            everywhere = [match.span() for match in pattern.finditer(text)]
+            assert [match.span() for match in personal_data._found_in(runs, pattern, text)] == everywhere, (name, text)
+            found += len(everywhere)
+        for kind, hint, pattern in personal_data._HANDLES:
+            assert hint.search(text) or not pattern.search(text), (kind, text)
+        if not personal_data._EMAIL_HINT.search(text):
+            assert not any(pattern.search(text) for pattern in personal_data._EMAILS), text
+    assert found > 1000
