@@ -5,14 +5,21 @@ issuers' prefixes), telephone numbers (the plans of phonenumberslite), IP addres
 of their channel beside them. Links keep what is in them.
 """
 
-import datetime
-import ipaddress
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from megatron_redone.curation.advertising import link_spans
 from megatron_redone.curation.joined_texts import Words, starts_of, texts_with
+from megatron_redone.curation.number_checks import (
+    bare,
+    is_bank_card,
+    is_grouped,
+    is_id_card,
+    is_ip_address,
+    is_national,
+    is_telephone,
+)
 from megatron_redone.curation.scripts import may_have_digits
 from megatron_redone.curation.seen_through import SeenThrough, see_through
 
@@ -180,12 +187,6 @@ _ADDRESS_EN = re.compile(
     r"(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Terrace|Way)\b\.?"
     r"(?:,? (?:Apt|Apartment|Suite|Ste|Unit|Flat|#)\.? ?#?[A-Za-z0-9]{1,5})?"
 )
-_REGIONS = frozenset(
-    [11, 12, 13, 14, 15, 21, 22, 23, 31, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 50, 51, 52, 53, 54, 61, 62, 63,
-     64, 65, 71, 81, 82, 83]
-)  # fmt: skip
-_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_ID_CHECKS = "10X98765432"
 
 
 _NAME = Words(dict.fromkeys([*_CHANNELS, *_AT, "@", " at "]))
@@ -293,7 +294,7 @@ def _candidates(seen: SeenThrough, asked: _Asked) -> Iterator[tuple[str, int, in
     runs = list(_runs(_NUMBER_RUN, digits)) if asked.numbers else []
     if runs:
         cards = _found_in(runs, _ID_CARD, digits)
-        yield from _spans("id_card", (found for found in cards if _is_id_card(_bare(found[0]))))
+        yield from _spans("id_card", (found for found in cards if is_id_card(bare(found[0]))))
     if asked.handles:
         low = digits.lower() if len(digits.lower()) == len(digits) else digits
         for kind, hint, pattern in _HANDLES:
@@ -314,12 +315,12 @@ def _candidates(seen: SeenThrough, asked: _Asked) -> Iterator[tuple[str, int, in
 
 def _numbers(plain: str, digits: str, runs: list[_Run]) -> Iterator[tuple[str, int, int]]:
     cards = _found_in(runs, _CARD, digits)
-    cards = (found for found in cards if _is_grouped(found[0]) and _is_bank_card(_bare(found[0])))
+    cards = (found for found in cards if is_grouped(found[0]) and is_bank_card(bare(found[0])))
     yield from _spans("bank_card", cards)
     for pattern, run, version in ((_IPV4, _IPV4_RUN, 4), (_IPV6, _IPV6_RUN, 6)):
         for found in _found_in(_runs(run, plain), pattern, plain):
             is_version = _VERSION.search(plain, max(0, found.start() - 12), found.start())
-            if _is_address(found[0], version) and not is_version:
+            if is_ip_address(found[0], version) and not is_version:
                 yield "ip", *found.span()
     yield from _spans("phone", _phones(digits, runs))
 
@@ -340,96 +341,18 @@ def _found_in(runs: Iterable[_Run], pattern: re.Pattern[str], text: str) -> Iter
 
 def _phones(digits: str, runs: list[_Run]) -> Iterator[re.Match[str]]:
     for match in _found_in(runs, _MOBILE, digits):
-        if _is_grouped(match[0]) and _is_valid("+86" + _bare(match[0])[-11:]):
+        if is_grouped(match[0]) and is_telephone("+86" + bare(match[0])[-11:]):
             yield match
     for match in _found_in(runs, _INTERNATIONAL, digits):
-        number = _bare(match[0])
-        if _is_valid("+" + number.removeprefix("00")):
+        number = bare(match[0])
+        if is_telephone("+" + number.removeprefix("00")):
             yield match
     for match in _found_in(runs, _LANDLINE, digits):
-        if _bare(match[0]).startswith("400") or _is_valid("+86" + _bare(match[0])[1:]):
+        if bare(match[0]).startswith("400") or is_telephone("+86" + bare(match[0])[1:]):
             yield match
     for match in _found_in(runs, _AMERICAN, digits):
-        if _is_valid("+1" + _bare(match[0])[-10:]):
+        if is_telephone("+1" + bare(match[0])[-10:]):
             yield match
     for match in _found_in(runs, _BARE_NUMBER, digits):
-        if _CALLED.search(digits, max(0, match.start() - 40), match.start()) and _is_national(_bare(match[0])):
+        if _CALLED.search(digits, max(0, match.start() - 40), match.start()) and is_national(bare(match[0])):
             yield match
-
-
-def _bare(number: str) -> str:
-    return re.sub(r"[^0-9Xx×]", "", number)
-
-
-def _is_grouped(number: str) -> bool:
-    """Written as numbers are: in groups of three to eight, in pairs or digit by digit, with one kind of mark."""
-    if number.isdecimal():
-        return True
-    body = re.sub(r"^[(]?(?:\+|00)?86[)]?[ .\-_/]{0,2}(?=1)", "", number)
-    if body.isdecimal():
-        return True
-    gaps = set(re.findall(r"[^0-9]+", body))
-    lengths = [len(group) for group in re.findall(r"[0-9]+", body)]
-    return len(gaps) == 1 and (max(lengths) == 1 or sum(length <= 2 for length in lengths) <= 1 or min(lengths) == 2)
-
-
-def _is_id_card(number: str) -> bool:
-    number = number.upper().replace("×", "X")
-    if int(number[:2]) not in _REGIONS or not number[:17].isdecimal():
-        return False
-    try:
-        born = datetime.date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
-    except ValueError:
-        return False
-    total = sum(weight * int(digit) for weight, digit in zip(_ID_WEIGHTS, number, strict=False))
-    return 1850 <= born.year <= 2100 and number[17] == _ID_CHECKS[total % 11]
-
-
-def _is_bank_card(number: str) -> bool:
-    """Luhn, and a prefix with its length: UnionPay, Visa, Mastercard, American Express, JCB, Discover, Diners."""
-    first, size = int(number[:4]), len(number)
-    known = (
-        (number[:2] == "62" and 16 <= size <= 19)
-        or (number[0] == "4" and size in (13, 16, 19))
-        or ((5100 <= first <= 5599 or 2221 <= first <= 2720) and size == 16)
-        or (number[:2] in ("34", "37") and size == 15)
-        or (3528 <= first <= 3589 and size == 16)
-        or ((first == 6011 or number[:2] in ("64", "65", "60")) and size in (16, 19))
-        or (number[:2] in ("36", "38", "39") and size == 14)
-    )
-    if not known or len(set(number)) < 2:
-        return False
-    doubled = [int(digit) * (1 + i % 2) for i, digit in enumerate(reversed(number))]
-    return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
-
-
-def _is_valid(number: str) -> bool:
-    import phonenumbers
-
-    try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(number))
-    except phonenumbers.NumberParseException:
-        return False
-
-
-def _is_national(number: str) -> bool:
-    """Valid where most of our posts come from; only asked where a word says that it is a telephone number."""
-    import phonenumbers
-
-    for region in ("CN", "US", "GB", "IN", "AU", "HK", "TW", "SG", "NG", "ZA", "PH", "MY"):
-        try:
-            if phonenumbers.is_valid_number(phonenumbers.parse(number, region)):
-                return True
-        except phonenumbers.NumberParseException:
-            continue
-    return False
-
-
-def _is_address(text: str, version: int) -> bool:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    if version == 6:
-        return text.count(":") >= 3 and len(text) >= 8
-    return not (address.is_unspecified or address.is_loopback) and int(text.split(".")[0]) > 0 and len(text) >= 9
