@@ -41,9 +41,12 @@ def main() -> None:
     if options.side:
         serve(options)
         return
+    from megatron_redone.distributed.bf16_support import bf16_instructions
+
     metrics = {**start_up(options.threads), **step_times(options)}
+    products = bf16_instructions() or "fp32 products that are rounded"
     notes = (
-        f"bf16, one row of {options.length} tokens a step, {options.threads} threads; ratios are medians over "
+        f"bf16 by {products}, a row of {options.length} tokens a step, {options.threads} threads; ratios are medians over "
         f"{options.steps} turns of each side, over those of nearest; cpu_ratio is of what the kernel charged, which "
         f"other processes hardly change. {options.notes}"
     )
@@ -82,14 +85,16 @@ def serve(options: argparse.Namespace) -> None:
     """One side: takes a step in every turn."""
     channel = open_channel()
     import torch
+    from bf16_products import fast_products
 
     torch.set_num_threads(options.threads)
-    step = _prepare(options)
-    answer(channel, {})
-    for _ in turns():
-        watch = Stopwatch()
-        step()
-        answer(channel, watch.read())
+    with fast_products():
+        step = _prepare(options)
+        answer(channel, {})
+        for _ in turns():
+            watch = Stopwatch()
+            step()
+            answer(channel, watch.read())
 
 
 def _prepare(options: argparse.Namespace) -> Any:

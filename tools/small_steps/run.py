@@ -137,8 +137,8 @@ def run(job: Job, data: Path, model: Path, work: Path) -> None:
     """Trains, judges the weights, and writes the file."""
     import torch
 
+    from tools.benchmarks.bf16_products import fast_products
     from tools.small_steps import text
-    from tools.small_steps.products import fast_products
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     pairs = work / "pairs"

@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch.library import get_kernel
 
-from tools.small_steps import products
+from tools.benchmarks import bf16_products
 
 
 @pytest.fixture(autouse=True)
 def _without_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "bf16_instructions", lambda: False)
+    monkeypatch.setattr(bf16_products, "bf16_instructions", lambda: False)
 
 
 def test_products_and_their_gradients_are_those_of_fp32_rounded_once() -> None:
     left, right = torch.randn(5, 64).bfloat16().requires_grad_(), torch.randn(64, 7).bfloat16()
-    with products.fast_products():
+    with bf16_products.fast_products():
         out = left @ right
         out.backward(torch.ones_like(out))
     assert torch.equal(out, (left.float() @ right.float()).bfloat16())
@@ -24,7 +24,7 @@ def test_products_and_their_gradients_are_those_of_fp32_rounded_once() -> None:
 def test_attention_is_that_of_fp32_rounded_once() -> None:
     heads = torch.randn(1, 2, 16, 8).bfloat16()
     attention = torch.nn.functional.scaled_dot_product_attention
-    with products.fast_products():
+    with bf16_products.fast_products():
         out = attention(heads, heads, heads, is_causal=True)
     assert torch.equal(out, attention(heads.float(), heads.float(), heads.float(), is_causal=True).bfloat16())
 
@@ -32,7 +32,7 @@ def test_attention_is_that_of_fp32_rounded_once() -> None:
 def test_products_of_fp32_are_as_they_were() -> None:
     matrix = torch.randn(9, 9)
     expected = matrix @ matrix
-    with products.fast_products():
+    with bf16_products.fast_products():
         assert torch.equal(matrix @ matrix, expected)
 
 
@@ -40,7 +40,7 @@ def test_products_of_fp32_are_as_they_were() -> None:
 def test_the_kernels_come_back(failing: bool) -> None:
     before = str(get_kernel("aten::mm", "CPU"))
     try:
-        with products.fast_products():
+        with bf16_products.fast_products():
             assert str(get_kernel("aten::mm", "CPU")) != before
             if failing:
                 raise ValueError
