@@ -1,7 +1,6 @@
 """The fp32 main weights that an optimizer keeps beside bf16 weights, whichever of megatron-core's optimizers it is."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,8 @@ from megatron_redone.models.random_bits import key_of, random_bits
 from megatron_redone.models.shards import Shard, iterate_shards
 from megatron_redone.training.places import places
 
-_AT_ONCE = {"cpu": 1 << 15, "cuda": 1 << 26}  # elements: what a core's cache holds, and a gigabyte
+# Elements: of each of torch's threads, and a gigabyte. Smaller blocks pay for the calls (2**15: three times as much).
+_AT_ONCE_A_THREAD, _AT_ONCE_ON_A_GPU = 1 << 18, 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,34 +68,28 @@ def _shared_pairs(part: Any) -> Iterator[tuple[Any, torch.Tensor]]:
 def with_random_bits(
     weights: Iterable[MainWeight], purpose: str, change: Callable[[MainWeight, slice, torch.Tensor], None]
 ) -> int:
-    """Calls `change` for block after block of main weights, on a CPU by torch's number of threads.
+    """Calls `change` for block after block of main weights.
 
     Args:
         weights: Those to be changed.
         purpose: What the bits are for: a seed, and whatever else tells these draws from others.
         change: Is given a weight, a range of elements of what the optimizer holds of it, and their bits: int16 [n],
-            its own. It may be called from several threads, never twice for an element.
+            its own. It is never called twice for an element.
 
     Returns:
         How many elements there were, without padding.
     """
-
-    def draw(block: _Block) -> int:
+    changed = 0
+    for block in _blocks(weights, purpose):
         start = block.place.first - block.weight.first
         change(block.weight, slice(start, start + block.place.count), _bits(block))
-        return block.place.count
-
-    weights = list(weights)
-    blocks, on_cpu = _blocks(weights, purpose), all(weight.main.device.type == "cpu" for weight in weights)
-    if not on_cpu or torch.get_num_threads() == 1:  # threads of Python bring nothing then, and cost
-        return sum(map(draw, blocks))
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        return sum(threads.map(draw, blocks))
+        changed += block.place.count
+    return changed
 
 
 @dataclass(frozen=True)
 class _Block:
-    """What a thread does at once."""
+    """What is changed at once."""
 
     weight: MainWeight
     key: int
@@ -104,9 +98,13 @@ class _Block:
 
 def _blocks(weights: Iterable[MainWeight], purpose: str) -> Iterator[_Block]:
     for weight in weights:
-        key, at_once = key_of(purpose, weight.shard.name), _AT_ONCE[weight.main.device.type]
+        key, at_once = key_of(purpose, weight.shard.name), _elements_at_once(weight.main.device)
         for place in places(weight.shard, weight.first, weight.first + weight.main.numel(), at_once):
             yield _Block(weight, key, place)
+
+
+def _elements_at_once(device: torch.device) -> int:
+    return torch.get_num_threads() * _AT_ONCE_A_THREAD if device.type == "cpu" else _AT_ONCE_ON_A_GPU
 
 
 def _bits(block: _Block) -> torch.Tensor:

@@ -46,7 +46,7 @@ def main() -> None:
     metrics = {**start_up(options.threads), **step_times(options)}
     products = bf16_instructions() or "fp32 products that are rounded"
     notes = (
-        f"bf16 by {products}, a row of {options.length} tokens a step, {options.threads} threads; ratios are medians over "
+        f"bf16 by {products}, a row of {options.length} tokens, {options.threads} threads; ratios are medians over "
         f"{options.steps} turns of each side, over those of nearest; cpu_ratio is of what the kernel charged, which "
         f"other processes hardly change. {options.notes}"
     )
