@@ -4,6 +4,7 @@ import enum
 import re
 from dataclasses import dataclass
 
+from megatron_redone.config import record_limits
 from megatron_redone.config.field import key
 from megatron_redone.config.model import Precision, check_plain
 from megatron_redone.config.parallel import Device
@@ -283,14 +284,7 @@ class BuildPreferencesConfig:
     judged: list[JudgedConfig] = key("pairs from a judge that first has to agree with people", [])
     objective: list[ObjectiveConfig] = key("the gold answer against the policy's likeliest wrong one", [])
     structural: list[StructuralConfig] = key("the right option against wrong ones", [])
-    max_invalid: float = key(
-        "stop when more than this fraction of a source's records is invalid",
-        0.01,
-        decides=False,
-        at_least=0,
-        at_most=1,
-        formerly="max_rejected",
-    )
+    max_invalid: float = record_limits.max_invalid(whose="a source's")
     examples: int = key("pairs of each that are shown", 3, decides=False, at_least=0)
     overwrite: bool = key("replace pairs that were made with other settings or inputs", False, decides=False)
 

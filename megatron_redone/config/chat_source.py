@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from megatron_redone.config import record_limits
 from megatron_redone.config.field import key
 from megatron_redone.config.tokenizer import TokenizerConfig
 from megatron_redone.errors import UserError
@@ -79,15 +80,8 @@ class PrepareChatsConfig:
         OnLostAnswer.invalid,
     )
     refuse_special_tokens: bool = key("refuse records in whose own text special tokens are written", False)
-    max_record_mb: int = key("megabytes of one record; a larger one is invalid", 64, at_least=1)
-    max_invalid: float = key(
-        "stop when more than this fraction of a source's records is invalid",
-        0.01,
-        decides=False,
-        at_least=0,
-        at_most=1,
-        formerly="max_rejected",
-    )
+    max_record_mb: int = record_limits.max_record_mb()
+    max_invalid: float = record_limits.max_invalid(whose="a source's")
     workers: int = key("processes; 0 takes one for each core where there is work enough", 0, decides=False, at_least=0)
     overwrite: bool = key(
         "replace finished datasets that were made with other settings or inputs", False, decides=False

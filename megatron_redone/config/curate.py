@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from megatron_redone.config import record_limits
 from megatron_redone.config.field import key
 from megatron_redone.config.named_input import INPUT_FILES, check_named_input
 from megatron_redone.config.tokenizer import TokenizerConfig
@@ -292,15 +293,8 @@ class CurateConfig:
         decides=False,
         at_least=0,
     )
-    max_record_mb: int = key("megabytes of one record; a larger one is invalid", 64, at_least=1)
-    max_invalid: float = key(
-        "stop when more than this fraction of the records is invalid",
-        0.01,
-        decides=False,
-        at_least=0,
-        at_most=1,
-        formerly="max_rejected",
-    )
+    max_record_mb: int = record_limits.max_record_mb()
+    max_invalid: float = record_limits.max_invalid()
     overwrite: bool = key("replace a finished output that was made with other settings or inputs", False, decides=False)
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from megatron_redone.config import record_limits
 from megatron_redone.config.chat_source import ChatSource, PrepareChatsConfig
 from megatron_redone.config.field import key
 
@@ -37,11 +38,4 @@ class PreparePreferencesConfig(PrepareChatsConfig):
     """Preference pairs to token ids with masks on the responses, one dataset a source."""
 
     sources: list[PreferenceSource] = key("the sources")
-    max_invalid: float = key(
-        "stop when more than this fraction of a source's records is invalid",
-        0.05,
-        decides=False,
-        at_least=0,
-        at_most=1,
-        formerly="max_rejected",
-    )
+    max_invalid: float = record_limits.max_invalid(whose="a source's", default=0.05)

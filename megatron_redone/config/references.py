@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from megatron_redone.errors import UserError
+from megatron_redone.nested import texts_in
 
 NOT_A_REFERENCE = "${...} stands for another key's value, and this is none; for the text itself write \\${"
 
@@ -25,7 +26,7 @@ def refuse_resolvers(layer: Any) -> None:
     Raises:
         UserError: there is one; the line names its key.
     """
-    for key, text in _texts(layer, ""):
+    for key, text in _texts(layer):
         if _RESOLVER.search(text):
             raise UserError(
                 f"{key}: {text!r} asks for a value from outside, which would be written to config.yaml; "
@@ -43,13 +44,13 @@ def check_references(config: Any, layers: Sequence[tuple[str, Any]]) -> None:
     Raises:
         UserError: there is one; the line names its key.
     """
-    for key, text in _texts(OmegaConf.to_container(config, resolve=False), ""):
+    for key, text in _texts(OmegaConf.to_container(config, resolve=False)):
         if "${" not in text:
             continue
         try:
             OmegaConf.select(config, key, throw_on_resolution_failure=True)
         except (OmegaConfBaseException, RecursionError):
-            where = next((where for where, layer in layers if text in dict(_texts(layer, "")).values()), "")
+            where = next((where for where, layer in layers if text in dict(_texts(layer)).values()), "")
             raise UserError(f"{where}{key}: {text!r}: {NOT_A_REFERENCE}") from None
 
 
@@ -62,12 +63,7 @@ def escaped(value: Any) -> Any:
     return _REFERENCE.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
-def _texts(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, str):
-        yield key, node
-    elif isinstance(node, dict):
-        for name, element in node.items():
-            yield from _texts(element, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, list):
-        for number, element in enumerate(node):
-            yield from _texts(element, f"{key}[{number}]")
+def _texts(layer: Any) -> Iterator[tuple[str, str]]:
+    """Each text by its key, as in `sources[0].input`."""
+    for place, text in texts_in(layer):
+        yield "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix("."), text

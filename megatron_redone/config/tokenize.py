@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from megatron_redone.config import record_limits
 from megatron_redone.config.field import key
 from megatron_redone.config.named_input import INPUT_FILES
 from megatron_redone.config.tokenizer import TokenizerConfig
@@ -21,15 +22,8 @@ class TokenizeConfig:
     seed: int = key("seed of the shuffle", 0)
     workers: int = key("processes; 0 takes one for each core", 0, decides=False, at_least=0)
     shard_mb: int = key("input megabytes of one unit of work and of resuming", 16, at_least=1)
-    max_record_mb: int = key("megabytes of one record; a larger one is invalid", 64, at_least=1)
-    max_invalid: float = key(
-        "stop when more than this fraction of the records is invalid",
-        0.01,
-        decides=False,
-        at_least=0,
-        at_most=1,
-        formerly="max_rejected",
-    )
+    max_record_mb: int = record_limits.max_record_mb()
+    max_invalid: float = record_limits.max_invalid()
     overwrite: bool = key(
         "replace a finished dataset that was made with other settings or inputs", False, decides=False
     )

@@ -9,6 +9,7 @@ from typing import Any
 from megatron_redone.errors import UserError
 from megatron_redone.formats.inputs import expand_inputs
 from megatron_redone.formats.raw_records import read_raw
+from megatron_redone.nested import texts_in
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,5 @@ def _fields_of(path: str, rows: Iterable[dict[str, Any]]) -> Iterator[tuple[Fiel
     benchmark = f"{Path(path).parent.name}/{Path(path).stem}"
     for number, row in enumerate(rows):
         item = str(row.get("id", number))
-        for name, text in _strings(row, ""):
-            yield Field(benchmark, item, name), text
-
-
-def _strings(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            yield from _strings(part, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _strings(part, f"{name}.{number}")
+        for place, text in texts_in(row):
+            yield Field(benchmark, item, ".".join(map(str, place))), text
