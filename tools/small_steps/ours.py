@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.nn.functional import logsigmoid
@@ -19,6 +20,7 @@ from megatron_redone.config.preference import PreferenceLossConfig
 from megatron_redone.distributed import ParallelContext, start_context
 from megatron_redone.formats.reference_scores import ReferenceScores
 from megatron_redone.models.build import Model, build_model
+from megatron_redone.models.transformer_config import DTYPES
 from megatron_redone.models.wrapping import wrap_data_parallel
 from megatron_redone.objectives import Objective
 from megatron_redone.objectives.language_modelling import LanguageModelling
@@ -101,10 +103,17 @@ def load(
     context: ParallelContext,
     recipe: str | None = None,
 ) -> Model:
-    """A model with a Hugging Face directory's weights."""
-    fp8 = Fp8Config() if recipe is None else Fp8Config(recipe=Fp8Recipe(recipe))
-    compute = ModelConfig(precision=precision, backend=Backend.torch, fp8=fp8)
-    model = build_model(read_architecture(folder / "config.json"), compute, context, None)
+    """A model with a Hugging Face directory's weights.
+
+    With a recipe, layers multiply in FP8, emulated; `precision` is then that of the weights and of all else, and fp32
+    shows what FP8 costs by itself.
+    """
+    compute = ModelConfig(precision=precision, backend=Backend.torch)
+    if recipe is not None:
+        fp8 = Fp8Config(recipe=Fp8Recipe(recipe))
+        compute = ModelConfig(precision=Precision.fp8_emulated, backend=Backend.torch, fp8=fp8)
+    with patch.dict(DTYPES, {compute.precision: DTYPES[precision]}):
+        model = build_model(read_architecture(folder / "config.json"), compute, context, None)
     find_initial_weights(str(folder)).fill(model)
     return model
 

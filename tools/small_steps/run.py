@@ -57,7 +57,7 @@ def jobs() -> Iterator[Job]:
         yield Job(task, lr, "autocast" if task == "cpt" else "trl", 0)
     yield Job("fp8", FP8_RATE, "fp32", 0)
     for recipe in RECIPES:
-        yield from (Job("fp8", FP8_RATE, f"{recipe}-{side}", 0) for side in ("dithered", "nearest"))
+        yield from (Job("fp8", FP8_RATE, f"{recipe}-{side}", 0) for side in ("dithered", "nearest", "fp32"))
     yield from _seed(2, rates)
     for task, lr in rates:
         yield Job(task, lr, "stochastic", 0)
@@ -171,8 +171,8 @@ def run_ours(job: Job, data: Path, model: Path, work: Path) -> tuple[list[float]
     recipe, _, side = job.side.rpartition("-")
     config = ours.optimizer_config(job.lr, **our_keys(side))
     context = ours.start()
-    fp8 = Precision.fp8_emulated if recipe else Precision.bf16
-    built = ours.load(model, Precision.fp32 if side == "fp32" else fp8, context, recipe or None)
+    precision = Precision.fp32 if side == "fp32" else Precision.bf16
+    built = ours.load(model, precision, context, recipe or None)
     if job.task == "dpo":
         scored = ours.score_as_reference(built, work / "pairs")
         begin = time.perf_counter()
