@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.inputs import FileRange
+from megatron_redone.formats.zstd_frames import ZstdFrames
 
 _BLOCK = 4 << 20  # bytes of text handled at once
 _LINE_BLOCK = 1 << 16  # where only the end of a line is looked for
@@ -57,7 +58,7 @@ def decompressed(path: str, stored: BinaryIO) -> Any:
             import zstandard
         except ImportError:
             raise UserError(f"{path}: reading it needs `pip install 'megatron_redone[data]'`") from None
-        return zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
+        return ZstdFrames(stored, zstandard.ZstdDecompressor())
     return stored
 
 

@@ -61,6 +61,7 @@ def test_every_kind_gives_the_same_texts(
         ("a.jsonl.gz", gzip.compress(LINES)[:-100], "truncated"),
         ("a.jsonl.gz", b"no gzip at all", "cannot be read"),
         ("a.jsonl.zst", b"no zstd at all", "damaged zstd data"),
+        ("a.jsonl.zst", zstandard.compress(LINES)[:-5], "truncated"),
         ("a.parquet", b"PAR1 nothing", "not a readable Parquet file"),
     ],
 )
