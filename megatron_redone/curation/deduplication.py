@@ -28,6 +28,7 @@ from megatron_redone.curation.duplicate_lists import (
     is_listed,
     read_range,
     save_array,
+    saved_arrays,
 )
 from megatron_redone.curation.executors import Pass
 from megatron_redone.curation.prints import Prints, all_prints
@@ -49,7 +50,7 @@ def exact_passes(prints: Path, work: Path, tasks: int, parts: int) -> list[Pass]
     lists = work / "parts"
     return [
         Pass("find exact duplicates", [FindExact(prints, lists, tasks, parts)], parts),
-        Pass("gather exact duplicates", [GatherLists(lists, work, tasks)], 1),
+        Pass("gather exact duplicates", [GatherLists(lists, work, tasks, parts)], 1),
     ]
 
 
@@ -78,7 +79,7 @@ def near_passes(
     choose: list[PipelineStep] = []
     for least in dict.fromkeys([config.min_jaccard, *others]):
         folder = near_folder(config, work, least)
-        verify.append(VerifyPairs(least, prints, work / "pairs", folder / "verified", tasks))
+        verify.append(VerifyPairs(least, prints, work / "pairs", folder / "verified", tasks, parts))
         choose.append(KeepBest(prints, folder / "verified", folder / "found", tasks))
     return [
         Pass("match bands", [match], parts),
@@ -192,18 +193,19 @@ class VerifyPairs(PipelineStep):
     type = "🫂 - DEDUP"
     name = "verify pairs"
 
-    def __init__(self, least: float, prints: Path, pairs: Path, verified: Path, tasks: int) -> None:
+    def __init__(self, least: float, prints: Path, pairs: Path, verified: Path, tasks: int, parts: int) -> None:
         super().__init__()
         self.least = least
         self.prints = prints
         self.pairs = pairs
         self.verified = verified
         self.tasks = tasks
+        self.parts = parts
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes `uint64[P, 2]` of the pairs whose first document is in file `rank`."""
         first, last = np.uint64(rank) << FILE_BITS, np.uint64(rank + 1) << FILE_BITS
-        mine = [read_range(path, first, last) for path in sorted(self.pairs.glob("*.npy"))]
+        mine = [read_range(path, first, last) for path in saved_arrays(self.pairs, self.parts)]
         pairs = _distinct(np.concatenate([np.empty((2, 0), np.uint64), *mine], axis=1).T)
         alike = [np.empty((0, 2), np.uint64)]
         own = Prints(self.prints, rank)
@@ -252,7 +254,7 @@ class KeepBest(PipelineStep):
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Reads what `VerifyPairs` wrote."""
-        pairs = [np.load(path) for path in sorted(self.verified.glob("*.npy"))]
+        pairs = [np.load(path) for path in saved_arrays(self.verified, self.tasks)]
         pairs = np.concatenate([np.empty((0, 2), np.uint64), *pairs])
         nodes = np.unique(pairs)
         sizes = np.zeros(len(nodes), np.int64)

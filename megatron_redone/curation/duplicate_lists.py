@@ -11,6 +11,7 @@ from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
 
 from megatron_redone.curation.documents import DroppedFiles
+from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import atomic_file
 
 FILE_BITS = np.uint64(32)
@@ -28,15 +29,16 @@ class GatherLists(PipelineStep):
     type = "🫂 - DEDUP"
     name = "gather lists"
 
-    def __init__(self, lists: Path, gathered: Path, tasks: int) -> None:
+    def __init__(self, lists: Path, gathered: Path, tasks: int, parts: int) -> None:
         super().__init__()
         self.lists = lists
         self.gathered = gathered
         self.tasks = tasks
+        self.parts = parts
 
     def run(self, data: Iterator[Document] | None = None, rank: int = 0, world_size: int = 1) -> None:
         """Writes `uint64[N]` to 00000.npy."""
-        lists = sorted(self.lists.glob("*.npy"))
+        lists = saved_arrays(self.lists, self.parts)
         total = sum(len(np.load(path, mmap_mode="r")) for path in lists)
         self.gathered.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.gathered / "00000.npy", "wb") as file:
@@ -115,3 +117,19 @@ def save_array(folder: Path, rank: int, array: np.ndarray) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / f"{rank:05d}.npy", "wb") as file:
         np.save(file, array)
+
+
+def saved_arrays(folder: Path, tasks: int) -> list[Path]:
+    """The files that the tasks of an earlier pass saved.
+
+    Raises:
+        UserError: not all of them have; without what is missing, duplicates would stay and nobody would notice.
+    """
+    paths = [folder / f"{rank:05d}.npy" for rank in range(tasks)]
+    missing = sum(not path.is_file() for path in paths)
+    if missing:
+        raise UserError(
+            f"{folder}: {missing} of {tasks} files of an earlier pass are missing; remove output_dir's folder 'work' "
+            "and run again"
+        )
+    return paths

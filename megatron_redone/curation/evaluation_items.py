@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.errors import UserError
-from megatron_redone.formats.inputs import expand_inputs
+from megatron_redone.formats.input_records import InvalidRecordError
+from megatron_redone.formats.inputs import SUFFIXES, InputFile, expand_inputs
 from megatron_redone.formats.raw_records import read_raw
 from megatron_redone.nested import texts_in
 
@@ -36,10 +37,18 @@ def read_items(paths: Sequence[str]) -> Iterator[tuple[Field, str]]:
         is_csv = path.endswith(".csv")
         for name in [path] if is_csv else names:
             yield from _fields_of(name, _csv_rows(name))
-        if not is_csv and (not names or any(p.suffix != ".csv" for p in Path(path).rglob("*.*"))):
+        if not is_csv and (not names or any(p.name.endswith(SUFFIXES) for p in Path(path).rglob("*.*"))):
             for file in expand_inputs([path]):
-                rows = (raw.parse() for batch in read_raw(file) for raw in batch.records)
-                yield from _fields_of(file.path, rows)
+                yield from _fields_of(file.path, _rows(file))
+
+
+def _rows(file: InputFile) -> Iterator[dict[str, Any]]:
+    for raw in (record for batch in read_raw(file) for record in batch.records):
+        if raw.json.strip() or raw.fault:
+            try:
+                yield raw.parse()
+            except InvalidRecordError as problem:
+                raise UserError(f"{file.path}:{raw.place}: {problem}") from None
 
 
 def _csv_rows(name: str) -> Iterator[dict[str, Any]]:

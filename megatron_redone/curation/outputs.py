@@ -30,6 +30,7 @@ FUNNEL = "funnel.json"
 TABLE = "funnel.txt"
 PERSONAL = "personal_data.json"
 
+_SHARDS = "*.jsonl.gz"
 _BLOCK = 1 << 20
 
 
@@ -93,11 +94,13 @@ class Finish(PipelineStep):
             yield self._file(_merge(self.work.held_out / source, target), source, held_out=True)
 
     def _move_shards(self, source: str) -> Iterator[OutputFile]:
-        folder = self.output / source
+        made, folder = self.work.final / source, self.output / source
         folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted((self.work.final / source).glob("*.jsonl.gz")):
-            os.replace(path, folder / path.name)
-        for path in sorted(folder.glob("*.jsonl.gz")):  # those that an interrupted pass has moved, too
+        if made.is_dir():  # else this pass was interrupted, and has moved them
+            for stale in folder.glob(_SHARDS):  # of a run that was interrupted, and then planned anew
+                stale.unlink()
+            os.replace(made, folder)
+        for path in sorted(folder.glob(_SHARDS)):
             yield self._file(path, source)
 
     def _file(self, path: Path, source: str, held_out: bool = False) -> OutputFile:

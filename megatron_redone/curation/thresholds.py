@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from megatron_redone.config.curate import CurateConfig, Deduplicate, Mode, SourceKind
+from megatron_redone.config.field import facts_of, out_of_range
 from megatron_redone.config.schema import work_hash
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_text
@@ -142,8 +143,11 @@ def approved_config(config: CurateConfig, steps: list[str], measured: str) -> Cu
 
 def _replaced(path: Path, section: Any, threshold: Threshold, value: Any) -> Any:
     kind = type(getattr(section, threshold.key))
-    if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and value != int(value)):
+    if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and value % 1):
         raise UserError(f"{path}: {threshold.name} is {value!r}, not a number")
+    facts = next(facts_of(field) for field in dataclasses.fields(section) if field.name == threshold.key)
+    if problem := out_of_range(facts, value):
+        raise UserError(f"{path}: {threshold.name}: {problem}")
     return dataclasses.replace(section, **{threshold.key: kind(value)})
 
 

@@ -88,6 +88,22 @@ def expand_inputs(names: Sequence[str]) -> list[InputFile]:
     return files
 
 
+def refuse_inputs_within(place: str | os.PathLike[str], files: Sequence[InputFile]) -> None:
+    """Refuses to read what is going to be written.
+
+    Args:
+        place: A file or a folder that is written.
+        files: Those that are read.
+
+    Raises:
+        UserError: one of them is that file, or lies in that folder.
+    """
+    written = os.path.realpath(place)
+    for file in files:
+        if not _is_url(file.path) and os.path.commonpath([os.path.realpath(file.path), written]) == written:
+            raise UserError(f"output_dir: the input {file.path} lies where output is written; choose another folder")
+
+
 def _expand_local(name: str) -> list[InputFile]:
     if os.path.isdir(name):
         paths = _known_suffixes(sorted(str(p) for p in Path(name).rglob("*") if p.is_file()), name)

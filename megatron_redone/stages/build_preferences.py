@@ -30,7 +30,7 @@ from megatron_redone.curation.pair_building.strategies import OpenPolicy, build_
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import writing_errors
 from megatron_redone.formats.done_check import is_complete
-from megatron_redone.formats.inputs import expand_inputs
+from megatron_redone.formats.inputs import InputFile, expand_inputs, refuse_inputs_within
 from megatron_redone.formats.lock import folder_lock
 
 
@@ -56,7 +56,10 @@ def run(config: BuildPreferencesConfig) -> None:
 
 def _build(config: BuildPreferencesConfig, entry: Entry, files: EntryFiles, open_policy: OpenPolicy) -> None:
     people = _people(config, entry)
-    work = _work(entry, people)
+    inputs = expand_inputs(files_of_entry(entry, people))
+    for path in (files.pairs, files.no_pairs):
+        refuse_inputs_within(path, inputs)
+    work = _work(entry, people, inputs)
     if is_complete(finished_entry(files), work, overwrite=config.overwrite, place=str(files.pairs)):
         return
     result = build_entry(entry, people, files.folder, open_policy)
@@ -72,7 +75,7 @@ def _people(config: BuildPreferencesConfig, entry: Entry) -> AnnotatedConfig | N
     return next(people for people in config.annotated if people.name == entry.human)
 
 
-def _work(entry: Entry, people: AnnotatedConfig | None) -> str:
+def _work(entry: Entry, people: AnnotatedConfig | None, inputs: list[InputFile]) -> str:
     """Sixteen hexadecimal digits over everything that decides what an entry gives."""
     facts: list[Any] = [type(entry).__name__]
     if people is not None:
@@ -81,8 +84,7 @@ def _work(entry: Entry, people: AnnotatedConfig | None) -> str:
         from megatron_redone.generation.model_files import model_fingerprint
 
         facts.append(model_fingerprint(entry.policy.path, entry.policy.chat_template))
-    files = [dataclasses.astuple(file) for file in expand_inputs(files_of_entry(entry, people))]
-    return work_hash(entry, *facts, files)
+    return work_hash(entry, *facts, list(map(dataclasses.astuple, inputs)))
 
 
 def _policies() -> OpenPolicy:

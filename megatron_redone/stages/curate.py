@@ -19,13 +19,15 @@ from megatron_redone.config.schema import work_hash
 from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import write_json, writing_errors
 from megatron_redone.formats.done_check import Finished, is_complete, read_sealed, write_sealed
-from megatron_redone.formats.inputs import InputFile, expand_inputs
+from megatron_redone.formats.inputs import InputFile, expand_inputs, refuse_inputs_within
 from megatron_redone.formats.lock import LOCK_NAME, folder_lock
 
 if TYPE_CHECKING:
     from megatron_redone.curation.executors import Pass
 
 log = logging.getLogger(__name__)
+
+_PLAN, _SUBMITTED = "plan.json", "submitted.json"
 
 
 def run(config: CurateConfig) -> None:
@@ -52,7 +54,10 @@ def run(config: CurateConfig) -> None:
         return
     with writing_errors(output), folder_lock(output / "work") as work:
         tasks = _tasks(config, files)
-        _open_work(work, f"{digest} {tasks}", is_over=finished is not None)
+        plan = f"{digest} {tasks}"
+        if _jobs_are_at_it(work, is_same=config.executor is Executor.slurm and _is_planned(work, plan)):
+            return
+        _open_work(work, plan, is_over=finished is not None)
         if config.mode is Mode.measure:
             passes = _measuring_passes(config, files, tasks, (digest, measured), work)
         else:
@@ -91,15 +96,13 @@ def _input_files(config: CurateConfig) -> list[tuple[SourceConfig, InputFile]]:
     """All files in the order of the sources, each with the source that names it."""
     owners: dict[str, str] = {}
     files = []
-    output = os.path.abspath(config.output_dir)
     for source in config.sources:
         for file in expand_inputs(source.input):
             if file.path in owners:
                 raise UserError(f"{file.path}: named twice, by '{owners[file.path]}' and by '{source.name}'")
-            if os.path.commonpath([os.path.abspath(file.path), output]) == output:
-                raise UserError(f"output_dir: the input {file.path} lies in it; choose another folder")
             owners[file.path] = source.name
             files.append((source, file))
+    refuse_inputs_within(config.output_dir, [file for _, file in files])
     return files
 
 
@@ -125,17 +128,43 @@ def _open_work(work: Path, plan: str, is_over: bool) -> None:
     """
     from megatron_redone.curation.executors import wait_for_tasks
 
-    path = work / "plan.json"
-    content, is_intact = read_sealed(path)
-    if content is not None and is_intact and content.get("plan") == plan and not is_over:
+    if _is_planned(work, plan) and not is_over:
         return
     wait_for_tasks(work)
+    (work / _PLAN).unlink(missing_ok=True)  # first: without it a kill leaves what nobody goes on with
     for entry in work.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
         elif entry.name != LOCK_NAME:
             entry.unlink()
-    write_sealed(path, {"plan": plan})
+    write_sealed(work / _PLAN, {"plan": plan})
+
+
+def _is_planned(work: Path, plan: str) -> bool:
+    content, is_intact = read_sealed(work / _PLAN)
+    return content is not None and is_intact and content.get("plan") == plan
+
+
+def _jobs_are_at_it(work: Path, is_same: bool) -> bool:
+    """Whether jobs that were submitted to Slurm before do the work; jobs that are not to do it are taken back.
+
+    Args:
+        work: The folder.
+        is_same: Whether they were submitted for what is to be done now.
+    """
+    from megatron_redone.curation.slurm_executor import are_on_their_way, cancel
+
+    marker = work / _SUBMITTED
+    if not marker.is_file():
+        return False
+    jobs = json.loads(marker.read_text())["jobs"]
+    if is_same and are_on_their_way(jobs):
+        log.info("submitted already, the last job is %s; logs are in %s", jobs[-1], work / "logs")
+        return True
+    log.warning("jobs were submitted to Slurm before; what is left of them is taken back")
+    cancel(jobs)
+    marker.unlink()
+    return False
 
 
 def _passes(
@@ -183,21 +212,13 @@ def _run(config: CurateConfig, passes: "list[Pass]", work: Path, tasks: int) -> 
 
 def _submit(config: CurateConfig, passes: "list[Pass]", work: Path, finished: Finished | None) -> None:
     from megatron_redone.curation.outputs import remove_curation
-    from megatron_redone.curation.slurm_executor import are_on_their_way, cancel, submit_slurm
+    from megatron_redone.curation.slurm_executor import submit_slurm
 
     if shutil.which("sbatch") is None:
         raise UserError("executor: there is no sbatch on this machine; start from a login node, or take executor=local")
-    marker = work / "submitted.json"
-    if marker.is_file():
-        before = json.loads(marker.read_text())["jobs"]
-        if are_on_their_way(before):
-            log.info("submitted already, the last job is %s; logs are in %s", before[-1], work / "logs")
-            return
-        log.warning("the jobs of before have not come to their end; what is left is submitted once more")
-        cancel(before)
     remove_curation(Path(config.output_dir), finished)
     jobs = submit_slurm(passes, work, config.slurm, config.workers)
-    write_json(marker, {"jobs": jobs})
+    write_json(work / _SUBMITTED, {"jobs": jobs})
     log.info("submitted %d passes; when job %s has ended, %s has the result", len(jobs), jobs[-1], config.output_dir)
 
 

@@ -31,7 +31,7 @@ from megatron_redone.errors import UserError
 from megatron_redone.formats.atomic import writing_errors
 from megatron_redone.formats.done_check import is_complete
 from megatron_redone.formats.file_record import file_sha256
-from megatron_redone.formats.inputs import expand_inputs
+from megatron_redone.formats.inputs import expand_inputs, refuse_inputs_within
 from megatron_redone.formats.lock import folder_lock
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,9 @@ def run(config: SelectQualityConfig) -> None:
 
 
 def _inputs(config: SelectQualityConfig) -> list[tuple[object, ...]]:
-    return [dataclasses.astuple(file) for one in config.sources for file in expand_inputs(one.input)]
+    files = [file for one in config.sources for file in expand_inputs(one.input)]
+    refuse_inputs_within(config.output_dir, files)
+    return [dataclasses.astuple(file) for file in files]
 
 
 def _scorer_digest(config: SelectQualityConfig) -> str:

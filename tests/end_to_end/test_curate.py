@@ -419,7 +419,7 @@ def _as_struct(comment: Record | str) -> Record:
 
 def test_mistakes_are_told(tmp_path: Path) -> None:
     corpus(tmp_path, posts=20)
-    with pytest.raises(UserError, match="lies in it; choose another folder"):
+    with pytest.raises(UserError, match="lies where output is written; choose another folder"):
         curate.run(config(tmp_path, tmp_path))
     with pytest.raises(UserError, match="named twice, by 'a' and by 'b'"):
         twice = f"sources=[{{name: a, input: {tmp_path}/social.jsonl}},{{name: b, input: {tmp_path}/social.jsonl}}]"

@@ -115,6 +115,10 @@ def test_what_was_approved_must_be_thresholds(tmp_path: Path) -> None:
     approve(file, **{"length.min_social": "many"})
     with pytest.raises(UserError, match=r"length\.min_social is 'many', not a number"):
         curate.run(config(tmp_path, "applied", *apply))
+    for value, problem in ((-1, "-1 is less than 0"), (float("inf"), "inf, not a number"), (2.5, "2.5, not a number")):
+        approve(file, **{"length.min_social": value})
+        with pytest.raises(UserError, match=rf"length\.min_social.*{problem}"):
+            curate.run(config(tmp_path, "applied", *apply))
     content = yaml.safe_load(file.read_text())
     content["steps"]["length"] = {"approved": True, "length.least": 3}
     file.write_text(yaml.safe_dump(content))

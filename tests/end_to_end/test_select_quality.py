@@ -127,6 +127,20 @@ def test_a_classifier_scores_as_well(tmp_path: Path) -> None:
     assert len(read(tmp_path / "out/posts.jsonl")) == 150
 
 
+def test_neither_its_input_nor_what_it_has_not_written_is_touched(tmp_path: Path, model: Path) -> None:
+    corpus(tmp_path / "posts.jsonl", 60)
+    whole = (tmp_path / "posts.jsonl").read_bytes()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/other.jsonl").write_text("theirs")
+    with pytest.raises(UserError, match="lies where output is written"):
+        select_quality.run(config(tmp_path, f"perplexity.model={model}", f"output_dir={tmp_path}"))
+    for keep in ("0.2", "0.4"):
+        select_quality.run(config(tmp_path, f"perplexity.model={model}", f"keep_from={keep}", "overwrite=true"))
+    assert (tmp_path / "posts.jsonl").read_bytes() == whole
+    assert (tmp_path / "out/other.jsonl").read_text() == "theirs"
+    assert "other.jsonl" not in (tmp_path / "out/manifest.json").read_text()
+
+
 def test_invalid_records_are_listed_and_too_many_stop_it(tmp_path: Path, model: Path) -> None:
     corpus(tmp_path / "posts.jsonl", 50)
     with (tmp_path / "posts.jsonl").open("a") as file:

@@ -136,7 +136,7 @@ def with_system(messages: list[dict[str, Any]], system: str) -> list[dict[str, A
     Raises:
         InvalidRecordError: the messages have one too.
     """
-    if not system.strip():
+    if not messages or not system.strip():
         return messages
     if messages[0]["role"] == "system":
         if messages[0]["content"].strip() == system.strip():

@@ -27,8 +27,6 @@ REPORT = "quality.json"
 TABLE = "quality.txt"
 WORK = "work"
 
-_FOLDERS = ("random", "dropped", "scores")
-
 _SHOWN_AT = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _EXCERPT = 300
@@ -61,7 +59,7 @@ def write_selection(config: SelectQualityConfig, selected: Sequence[Selected], w
     classes = [row for one in selected for row in _class_rows(one)]
     write_json(output / REPORT, {"classes": classes, "mix": _mix(classes), "examples": examples})
     write_text(output / TABLE, quality_table(classes) + "\n")
-    files = [path for name in ("", *_FOLDERS) for path in (output / name).glob("*.jsonl")]
+    files = [path for one in selected for path in _written(output, one.source.name)]
     files += (output / WORK).rglob("*.npz")
     content = {
         "format": FORMAT,
@@ -87,10 +85,9 @@ def remove_selection(output: Path, finished: Finished | None) -> None:
 
 def _write_documents(config: SelectQualityConfig, one: Selected, output: Path) -> list[dict[str, Any]]:
     """Writes the files of one source, and returns the examples that the report shows."""
-    name = f"{one.source.name}.jsonl"
-    places = {"kept": output / name, "dropped": output / "dropped" / name, "scores": output / "scores" / name}
-    if config.random_cut:
-        places["drawn"] = output / "random" / name
+    places = _places(output, one.source.name)
+    if not config.random_cut:
+        places.pop("drawn").unlink(missing_ok=True)
     shown, examples = _shown(one, config.examples), []
     number = invalid = 0
     with contextlib.ExitStack() as stack:
@@ -108,6 +105,17 @@ def _write_documents(config: SelectQualityConfig, one: Selected, output: Path) -
                 number += 1
     _check(config, one, number, invalid)
     return sorted(examples, key=lambda example: example["percentile"])
+
+
+def _places(output: Path, name: str) -> dict[str, Path]:
+    """Where the documents of a source go."""
+    folders = {"kept": "", "dropped": "dropped", "scores": "scores", "drawn": "random"}
+    return {kind: output / folder / f"{name}.jsonl" for kind, folder in folders.items()}
+
+
+def _written(output: Path, name: str) -> list[Path]:
+    """Those of them that there are, and the records that are none."""
+    return [path for path in (*_places(output, name).values(), invalid_path(output / name)) if path.exists()]
 
 
 def _file(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:

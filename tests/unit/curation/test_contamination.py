@@ -14,6 +14,7 @@ from megatron_redone.config.curate import Contaminated, DecontaminationConfig
 from megatron_redone.curation.contamination import ItemIndex, cut
 from megatron_redone.curation.decontamination import Decontaminate
 from megatron_redone.curation.evaluation_items import Field, read_items
+from megatron_redone.errors import UserError
 
 QUESTION = "Which of the following bodies of water lies between the island of Honshu and the mainland of Asia?"
 OPTIONS = ["The Sea of Japan, also called the East Sea", "The Yellow Sea near the mouth of the Huai"]
@@ -78,6 +79,21 @@ def test_sets_are_read_from_csv_and_json(tmp_path: Path) -> None:
         ("x", "q.options.0"): OPTIONS[0],
         ("x", "q.options.1"): OPTIONS[1],
     }
+
+
+def test_what_lies_beside_csv_is_passed_over_and_so_are_empty_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"question\n{QUESTION}\n")
+    (tmp_path / "README.txt").write_text("Tests.")
+    assert [text for _, text in read_items([str(tmp_path)])] == [QUESTION]
+    (tmp_path / "b.jsonl").write_text(json.dumps({"q": "why"}) + "\n\n")
+    assert [text for _, text in read_items([str(tmp_path)])] == [QUESTION, "why"]
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"q": '])
+def test_a_line_that_is_no_item_is_told_with_its_place(tmp_path: Path, line: str) -> None:
+    (tmp_path / "b.jsonl").write_text(json.dumps({"q": "why"}) + f"\n{line}\n")
+    with pytest.raises(UserError, match=r"b\.jsonl:2: "):
+        list(read_items([str(tmp_path)]))
 
 
 @pytest.mark.parametrize("action", list(Contaminated))

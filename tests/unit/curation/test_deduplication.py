@@ -96,7 +96,7 @@ def test_verified_pairs_are_those_of_brute_force(
     for rank in range(parts):
         MatchBands(config.buckets, tmp_path / "prints", nothing, pairs, tasks, parts).run(rank=rank)
     for rank in range(tasks):
-        VerifyPairs(config.min_jaccard, tmp_path / "prints", pairs, verified, tasks).run(rank=rank)
+        VerifyPairs(config.min_jaccard, tmp_path / "prints", pairs, verified, tasks, parts).run(rank=rank)
     found = np.concatenate([np.load(path) for path in verified.glob("*.npy")])
     places = np.array(starts)[(found >> np.uint64(32)).astype(int)] + (found & np.uint64(0xFFFFFFFF)).astype(int)
     sets = [set(text.split()) for text in texts]

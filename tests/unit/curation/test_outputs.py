@@ -24,8 +24,8 @@ def line(text: str, **more: Any) -> str:
     return json.dumps({"text": text, **more}) + "\n"
 
 
-def finish(folder: Path, form: str = "file") -> Path:
-    """What three tasks left of three documents, and of one that `read` dropped."""
+def finish(folder: Path, form: str = "file", is_moved: bool = False) -> Path:
+    """What three tasks left of three documents, and of one that `read` dropped; `is_moved`: but for the documents."""
     config = CurateConfig(
         sources=[SourceConfig(name="posts", input=["x.jsonl"])],
         output_dir=str(folder / "out"),
@@ -41,10 +41,12 @@ def finish(folder: Path, form: str = "file") -> Path:
             entered = Amount(3, 0, 8) if (step, number) == ("read", 0) else entered
             write_flow(work / "counts" / step, number, {"posts": Flow(entered, left)})
         path = work / f"final/posts/{number:05d}.jsonl{'.gz' if form == 'shards' else ''}"
+        if is_moved:
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         content = "".join(map(line, texts)).encode()
         path.write_bytes(gzip.compress(content) if form == "shards" else content)
-    (work / "dropped/read/posts").mkdir(parents=True)
+    (work / "dropped/read/posts").mkdir(parents=True, exist_ok=True)
     (work / "dropped/read/posts/00000.jsonl").write_text(line(DROPPED, reason="why"))
     Finish(config, [], "hash", work).run()
     return folder / "out"
@@ -65,6 +67,16 @@ def test_shards_are_moved_and_counted(tmp_path: Path) -> None:
         (f"posts/0000{number}.jsonl.gz", len(texts)) for number, texts in enumerate(TEXTS)
     ]
     assert gzip.decompress((out / files[2]["path"]).read_bytes()).decode() == line("three")
+
+
+def test_shards_of_another_run_go_and_a_second_pass_finds_its_own(tmp_path: Path) -> None:
+    for number in (1, 5):
+        (tmp_path / "out/posts").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"out/posts/0000{number}.jsonl.gz").write_bytes(gzip.compress(line("stale").encode()))
+    first = (finish(tmp_path, "shards") / "manifest.json").read_bytes()
+    (tmp_path / "out/manifest.json").unlink()  # as if killed before it was written
+    assert (finish(tmp_path, "shards", is_moved=True) / "manifest.json").read_bytes() == first
+    assert len(list((tmp_path / "out/posts").iterdir())) == len(TEXTS)
 
 
 @pytest.mark.parametrize("name", ["posts.jsonl", "dropped/read/posts.jsonl", "funnel.json", "funnel.txt"])

@@ -1,5 +1,6 @@
 """Every format of preference pairs, and every kind of bad record to its reason."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -200,6 +201,12 @@ def test_bad_records_are_refused_with_the_reason(format: str, record: dict[str, 
     with pytest.raises(InvalidRecordError) as error:
         read_pair(record, PreferenceFormat[format], SOURCE)
     assert str(error.value).startswith(reason)
+
+
+@pytest.mark.parametrize("record", [{"chosen": [YES], "rejected": [NO]}, {"chosen": [WHY, YES], "rejected": [HOW, NO]}])
+def test_a_systems_prompt_is_no_prompt_where_there_is_none(record: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRecordError, match="prompt"):
+        read_pair(record, PreferenceFormat.trl, dataclasses.replace(SOURCE, system="You are helpful."))
 
 
 def test_what_is_no_preference_record() -> None:
