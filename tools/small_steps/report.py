@@ -106,8 +106,9 @@ def _of_fp32(runs: Runs, name: str, task: str, lr: float) -> Iterator[tuple[str,
     yield f"{name}_fp32_seeds", len(several)
     yield f"{name}_start_loss", several[0]["start"]["loss"]
     yield f"{name}_fp32_loss", mean_loss(several, "main")
-    yield f"{name}_fp32_export_nearest_rel_diff", greatest(exported(several, "nearest"))
-    yield f"{name}_fp32_export_stochastic_rel_diff", greatest(exported(several, "stochastic"))
+    for form in ("nearest", "stochastic"):
+        if lost := exported(several, form):
+            yield f"{name}_fp32_export_{form}_rel_diff", greatest(lost)
 
 
 def _of_side(runs: Runs, name: str, task: str, lr: float, side: str) -> Iterator[tuple[str, float]]:
@@ -166,6 +167,8 @@ def _rows(runs: Runs, task: str, lr: float, side: str) -> Iterator[str]:
     forms = ("main", "nearest", "stochastic") if side == "fp32" else ("export",)
     for form in forms:
         judged = [run for run in several if form == "export" or form in run]
+        if not judged:
+            continue
         values = differences(runs, task, lr, side, form)
         cells = [f"{mean_loss(judged, form):.4f}", f"{100 * greatest(values):+.2f} %" if values else ""]
         if task == "dpo":

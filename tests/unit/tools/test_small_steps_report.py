@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tools.small_steps.kept import keep_runs, kept_runs, name_of
-from tools.small_steps.report import grouped, metrics
+from tools.small_steps.report import grouped, metrics, tables
 
 
 def made_run(side: str, seed: int, loss: float, rate: float = 1e-5) -> dict[str, Any]:
@@ -41,3 +41,14 @@ def test_figures_of_more_seeds_stay(tmp_path: Path) -> None:
     assert found["cpt_1e-5_dithered_seeds"] == 1, "a seed without a run in fp32 says nothing"
     assert "cpt_1e-5_fp32_loss" not in found
     assert "cpt_1e-5_dithered_rel_diff" not in metrics(runs, {"cpt_1e-5_dithered_seeds": 2})
+
+
+def test_what_was_not_judged_has_no_figure(tmp_path: Path) -> None:
+    run = made_run("fp32", 1, 4.0)
+    write(
+        tmp_path, {key: value for key, value in run.items() if key not in ("nearest", "stochastic")} | {"changed": {}}
+    )
+    runs = grouped(keep_runs(tmp_path, tmp_path / "kept"))
+    assert "cpt_1e-5_fp32_loss" in metrics(runs, {})
+    assert not [name for name in metrics(runs, {}) if "export" in name]
+    assert "| fp32 (1) |" in "\n".join(tables(runs)) and "exported" not in "\n".join(tables(runs))
