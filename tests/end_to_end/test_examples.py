@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 from tests.helpers import commands
 from tests.helpers.qwen2_5 import CONFIGS
+from tests.helpers.setup_extras import extras_of_stages
 from tools import estimate_memory
 
 REPOSITORY = Path(__file__).parents[2]
@@ -133,7 +134,8 @@ def test_the_dockerfile_pins_what_setup_asks_for() -> None:
     needed = importlib.metadata.requires("megatron_redone") or []
     plain = {Requirement(line).name.lower() for line in needed if "extra ==" not in line}
     of_the_image = {"torch", "numpy"}
-    assert plain - of_the_image <= pins.keys()
+    of_stages = {Requirement(text).name for texts in extras_of_stages().values() for text in texts}
+    assert (plain | of_stages) - of_the_image <= pins.keys()
 
 
 def test_dividing_leaves_no_question_on_both_sides(tmp_path: Path) -> None:
