@@ -130,12 +130,20 @@ class CheckpointFolder:
         """Removes what was written of a checkpoint that failed."""
         shutil.rmtree(self.partial(step), ignore_errors=True)
 
-    def prune(self, keep_last: int | None, keep_every: int | None) -> None:
-        """Removes checkpoints that are neither among the newest, nor at a multiple of `keep_every`, nor the best."""
+    def prune(self, keep_last: int | None, keep_every: int | None, up_to: int | None = None) -> None:
+        """Removes checkpoints that are neither among the newest, nor at a multiple of `keep_every`, nor the best.
+
+        Args:
+            keep_last: So many of the newest stay; None keeps all.
+            keep_every: Those at its multiples stay; None for none.
+            up_to: The step at which the run is: one that went back to an earlier checkpoint counts from there, and
+                leaves later ones until it comes to them. None counts from the last.
+        """
         if keep_last is None:
             return
         best = self._read_best().get("step")
-        for step in self.steps()[:-keep_last]:
+        steps = [step for step in self.steps() if up_to is None or step <= up_to]
+        for step in steps[:-keep_last]:
             if step != best and (keep_every is None or step % keep_every):
                 remove_folder(self.of_step(step))
 

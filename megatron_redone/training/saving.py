@@ -212,7 +212,7 @@ class Saver:
         if best is not None:
             self.folder.mark_best(state.step, *best)
         try:
-            self.folder.prune(self._config.keep_last, self._config.keep_every)
+            self.folder.prune(self._config.keep_last, self._config.keep_every, state.step)
         except OSError as error:  # what is new is written all the same
             log.warning("%s: older checkpoints could not be removed (%s)", self.folder.path, disk_reason(error))
 

@@ -54,6 +54,18 @@ def test_what_is_kept(tmp_path: Path, keep_last: int | None, keep_every: int | N
     assert folder.steps() == kept
 
 
+def test_a_run_that_went_back_keeps_what_it_saves(tmp_path: Path) -> None:
+    """From step 8 of 20, whose later checkpoints are there still."""
+    folder = CheckpointFolder(tmp_path)
+    for step in (8, 16, 20):
+        save(folder, step)
+    (tmp_path / "latest").write_text("step-00000008\n")
+    for step, kept in {12: [8, 12, 16, 20], 16: [12, 16, 20], 20: [16, 20]}.items():
+        save(folder, step)
+        folder.prune(2, None, step)
+        assert folder.steps() == kept and folder.latest() == folder.of_step(step)
+
+
 @pytest.mark.parametrize("best", [1, 3])
 def test_the_best_is_kept_besides(tmp_path: Path, best: int) -> None:
     folder = CheckpointFolder(tmp_path)
