@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from megatron_redone.config.field import key
-from megatron_redone.errors import UserError
 
 
 class OnBadStep(Enum):
@@ -20,18 +19,27 @@ class OnBadStep(Enum):
     stop = "stop"
 
 
+class OnNotFinite(Enum):
+    """Those of `OnBadStep` that NaN leaves: trained on, it would stay in the weights for ever."""
+
+    skip = "skip"
+    rollback = "rollback"
+    stop = "stop"
+
+
 @dataclass(frozen=True, kw_only=True)
 class GuardConfig:
     """Steps without finite numbers, spikes, and ranks that stop or are slow."""
 
-    on_not_finite: OnBadStep = key(
-        "what follows a step whose loss or gradient is infinite or NaN: skip, rollback or stop",
-        OnBadStep.skip,
+    on_not_finite: OnNotFinite = key(
+        "what follows a step whose loss or gradient is infinite or NaN: skip leaves the weights as they were, rollback "
+        "goes back to the newest checkpoint and leaves the samples out, stop ends the run",
+        OnNotFinite.skip,
         decides=False,
     )
     on_spike: OnBadStep = key(
-        "what follows a step whose loss or gradient norm lies far above those of the steps before: tell, skip, "
-        "rollback or stop",
+        "what follows a step whose loss or gradient norm lies far above those of the steps before: tell trains on it "
+        "and says so; the others are as for on_not_finite",
         OnBadStep.tell,
         decides=False,
     )
@@ -65,9 +73,3 @@ class GuardConfig:
         decides=False,
         above=1,
     )
-
-    def __post_init__(self) -> None:
-        if self.on_not_finite is OnBadStep.tell:
-            raise UserError(
-                "guards.on_not_finite: NaN would stay in the weights for ever; give one of skip, rollback, stop"
-            )

@@ -44,7 +44,7 @@ class StepGuard:
         """
         figures = {"loss": loss, "grad_norm": grad_norm}
         self._fault = self._spike(figures) if finite else _NOT_FINITE
-        self._reaction = self._config.on_spike if finite else self._config.on_not_finite
+        self._reaction = self._config.on_spike if finite else OnBadStep[self._config.on_not_finite.name]
         if self._fault is not None and self._reaction is not OnBadStep.tell:
             return self._fault
         for name, spikes in self._spikes.items():

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from megatron_redone.config.guards import GuardConfig, OnBadStep
+from megatron_redone.config.guards import GuardConfig, OnBadStep, OnNotFinite
 from megatron_redone.errors import UserError
 from megatron_redone.training.samples import SampleRange
 from megatron_redone.training.step_guard import StepGuard
@@ -37,7 +37,7 @@ def test_a_spike_that_is_only_told_is_trained_on_and_remembered(caplog: pytest.L
 
 @pytest.mark.parametrize("finite", [True, False])
 def test_stop_ends_the_run(finite: bool) -> None:
-    guard = StepGuard(GuardConfig(on_spike=OnBadStep.stop, on_not_finite=OnBadStep.stop), KNOWN)
+    guard = StepGuard(GuardConfig(on_spike=OnBadStep.stop, on_not_finite=OnNotFinite.stop), KNOWN)
     assert guard.judge(50.0, 1.2, finite) is not None
     with pytest.raises(UserError, match=r"step 41: .* in samples 164 to 167; mend the data, or let guards\.on_"):
         settled(guard)
