@@ -19,16 +19,18 @@ class ExportHFConfig:
         reads=True,
     )
     dtype: WeightsDtype = key(
-        "type of the weights; keep leaves them as the checkpoint has them, float32 takes a run's main weights where it "
+        "type of the weights; keep leaves them as the checkpoint has them, fp32 takes a run's main weights where it "
         "trained in bf16",
         WeightsDtype.keep,
     )
     rounding: Bf16Rounding = key(
-        "how dtype=bfloat16 rounds weights that the checkpoint has in fp32: by chance (stochastic), which keeps the "
+        "how dtype=bf16 rounds weights that the checkpoint has in fp32: by chance (stochastic), which keeps the "
         "mean of small changes, or to the nearest, which loses them",
         Bf16Rounding.stochastic,
     )
     seed: int = key("of stochastic rounding", 1234, at_least=0)
     max_shard_gb: float = key("gigabytes (10^9 bytes) of one safetensors file", 5.0, above=0)
-    end_tokens: list[str] = key("tokens that end an answer, besides those the model has: <|im_end|> after SFT", [])
+    end_tokens: list[str] = key(
+        "tokens that end an answer, besides those of the model and of the conversations that it was trained on", []
+    )
     overwrite: bool = key("replace what is at output", False, decides=False)

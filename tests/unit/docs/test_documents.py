@@ -1,6 +1,7 @@
 """What the documents name is there: links, paths, keys, sub-commands, functions, messages."""
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -14,6 +15,7 @@ from megatron_redone.config.loader import load_config
 from megatron_redone.config.pretrain import PretrainConfig
 from megatron_redone.config.schema import describe_keys
 from megatron_redone.config.stage_table import STAGES
+from megatron_redone.curation.posts import parse_post
 from megatron_redone.evaluation.exposure_log import read_exposure_log
 from megatron_redone.evaluation.search_log import read_search_log
 from megatron_redone.formats.inputs import expand_inputs
@@ -175,7 +177,10 @@ def test_the_configurations_that_are_shown_resolve(tmp_path: Path) -> None:
 
 
 def test_the_records_that_are_shown_are_read(tmp_path: Path) -> None:
-    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs/records.md").read_text(encoding="utf-8"), re.DOTALL)
+    text = (ROOT / "docs/records.md").read_text(encoding="utf-8")
+    shown, *blocks = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    post = parse_post(json.loads(shown))
+    assert all(vars(post).values()) and all(vars(post.comments[0]).values())  # every key is read
     for block, read in zip(blocks, (read_search_log, read_search_log, read_exposure_log), strict=True):
         (tmp_path / "shown.jsonl").write_text(block.replace("\n", " ") + "\n")
         found = read(expand_inputs([str(tmp_path / "shown.jsonl")]))
