@@ -191,7 +191,10 @@ def all_prints(folder: Path, tasks: int) -> Iterator[Prints]:
 
 
 def _read_into(array: np.ndarray, file: int, offset: int) -> None:
-    """Fills an array from a file that is long enough."""
-    read = os.preadv(file, [array.data], offset) if array.size else 0
-    if read != array.nbytes:
-        raise EOFError(f"{read} of {array.nbytes} bytes at {offset}")
+    """Fills an array from a file that is long enough; the system reads 2 GiB at once at the most, and may read less."""
+    rest = array.view(np.uint8).data if array.size else memoryview(b"")
+    while rest:
+        read = os.preadv(file, [rest], offset)
+        if not read:
+            raise EOFError(f"{len(rest)} bytes are missing at {offset}")
+        rest, offset = rest[read:], offset + read

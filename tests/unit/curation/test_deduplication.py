@@ -1,5 +1,6 @@
 """Duplicates: whoever goes has a better one that stays, however pairs are found and the input is cut."""
 
+import os
 import random
 from pathlib import Path
 
@@ -107,6 +108,18 @@ def test_verified_pairs_are_those_of_brute_force(
         if len(sets[i] & sets[j]) >= config.min_jaccard * len(sets[i] | sets[j])
     }
     assert {(i, j) for i, j in places.tolist()} == expected and len(expected) > 60
+
+
+def test_sets_are_whole_where_the_system_reads_less_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "prints", TEXTS, 1, MinHashConfig(ngram=1), 1)
+    of_task = prints.Prints(tmp_path / "prints", 0)
+    everything, read = np.arange(len(TEXTS)), os.preadv
+    whole = of_task.shingles_of(everything).values.tolist()
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, offset: read(file, [buffers[0][:3]], offset))
+    assert of_task.shingles_of(everything).values.tolist() == whole
+    os.truncate(tmp_path / "prints/00000.shingles", 4 * len(whole) - 1)
+    with pytest.raises(EOFError, match="bytes are missing"):
+        of_task.shingles_of(everything)
 
 
 def test_whoever_goes_is_alike_to_a_better_one_that_stays() -> None:

@@ -36,6 +36,7 @@ def test_a_kill_while_work_is_cleared_leaves_no_plan_behind(tmp_path: Path, monk
 
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "rmtree", killed)
+        patched.setattr(Path, "iterdir", lambda folder: iter(sorted(folder.glob("*"))))  # folders before the plan
         with pytest.raises(KeyboardInterrupt):
             curate._open_work(work, "b", is_over=False)
     assert not curate._is_planned(work, "a")
