@@ -59,6 +59,18 @@ def test_what_is_saved_and_what_stays(tmp_path: Path, keys: dict[str, Any], expe
     assert ours.folder.latest() == tmp_path / "ck" / "step-00000007"
 
 
+def test_a_run_that_went_back_goes_on_from_what_it_saved_last(tmp_path: Path) -> None:
+    """A name is written into `latest` by hand, and later checkpoints are there still."""
+    first = saver(tmp_path, save_every=4, keep_last=2, keep_every=8)
+    for step in range(1, 21):
+        first.after_step(one_process.finished(step))
+    assert steps(tmp_path) == [8, 16, 20]
+    (tmp_path / "latest").write_text("step-00000008\n")
+    again = saver(tmp_path, save_every=4, keep_last=2, keep_every=8)
+    again.after_step(one_process.finished(12))
+    assert again.folder.latest() == tmp_path / "step-00000012" and steps(tmp_path) == [8, 12, 16, 20]
+
+
 def test_the_best_stays_and_is_saved_where_it_was_not(tmp_path: Path) -> None:
     ours = saver(tmp_path / "ck", save_every=None, keep_last=1)
     ours.save_as_best(TrainState(step=3), "validation/a/loss", 1.25)
