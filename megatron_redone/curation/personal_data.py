@@ -6,11 +6,13 @@ of their channel beside them. Links keep what is in them.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from megatron_redone.curation.advertising import link_spans
-from megatron_redone.curation.joined_texts import Words, starts_of, texts_with
+from megatron_redone.curation.joined_texts import Words
 from megatron_redone.curation.number_checks import (
     bare,
     is_bank_card,
@@ -20,7 +22,7 @@ from megatron_redone.curation.number_checks import (
     is_national,
     is_telephone,
 )
-from megatron_redone.curation.scripts import may_have_digits
+from megatron_redone.curation.personal_signs import NAMED_BEFORE_COLONS, Signs, find_signs
 from megatron_redone.curation.seen_through import SeenThrough, see_through
 
 
@@ -49,24 +51,6 @@ PLACEHOLDERS = {
 
 _HAN = re.compile("[\u4e00-\u9fff]")
 
-# Looking for these is quick, and without one of them nothing can be found.
-_DIGIT = "0-9０-９①-⑨❶-❾⓪⓿零〇一二三四五六七八九壹贰貳叁參肆伍陆陸柒捌玖幺两"
-_DIGITS = re.compile(rf"[{_DIGIT}](?:[^{_DIGIT}\n]{{0,4}}[{_DIGIT}]){{4}}")
-_ANY_DIGIT = re.compile(f"[{_DIGIT}]")
-_HOUSE = re.compile("[0-9] (?:[NSEW]\\.? )?[A-Z0-9]")
-_CHANNELS = (
-    "微", "薇", "威信", "卫星", "溦", "徽", "v信", "❤", "♥", "💚",
-    "❤", "♥", "💚", "v:", "v：", "vx", "wx", "w:", "w：", "weixin", "wechat",
-    "we chat", "v x", "wei xin", "qq", "q q", "扣", "企鹅", "球球", "q:", "q：", "加v", "加q", "+q", "+v", "➕v", "我v",
-    "个v", "系v", "ｖ", "ｑ", "ｗｘ", "telegram", "tg", "电报", "飞机", "line id", "lineid", "kik", "snap",
-    "skype", "discord", "insta", "ig:", "ig：", "ig ", "号:", "号：",
-)  # fmt: skip
-_PLATE_HINT = re.compile("[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Za-zＡ-Ｚａ-ｚ]")
-_STREET_HINT = re.compile("[路街道巷弄同][^\n]{1,9}号")
-_CHANNEL = Words(dict.fromkeys(_CHANNELS))
-_AT = ("＠", "(at", "[at", "( at", "（at")
-# " at " alone is a word: who spells an address out spells its dot out, too, or brackets.
-_BESIDE_AT = ("dot", "(", "[", "{", "<")
 # One of them is in every text with an address, however it is spelled.
 _EMAIL_HINT = re.compile(r"@|[(\[{<]\s?at\s?[)\]}>]|\sat\s[A-Za-z0-9-]+\sdot\s", re.IGNORECASE)
 
@@ -120,50 +104,61 @@ _IPV4_RUN = re.compile("[0-9.]{7,}")
 _IPV6_RUN = re.compile("[0-9A-Fa-f:]{8,}")
 
 _TO = r"(?:\sis\s|\sare\s|[\s:：=＝是为,，;；→~\-]{0,3})"
-_WECHAT = (
+_WECHAT_NAME = (
     r"(?:[微薇威徽溦v][^\w\n]{0,2}信|卫\s?星(?=\s?(?:号|[:：]))|微\s?x|薇\s?x|v\s?信"
     r"|(?<![a-z])(?:v\s?x|w\s?x|wei\s?xin|wechat|we chat)(?![a-z])"
-    r"|(?:加|\+|➕|联系)\s?(?:我|下|个)?的?\s?[v薇威微](?![a-z])|(?<![a-z0-9])[vw](?=\s?[:：]))"
+    r"|(?:加|\+|➕|联系)\s?(?:我|下|个)?的?\s?[v薇威微](?![a-z]))"
 )
+_WECHAT = rf"(?:{_WECHAT_NAME}|(?<![a-z0-9])[vw](?=\s?[:：]))"
 _ACCOUNT_WORD = r"(?:\s?(?:账号|帐号|号码|号|同号|id|account|number|name|no\.?))?"
 _LETTERS_ID = r"[a-z][a-z0-9_-]{4,19}(?![a-z0-9_])"
 _MIXED_ID = r"(?=[a-z_-]*[0-9_])[a-z][a-z0-9_-]{4,19}(?![a-z0-9_])"
 _NUMBER_ID = r"[1-9](?:[ -]?[0-9]){4,11}(?![0-9])"
 _MOBILE_ID = r"1[3-9](?:[ -]?[0-9]){9}(?![0-9])"
 _CLEAR = r"\s?(?:[:：=]|是|is)\s?"
-# Each with what is in every text that its pattern finds, and is looked for sooner.
-_WECHAT_HINT = (
-    r"[微薇威徽溦]|卫\s?星|v(?:[^\w\n]{0,2}信|\s?[信x:：])|w(?:\s?[x:：]|ei\s?xin|e ?chat)"
-    r"|[加+➕系]\s?[我下个]?的?\s?v"
-)
-_FIND_HANDLES = [
-    ("wechat", _WECHAT_HINT, rf"{_WECHAT}{_ACCOUNT_WORD}{_CLEAR}@?(?P<id>{_LETTERS_ID})"),
-    ("wechat", _WECHAT_HINT, rf"{_WECHAT}{_ACCOUNT_WORD}{_TO}@?(?P<id>{_MIXED_ID}|{_MOBILE_ID}|{_NUMBER_ID})"),
+# Behind each what is in every text that they find, and is looked for sooner.
+_HANDLES: list[tuple[str, Callable[[str], object], list[re.Pattern[str]]]] = [
     (
         "wechat",
-        _WECHAT_HINT,
-        rf"(?:加|➕|\+|联系)\s?(?:我|下|个)?的?\s?(?:v\s?x|w\s?x|[v薇威微]信?)\s?(?P<id>{_MIXED_ID})",
-    ),
-    (
-        "wechat",
-        _WECHAT_HINT,
-        rf"(?:加|添加|\+|add)\s?(?:我|my|me on)?的?\s?{_WECHAT}号?\s?(?P<id>{_LETTERS_ID})",
+        re.compile(
+            r"[微薇威徽溦]|卫\s?星|v(?:[^\w\n]{0,2}信|\s?[信x:：])|w(?:\s?[x:：]|ei\s?xin|e ?chat)"
+            r"|[加+➕系]\s?[我下个]?的?\s?v"
+        ).search,
+        [
+            # "Act V : Title" is none, as English texts write it.
+            re.compile(rf"(?:{_WECHAT_NAME}{_ACCOUNT_WORD}{_CLEAR}|(?<![a-z0-9])[vw][:：]\s?)@?(?P<id>{_LETTERS_ID})"),
+            re.compile(rf"{_WECHAT}{_ACCOUNT_WORD}{_TO}@?(?P<id>{_MIXED_ID}|{_MOBILE_ID}|{_NUMBER_ID})"),
+            re.compile(rf"(?:加|➕|\+|联系)\s?(?:我|下|个)?的?\s?(?:v\s?x|w\s?x|[v薇威微]信?)\s?(?P<id>{_MIXED_ID})"),
+            re.compile(rf"(?:加|添加|\+|add)\s?(?:我|my|me on)?的?\s?{_WECHAT}号?\s?(?P<id>{_LETTERS_ID})"),
+        ],
     ),
     (
         "qq",
-        r"q\s?(?:q|[:：]?\s?[0-9])|扣\s?扣|企鹅|球球",
-        rf"(?:(?<![a-z])q\s?q(?![a-z])|扣\s?扣|企鹅号?|球球号?|(?<![a-z0-9])q(?=\s?[:：]?\s?[0-9]{{6}}))群?"
-        rf"{_ACCOUNT_WORD}{_TO}(?P<id>{_NUMBER_ID})",
+        re.compile(r"q\s?(?:q|[:：]?\s?[0-9])|扣\s?扣|企鹅|球球").search,
+        [
+            re.compile(
+                r"(?:(?<![a-z])q\s?q(?![a-z])|扣\s?扣|企鹅号?|球球号?|(?<![a-z0-9])q(?=\s?[:：]?\s?[0-9]{6}))群?"
+                rf"{_ACCOUNT_WORD}{_TO}(?P<id>{_NUMBER_ID})"
+            )
+        ],
     ),
-    ("handle", "@", r"(?:telegram|(?<![a-z])tg(?![a-z])|电报|飞机)(?:号|id)?\s?[:：]?\s?(?P<id>@[a-z]\w{3,31})"),
     (
         "handle",
-        "[:：]",
-        r"(?<![a-z])(?:line\s?id|kik|snap(?:chat)?|skype|discord|telegram|instagram|insta|ig|抖音号|快手号|小红书号|微博号|陌陌号?)"
-        r"(?: id| name| username| handle)?\s?[:：]\s?@?(?P<id>[a-z0-9][a-z0-9_.#-]{3,29}(?![a-z0-9_]))",
+        re.compile("@").search,
+        [re.compile(r"(?:telegram|(?<![a-z])tg(?![a-z])|电报|飞机)(?:号|id)?\s?[:：]?\s?(?P<id>@[a-z]\w{3,31})")],
+    ),
+    (
+        "handle",
+        Words(NAMED_BEFORE_COLONS).stand_in,
+        [
+            re.compile(
+                r"(?<![a-z])(?:line\s?id|kik|snap(?:chat)?|skype|discord|telegram|instagram|insta|ig"
+                r"|抖音号|快手号|小红书号|微博号|陌陌号?)"
+                r"(?: id| name| username| handle)?\s?[:：]\s?@?(?P<id>[a-z0-9][a-z0-9_.#-]{3,29}(?![a-z0-9_]))"
+            )
+        ],
     ),
 ]
-_HANDLES = [(kind, re.compile(hint), re.compile(pattern)) for kind, hint, pattern in _FIND_HANDLES]
 
 _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 _PLATE = re.compile(
@@ -189,81 +184,31 @@ _ADDRESS_EN = re.compile(
 )
 
 
-_NAME = Words(dict.fromkeys([*_CHANNELS, *_AT, "@", " at "]))
-_NAME_OR_DIGIT = Words(dict.fromkeys([*_CHANNELS, *_AT, "@", " at ", *"0123456789"]))
-
-
-def with_no_sign(texts: Collection[str]) -> set[str]:
-    """Of many texts, told at once, most of those in which `find_personal_data` finds nothing."""
-    plain = [text for text in texts if text.isascii()]
-    others = [text for text in texts if not text.isascii()]
-    found = texts_with([_NAME_OR_DIGIT.places], plain, _without_users)
-    found |= texts_with([_NAME.places], others, _without_users)
-    found |= texts_with([starts_of(one) for one in (_DIGITS, _HOUSE, _PLATE_HINT, _STREET_HINT)], others, str)
-    return set(texts) - found
-
-
-def _without_users(text: str) -> str:
-    """In lower case; mentions that are masked already are no sign."""
-    return text.lower().replace("@user", "~")
-
-
 def find_personal_data(text: str) -> list[Found]:
     """What is personal in a text, in order; nothing overlaps.
 
     Args:
         text: Any text.
     """
-    if not text:
-        return []
-    asked = _asked_for(text)
-    if asked is None:
-        return []
+    signs = find_signs(text)
+    return [] if signs is None else _found_behind(signs, text)
+
+
+def _found_behind(signs: Signs, text: str) -> list[Found]:
     seen = see_through(text)
     links: list[tuple[int, int]] | None = None
     taken: list[tuple[int, int, str]] = []
-    for kind, start, end in _candidates(seen, asked):
+    for kind, start, end in _candidates(seen, signs):
         links = link_spans(seen.plain) if links is None else links
-        inside = any(start < b and a < end for a, b, _ in taken) or any(start < b and a < end for a, b in links)
-        if not inside:
-            taken.append((start, end, kind))
-    return [Found(kind, *seen.span(start, end)) for start, end, kind in sorted(taken)]
+        if not (_overlaps(taken, start, end) or _overlaps(links, start, end)):
+            insort(taken, (start, end, kind))
+    return [Found(kind, *seen.span(start, end)) for start, end, kind in taken]
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Which kinds can be in a text at all."""
-
-    emails: bool
-    numbers: bool
-    handles: bool
-    plates: bool
-    streets: bool
-    houses: bool
-
-
-def _asked_for(text: str) -> _Asked | None:
-    """What to look for; None is nothing, as in most texts, which this tells quickly."""
-    low = text.lower()
-    is_ascii = text.isascii()
-    emails = _has_at(low)
-    has_digits = may_have_digits(text, 1) and _ANY_DIGIT.search(text) is not None
-    numbers = has_digits and may_have_digits(text, 5) and _DIGITS.search(text) is not None
-    handles = _CHANNEL.stand_in(low)
-    plates = not is_ascii and _PLATE_HINT.search(text) is not None
-    streets = not is_ascii and "号" in text and _STREET_HINT.search(text) is not None
-    houses = has_digits and _HOUSE.search(text) is not None
-    if not (emails or numbers or handles or plates or streets or houses):
-        return None
-    return _Asked(emails, numbers, handles, plates, streets, houses)
-
-
-def _has_at(low: str) -> bool:
-    if "@" in low and low.count("@") > low.count("@user"):
-        return True
-    if " at " in low and (not low.isascii() or any(mark in low for mark in _BESIDE_AT)):
-        return True
-    return ("(" in low or "[" in low or "＠" in low or "（" in low) and any(map(low.__contains__, _AT))
+def _overlaps(spans: Sequence[tuple[Any, ...]], start: int, end: int) -> bool:
+    """Whether any of some spans, in order and apart from each other, has a character of this one."""
+    behind = bisect_left(spans, (end,))
+    return behind > 0 and spans[behind - 1][1] > start
 
 
 def replace_personal_data(text: str, kinds: Collection[str] = frozenset(PLACEHOLDERS)) -> tuple[str, list[Found]]:
@@ -285,44 +230,50 @@ def replace_personal_data(text: str, kinds: Collection[str] = frozenset(PLACEHOL
     return "".join([*parts, text[last:]]), found
 
 
-def _candidates(seen: SeenThrough, asked: _Asked) -> Iterator[tuple[str, int, int]]:
+def _candidates(seen: SeenThrough, signs: Signs) -> Iterator[tuple[str, int, int]]:
     """The surest kinds first."""
     plain, digits = seen.plain, seen.digits
-    if asked.emails and _EMAIL_HINT.search(plain):
+    if signs.emails and ("@" in plain or _EMAIL_HINT.search(plain)):
         for pattern in _EMAILS:
             yield from _spans("email", pattern.finditer(plain))
-    runs = list(_runs(_NUMBER_RUN, digits)) if asked.numbers else []
+    runs = list(_runs(_NUMBER_RUN, digits)) if signs.numbers else []
     if runs:
         cards = _found_in(runs, _ID_CARD, digits)
         yield from _spans("id_card", (found for found in cards if is_id_card(bare(found[0]))))
-    if asked.handles:
+    if signs.handles:
         low = digits.lower() if len(digits.lower()) == len(digits) else digits
-        for kind, hint, pattern in _HANDLES:
-            if hint.search(low):
+        for kind, may_have, patterns in _HANDLES:
+            for pattern in patterns if may_have(low) else ():
                 yield from ((kind, *found.span("id")) for found in pattern.finditer(low))
-    if asked.numbers:
-        yield from _numbers(plain, digits, runs)
-    if asked.plates:
+    if signs.numbers:
+        yield from _cards(digits, runs)
+    if signs.addresses:
+        yield from _ip_addresses(plain)
+    if signs.numbers:
+        yield from _spans("phone", _phones(digits, runs))
+    if signs.plates:
         for pattern in (_PLATE, _PLATE_SMALL):
             yield from _spans("plate", pattern.finditer(plain))
-    if asked.streets:
+    if signs.streets:
         for found in _ADDRESS_ZH.finditer(plain):
             before = _BEFORE_ADDRESS.match(found[0])
             yield "address", found.start() + (before.end() if before else 0), found.end()
-    if asked.houses:
+    if signs.houses:
         yield from _spans("address", _ADDRESS_EN.finditer(plain))
 
 
-def _numbers(plain: str, digits: str, runs: list[_Run]) -> Iterator[tuple[str, int, int]]:
+def _cards(digits: str, runs: list[_Run]) -> Iterator[tuple[str, int, int]]:
     cards = _found_in(runs, _CARD, digits)
     cards = (found for found in cards if is_grouped(found[0]) and is_bank_card(bare(found[0])))
-    yield from _spans("bank_card", cards)
+    return _spans("bank_card", cards)
+
+
+def _ip_addresses(plain: str) -> Iterator[tuple[str, int, int]]:
     for pattern, run, version in ((_IPV4, _IPV4_RUN, 4), (_IPV6, _IPV6_RUN, 6)):
         for found in _found_in(_runs(run, plain), pattern, plain):
             is_version = _VERSION.search(plain, max(0, found.start() - 12), found.start())
             if is_ip_address(found[0], version) and not is_version:
                 yield "ip", *found.span()
-    yield from _spans("phone", _phones(digits, runs))
 
 
 def _spans(kind: str, found: Iterable[re.Match[str]]) -> Iterator[tuple[str, int, int]]:

@@ -16,7 +16,8 @@ from datatrove.data import Document
 
 from megatron_redone.config.curate import PersonalDataConfig
 from megatron_redone.curation.fingerprint import form_hash
-from megatron_redone.curation.personal_data import Found, replace_personal_data, with_no_sign
+from megatron_redone.curation.personal_data import Found, replace_personal_data
+from megatron_redone.curation.personal_signs import with_no_sign
 from megatron_redone.curation.post_filter import Answer, PostFilter, Renderer
 from megatron_redone.curation.posts import Post, comment_texts, walk
 from megatron_redone.formats.atomic import write_json

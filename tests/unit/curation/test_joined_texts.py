@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("ahocorasick_rs")
 pytest.importorskip("phonenumbers")
 
-from megatron_redone.curation import advertising, personal_data
+from megatron_redone.curation import advertising, personal_data, personal_signs
 from megatron_redone.curation.folding import fold
 from megatron_redone.curation.joined_texts import Words, starts_of, texts_with
 
@@ -57,7 +57,7 @@ def test_nothing_is_found_in_texts_with_no_sign() -> None:
         for text in advertising.with_no_sign(some):
             assert advertising.link_fraction(text) == (0, 0.0) and advertising.find_advertising(text) is None, text
             plain += 1
-        for text in personal_data.with_no_sign(some):
+        for text in personal_signs.with_no_sign(some):
             assert personal_data.find_personal_data(text) == [], text
             plain += 1
     assert plain > 2000
