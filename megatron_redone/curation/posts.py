@@ -23,7 +23,12 @@ class Comment:
 
 @dataclass
 class Post:
-    """What one document is made from."""
+    """What one document is made from.
+
+    Attributes:
+        letters: Who bears which letter, by name, once mentions in the texts are written with them: the letters stay,
+            also when comments go.
+    """
 
     text: str
     id: str | None = None
@@ -31,6 +36,7 @@ class Post:
     author: str | None = None
     topic: str | None = None
     comments: list[Comment] = field(default_factory=list)
+    letters: dict[str, str] | None = None
 
 
 def parse_post(record: dict[str, Any]) -> Post:

@@ -9,7 +9,8 @@
     - a comment without an author
 
 Nobody's name is written: commenters are A, B, C ... in the order in which they speak, the post's
-author is OP, and an @mention of one of them bears the same letter.
+author is OP, and an @mention of one of them bears the same letter. When comments go afterwards, those who stay keep
+their letters, so that A need not be among them.
 """
 
 import string
@@ -30,7 +31,7 @@ def render(post: Post, show_authors: bool = True) -> str:
     head = f"{post.title}\n{post.text}" if post.title and post.text else post.title or post.text
     if not post.comments:
         return head
-    letters = pseudonyms(post) if show_authors else {}
+    letters = _letters_of(post) if show_authors else {}
     lines = [line for comment in post.comments for line in _lines(comment, letters, depth=0)]
     return "\n\n".join(part for part in (head, "\n".join(lines)) if part)
 
@@ -48,10 +49,14 @@ def hide_mentions(post: Post) -> None:
     """Replaces @mentions in the post and its comments by letters of those who speak, else by `@user`."""
     if not post.comments and "@" not in post.text and "@" not in post.title:
         return
-    names = pseudonyms(post)
+    names = post.letters = pseudonyms(post)
     post.title, post.text = mask_mentions(post.title, names), mask_mentions(post.text, names)
     for comment in walk(post.comments):
         comment.text = mask_mentions(comment.text, names)
+
+
+def _letters_of(post: Post) -> dict[str, str]:
+    return pseudonyms(post) if post.letters is None else post.letters
 
 
 def _lines(comment: Comment, letters: dict[str, str], depth: int) -> list[str]:

@@ -17,7 +17,7 @@ from megatron_redone.config.curate import (
     RepetitionConfig,
     ThreadsConfig,
 )
-from megatron_redone.curation.post_filter import PostFilter, Renderer, comments_of
+from megatron_redone.curation.post_filter import FilterChain, PostFilter, Renderer, comments_of
 from megatron_redone.curation.post_steps import CleanPosts, CutThreads, DropAdvertising, DropByLength, DropRepetition
 from megatron_redone.curation.posts import parse_post
 
@@ -59,6 +59,19 @@ def test_a_comment_that_advertises_goes_alone_and_its_replies_stay(tmp_path: Pat
     step = DropAdvertising(AdvertisingConfig(), True, tmp_path, RENDERER)
     text, dropped = apply(step, {"text": f"{LONG} https://example.org/x", "comments": comments})
     assert text == f"{LONG}\n\n- no thanks" and [one for one, _ in dropped] == [ADVERT]
+
+
+def test_a_mention_bears_the_letter_of_its_speaker_after_comments_went(tmp_path: Path) -> None:
+    comments = [{"text": ADVERT, "author": "xx"}, {"text": "hi there", "author": "yy"}]
+    comments.append({"text": "@yy agreed", "author": "zz"})
+    document = Document("", "7", metadata={"source": "posts", "kind": "social"})
+    document.metadata["post"] = parse_post({"text": LONG, "comments": comments})
+    steps = [
+        CleanPosts(CleanConfig(), ThreadsConfig(), tmp_path, RENDERER),
+        DropAdvertising(AdvertisingConfig(), True, tmp_path, RENDERER),
+    ]
+    [left] = FilterChain(steps, tmp_path).run(iter([document]))
+    assert left.text == f"{LONG}\n\n- B: hi there\n- C: @B agreed"
 
 
 def test_a_post_that_advertises_goes_with_its_comments(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A post with its comments as one document, without anybody's name."""
 
-from megatron_redone.curation.posts import parse_post
+from megatron_redone.curation.posts import keep_comments, parse_post
 from megatron_redone.curation.rendering import hide_mentions, pseudonyms, render
 from tests.helpers.threads import THREAD
 
@@ -42,3 +42,11 @@ def test_an_author_bears_one_letter_wherever_he_speaks() -> None:
     post = parse_post({"text": "t", "author": "ann", "comments": comments})
     assert pseudonyms(post) == {"ann": "OP", "bo": "A"}
     assert render(post).splitlines()[2:] == ["- OP: x", "  - A: z", "  - OP: w", "- A: v"]
+
+
+def test_who_stays_keeps_the_letter_that_mentions_have() -> None:
+    comments = [{"text": "buy ads", "author": "xx"}, {"text": "hi", "author": "yy"}, {"text": "@yy ok", "author": "zz"}]
+    post = parse_post({"text": "t", "comments": comments})
+    hide_mentions(post)
+    post.comments = keep_comments(post.comments, lambda comment: comment.author != "xx")
+    assert render(post).splitlines()[2:] == ["- B: hi", "- C: @B ok"]

@@ -180,6 +180,7 @@ def test_the_records_that_are_shown_are_read(tmp_path: Path) -> None:
     text = (ROOT / "docs/records.md").read_text(encoding="utf-8")
     shown, *blocks = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
     post = parse_post(json.loads(shown))
+    del post.letters  # which are given later
     assert all(vars(post).values()) and all(vars(post.comments[0]).values())  # every key is read
     for block, read in zip(blocks, (read_search_log, read_search_log, read_exposure_log), strict=True):
         (tmp_path / "shown.jsonl").write_text(block.replace("\n", " ") + "\n")
