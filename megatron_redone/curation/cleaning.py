@@ -19,7 +19,10 @@ _ELEMENTS = (
 )
 _ATTRIBUTE = r"""\s+[\w:@.-]+\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+)"""
 _TAG = re.compile(rf"</?({_ELEMENTS})(?:{_ATTRIBUTE})*\s*/?>", re.IGNORECASE)
-_HIDDEN = re.compile(r"<!--.*?-->|<(script|style|noscript|svg|template)\b[^>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+# What is shown to nobody, from such a beginning to the end of its own kind: a comment, or one of these elements.
+_HIDDEN_ELEMENTS = ("script", "style", "noscript", "svg", "template")
+_HIDDEN = re.compile(rf"<!--|<(?:({')|('.join(_HIDDEN_ELEMENTS)}))\b", re.IGNORECASE)
+_HIDDEN_ENDS = [re.compile(end, re.IGNORECASE) for end in ("-->", *(rf"</{one}\s*>" for one in _HIDDEN_ELEMENTS))]
 _BREAKING = re.compile(r"(?:br|p|div|li|tr|h[1-6]|hr|ul|ol|dl|dd|dt|table|blockquote|section|article|pre)\Z")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -83,7 +86,7 @@ def remove_markup(text: str) -> str:
     """HTML elements become line breaks or nothing; what only looks like one (`<3`, `<unk>`, `a < b`) stays."""
     if "<" not in text:
         return text
-    return _TAG.sub(_break_or_nothing, _HIDDEN.sub(" ", text))
+    return _TAG.sub(_break_or_nothing, _without_hidden(text))
 
 
 def decode_entities(text: str) -> str:
@@ -155,6 +158,33 @@ def _run_of_one(longest: int) -> re.Pattern[str]:
 @lru_cache
 def _run_longer_than(longest: int) -> re.Pattern[str]:
     return re.compile(rf"({EMOJI_PATTERN}|[^\s\d])\1{{{longest},}}")
+
+
+def _without_hidden(text: str) -> str:
+    """A space instead of comments and of elements that are not shown; one that nothing ends stays.
+
+    What ends no comment, say, is looked for once and not for each: that would take the square of the text's length.
+    """
+    parts, last = [], 0
+    endless: set[int] = set()
+    beginning = _HIDDEN.search(text)
+    while beginning:
+        after, kind = beginning.end(), beginning.lastindex or 0
+        end = None if kind in endless else _end_of_hidden(text, kind, after)
+        if end is None:
+            endless.add(kind)
+        else:
+            parts += [text[last : beginning.start()], " "]
+            last = after = end
+        beginning = _HIDDEN.search(text, after)
+    return "".join([*parts, text[last:]])
+
+
+def _end_of_hidden(text: str, kind: int, start: int) -> int | None:
+    """Where what is hidden ends, whose beginning is known up to `start`: up to the name of an element."""
+    opened = text.find(">", start) if kind else start
+    end = _HIDDEN_ENDS[kind].search(text, opened) if opened >= 0 else None
+    return None if end is None else end.end()
 
 
 def _break_or_nothing(tag: re.Match[str]) -> str:
