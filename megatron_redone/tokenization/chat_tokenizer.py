@@ -8,7 +8,7 @@ tokens (an emoji): transformers leaves all of these but the first unlearned.
 
 import copy
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,8 +22,12 @@ from megatron_redone.errors import UserError
 from megatron_redone.tokenization.chat_template import ChatTemplate, Message, Rendering, TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, declared_tokens, named_special_tokens
 from megatron_redone.tokenization.turn_spans import CannotBeMasked, Span, TurnSpans
+from megatron_redone.tokenization.written_forms import written_forms
 
 _MUST_APPEAR = ("system", "developer", "user")
+
+# From a private-use area of Unicode, as the mark of `turn_spans`.
+_MARK = "\ue000\ue0c5\ue001"
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class ChatTokenizer:
         compiled = self._with_tools if tools else self._plain
         rendering = compiled.template.render(messages, tools)
         _check_complete(messages, tools, rendering.text)
+        _check_tool_turns(compiled.template, messages, tools, rendering.text)
         if compiled.template.marks_generation and turns:
             return RenderedTurns(rendering.text, _marked_turns(compiled.template, messages, tools, rendering, turns))
         spans = compiled.spans.find(messages, tools, rendering.text, turns)
@@ -203,6 +208,34 @@ def _check_complete(messages: Sequence[Message], tools: list[Any] | None, text: 
             raise TemplateRefusal(f"its text has no trace of a message of the {message['role']}")
     if any(tool.get("function", tool).get("name", "") not in text for tool in tools or ()):
         raise TemplateRefusal("its text has no trace of the tools")
+
+
+def _check_tool_turns(template: ChatTemplate, messages: Sequence[Message], tools: list[Any] | None, text: str) -> None:
+    """Finds what a tool says in a text, and a mark in its place: answers repeat it, so that it may be found there."""
+    turns = {number: message["content"].strip() for number, message in enumerate(messages) if _is_tool_turn(message)}
+    if turns and not (_all_written(turns.values(), text) and _takes_marks(template, messages, tools, turns)):
+        raise TemplateRefusal("its text has no trace of a message of the tool")
+
+
+def _is_tool_turn(message: Message) -> bool:
+    return message["role"] == "tool" and isinstance(message.get("content"), str) and bool(message["content"].strip())
+
+
+def _takes_marks(
+    template: ChatTemplate, messages: Sequence[Message], tools: list[Any] | None, turns: Iterable[int]
+) -> bool:
+    marks = {turn: f"{_MARK}{turn}{_MARK}" for turn in turns}
+    marked = [
+        {**message, "content": marks[number]} if number in marks else message for number, message in enumerate(messages)
+    ]
+    try:
+        return _all_written(marks.values(), template.render(marked, tools).text)
+    except TemplateRefusal:
+        return True  # it does not take the marks: what was found counts
+
+
+def _all_written(contents: Iterable[str], text: str) -> bool:
+    return all(any(form in text for form in written_forms(content)) for content in contents)
 
 
 def _marked_turns(

@@ -4,7 +4,6 @@ Templates drop what they have no place for without a word: Qwen3's the reasoning
 text beside a call, most of them a `reasoning_content`.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from megatron_redone.formats.input_records import InvalidRecordError
 from megatron_redone.tokenization.chat_template import TemplateRefusal
+from megatron_redone.tokenization.written_forms import written_forms
 
 REASONING, TEXT, CALL = "reasoning", "text", "call"
 
@@ -166,19 +166,13 @@ def _leaves(value: Any) -> Iterator[tuple[str, ...]]:
     """What the arguments of a call hold: keys and values, each as JSON writes it or as it is."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield _forms(key)
+            yield written_forms(key)
             yield from _leaves(item)
     elif isinstance(value, list):
         for item in value:
             yield from _leaves(item)
     else:
-        yield _forms(value)
-
-
-def _forms(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value, json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1], repr(value)[1:-1])
-    return (json.dumps(value), str(value))
+        yield written_forms(value)
 
 
 def _find(part: AnswerPart, text: str) -> int | None:

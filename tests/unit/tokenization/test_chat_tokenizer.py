@@ -240,6 +240,35 @@ def test_what_a_template_leaves_out_is_refused(
         ours.render(golden_chats.CONVERSATIONS[chat], golden_chats.TOOLS if tools else None, None)
 
 
+_NO_TOOL_TURNS = (
+    "{% for m in messages %}{% if m.role in ('system', 'user', 'assistant') %}<|{{ m.role }}|>\n{{ m.content }}"
+    "<|im_end|>\n{% endif %}{% endfor %}"
+)
+_TOOL_TURNS = _NO_TOOL_TURNS.replace("{% endif %}", "{% elif m.role == 'tool' %}<|tool|>WRITTEN\n{% endif %}")
+
+
+def _with_a_tool_turn(result: str, answer: str) -> Chat:
+    return [*question("How warm?", "let me look"), {"role": "tool", "content": result}, *question("So?", answer)]
+
+
+@pytest.mark.parametrize("answer", ["It is 42", "It is 42 degrees"])  # the second repeats what the tool has said
+def test_a_template_that_leaves_out_tool_turns_is_refused(small: Path, answer: str) -> None:
+    ours = ChatTokenizer(str(small), ChatTemplateFile(_NO_TOOL_TURNS, _NO_TOOL_TURNS, "test"), {}, NOON)
+    with pytest.raises(TemplateRefusal, match="no trace of a message of the tool"):
+        ours.render(_with_a_tool_turn("42 degrees", answer), None, [1, 4])
+
+
+@pytest.mark.parametrize(
+    "written", ["{{ m.content }}", "{{ m.content | trim }}", "{{ m.content | tojson }}", "{{ m | tojson(True) }}"]
+)
+@pytest.mark.parametrize("result", ['{"warm": "42°"}\n', "line\nand 'more' \\ 好", " ", "42"])
+def test_tool_turns_may_be_written_as_they_are_or_in_json(small: Path, written: str, result: str) -> None:
+    template = _TOOL_TURNS.replace("WRITTEN", written)
+    ours = ChatTokenizer(str(small), ChatTemplateFile(template, template, "test"), {}, NOON)
+    rendered = ours.render(_with_a_tool_turn(result, "It is 42"), None, [4])
+    assert [rendered.text[first:stop] for first, stop in rendered.learned] == ["<|assistant|>\nIt is 42<|im_end|>"]
+
+
 def test_marked_ranges_of_some_turns(small: Path) -> None:
     template = (
         "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>"
