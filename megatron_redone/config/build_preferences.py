@@ -226,9 +226,13 @@ class ObjectiveConfig:
     scorer: Scorer = key("how an answer is compared with the gold answer, from 0 to 1", Scorer.exact)
     wrong_below: float = key("answers that score less are wrong", 0.5, above=0, at_most=1)
     candidates: list[str] = key(
-        'files of answers: {"id", "candidates": ["text" or {"text", "log_prob"}, ...]}', [], reads=True
+        'files of answers: {"id", "candidates": ["text" or {"text", "log_prob"}, ...]}; those of an id are joined',
+        [],
+        reads=True,
     )
-    candidates_key: str | None = key("a key of the record itself that holds such a list", None)
+    candidates_key: str | None = key(
+        "a key of the record itself that holds such a list, which is joined to those of the files", None
+    )
     policy: PolicyConfig | None = key(
         "the model that gives likelihoods, and answers where `sampling` asks for them", None
     )

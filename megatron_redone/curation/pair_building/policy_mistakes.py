@@ -53,7 +53,7 @@ class _Question:
 def read_candidates(
     config: ObjectiveConfig, records: Sequence[Record]
 ) -> dict[str, list[Candidate] | InvalidRecordError]:
-    """The answers that stand in files or in the records themselves, by record.
+    """The answers that stand in files and in the records themselves, by record: all of them, files' before records'.
 
     Raises:
         UserError: a file is missing, or holds something else.
@@ -62,10 +62,11 @@ def read_candidates(
     for item in read_objects(expand_inputs(config.candidates)) if config.candidates else ():
         if not isinstance(item, JsonObject) or "id" not in item.fields or "candidates" not in item.fields:
             raise UserError(f'{item.file}:{item.place}: not of the form {{"id": "...", "candidates": [...]}}')
-        found[str(item.fields["id"])] = _candidates(item.fields["candidates"])
+        _add(found, str(item.fields["id"]), _candidates(item.fields["candidates"]))
     if config.candidates_key is not None:
         for record in records:
-            found[record.id] = _candidates(record.fields.get(config.candidates_key))
+            if config.candidates_key in record.fields or record.id not in found:
+                _add(found, record.id, _candidates(record.fields.get(config.candidates_key)))
     return found
 
 
@@ -99,6 +100,15 @@ def build_objective(
     wrong = sum(len(question.wrong) for question in questions)
     metrics = {"candidates": sum(question.candidates for question in questions), "wrong_candidates": wrong}
     return collect(records, outcomes, metrics)
+
+
+def _add(
+    found: dict[str, list[Candidate] | InvalidRecordError], record: str, more: list[Candidate] | InvalidRecordError
+) -> None:
+    """Joins what stands in several places; what is wrong in one is wrong of the record."""
+    known = found.get(record, [])
+    if isinstance(known, list):
+        found[record] = [*known, *more] if isinstance(more, list) else more
 
 
 def _candidates(values: Any) -> list[Candidate] | InvalidRecordError:

@@ -92,6 +92,20 @@ def test_candidates_in_the_record_and_the_threshold_of_wrong(tmp_path: Path) -> 
     assert [(p.rejected, p.rejected_reward) for p in likeliest.pairs] == [("a, b, c", pytest.approx(6 / 7))]
 
 
+def test_candidates_of_several_places_are_joined(tmp_path: Path) -> None:
+    lines = [{"id": 0, "candidates": [{"text": "7", "log_prob": -1}]}, {"id": 0, "candidates": ["0"]},
+             {"id": 1, "candidates": ["8"]}, {"id": 1, "candidates": "9"}, {"id": 1, "candidates": ["10"]},
+             {"id": 2, "candidates": ["11"]}]  # fmt: skip
+    tries = {0: [{"text": "9", "log_prob": -3}], 3: ["12"]}
+    records = [{**record, **({"tries": tries[i]} if i in tries else {})} for i, record in enumerate(RECORDS)]
+    more = {"candidates": [write_lines(tmp_path / "more.jsonl", lines)], "candidates_key": "tries"}
+    result = build(tmp_path, records, **more)
+    # Of record 2, which has not the key, the file's answers; of 1 one list is none; 4 and 5 have none.
+    assert [(pair.record.id, pair.rejected) for pair in result.pairs] == [("0", "7"), ("2", "11"), ("3", "12")]
+    assert result.pairs[0].provenance["candidates"] == 3 and result.pairs[0].provenance["wrong_candidates"] == 2
+    assert reasons(result) == {"the candidates are no list": 3}
+
+
 def test_files_of_another_form_are_an_error(tmp_path: Path) -> None:
     other = write_lines(tmp_path / "other.jsonl", [{"id": 0, "answers": []}])
     with pytest.raises(UserError, match=r"other.jsonl:1: not of the form"):
