@@ -212,11 +212,12 @@ class HarnessModel(TemplateLM):
         limits, thinking = self._asking.limits, self._asking.thinking
         budget = settings.answer_tokens(self._asking)
         if thinking.enabled:
-            return answers_behind_thoughts(
+            answers = answers_behind_thoughts(
                 self._model, prompts, thinking, budget, settings.stops, limits, self._advance, done
             )
-        plain = greedy_answers(self._model, prompts, budget, limits, self._advance, settings.stops, done)
-        return [without_thoughts(answer) for answer in plain]
+        else:
+            answers = greedy_answers(self._model, prompts, budget, limits, self._advance, settings.stops, done)
+        return [without_thoughts(answer) for answer in answers]
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ class Scripted:
         found = [next(value for name, value in self.script.items() if text.endswith(name)) for text in texts]
         for stop in stops:
             found = [text.split(stop)[0] for text in found]
+        if len(rest) > 2:
+            rest[2](range(len(found)), found)
         return found
 
 
@@ -132,6 +134,19 @@ def test_thoughts_have_a_budget_of_their_own(chat_model: LoadedModel, monkeypatc
     asked = requests("generate_until", [("closed", how), ("open", how), ("atonce", how)])
     assert HarnessModel(chat_model, asking).generate_until(asked) == ["first", "second", "so"]
     assert [tokens for tokens, _ in script.asked] == [50, 7]
+
+
+def test_a_thought_that_goes_on_behind_its_budget_is_no_answer_before_and_after_a_resume(
+    chat_model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Scripted({"open": "<think>on and", "on and\n</think>\n\n": "on, cut\n</think>\n\njoy"})
+    monkeypatch.setattr("megatron_redone.evaluation.thinking.greedy_answers", script)
+    asking = Asking(limits=ASKING.limits, max_tokens=2048, thinking=Thinking(True, 50))
+    asked = requests("generate_until", [("open", {"until": [], "max_gen_toks": 7})])
+    for _ in ("first", "resumed"):
+        model = HarnessModel(chat_model, asking, responses=ResponseJournal(tmp_path / "j", "w"))
+        assert model.generate_until(asked) == ["joy"]
+    assert len(script.asked) == 2
 
 
 def test_a_thought_that_nobody_asked_for_is_no_answer(chat_model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
