@@ -3,8 +3,8 @@
 An answer and the expected one are compared after the same steps:
 
 - Label: the first line that is not empty; Unicode NFKC (full-width characters become plain ones); lower case; white
-  space runs become one space; punctuation, quotes, brackets and white space at both ends go. "Joy." and "joy" match,
-  "The answer is joy" and "joy" do not.
+  space runs become one space; punctuation, quotes, brackets and white space at both ends go, but for a minus before a
+  number, however it is written. "Joy." and "joy" match, "The answer is joy" and "joy", "-1" and "1" do not.
 - Items: a JSON list of strings, or else pieces between line ends, commas and semicolons (, ; 、，；), each without a
   bullet or number before it, each treated as a label is. They match if they are the same set. F1 is taken over the
   two sets (1 where both are empty).
@@ -23,6 +23,7 @@ from megatron_redone.generation.log_probabilities import Advance, BatchLimits, n
 from megatron_redone.generation.sampling import greedy_answers
 
 _SEPARATORS = re.compile(r"[\n,;、，；]")
+_MINUS = re.compile(r"[-\u2212\u2013](?=\.?\d)")  # hyphen, minus sign, en dash
 _BULLET = re.compile(r"^\s*(?:[-*•·]|\d+[.):、])\s+")
 _SLACK = 16  # tokens beyond the longest expected answer: a longer one cannot match
 
@@ -94,10 +95,12 @@ def compare(expected: str, answer: str, expects_items: bool) -> dict[str, float]
 def _normalise(text: str) -> str:
     text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     start, end = 0, len(text)
-    while start < end and _is_edge(text[start]):
+    while start < end and _is_edge(text[start]) and not _MINUS.match(text, start):
         start += 1
     while end > start and _is_edge(text[end - 1]):
         end -= 1
+    if _MINUS.match(text, start):
+        return f"-{text[start + 1 : end]}"
     return text[start:end] or text  # what is punctuation alone stays
 
 

@@ -96,6 +96,14 @@ def test_a_conversation_is_answered_and_compared(chat_model: LoadedModel) -> Non
         ("?!", "?!", True),
         ("?!", "", False),
         ("50%", "50", False),
+        ("1", "-1", False),
+        ("-1", "**-1**", True),
+        ("-1", "\u22121", True),
+        ("-1", "\u20131.", True),
+        ("-.5", "5", False),
+        ("joy", "- joy", True),
+        ("joy", "-joy-", True),
+        ("1", "1-", True),
     ],
 )
 def test_labels(expected: str, answer: str, equal: bool) -> None:
@@ -113,6 +121,8 @@ def test_labels(expected: str, answer: str, equal: bool) -> None:
         ("[]", "[]", 1.0, 1.0),
         ("[]", "a", 0.0, 0.0),
         ("a", "", 0.0, 0.0),
+        ("-1, 2", "1, 2", 0.0, 0.5),
+        ("-1, 2", "- \u22121\n- 2", 1.0, 1.0),
     ],
 )
 def test_items(expected: str, answer: str, exact: float, f1: float) -> None:
