@@ -1,6 +1,6 @@
 """Exact match of generated answers.
 
-An answer and the expected one are compared after the same steps:
+Thoughts before `</think>` are no part of an answer. It and the expected one are compared after the same steps:
 
 - Label: the first line that is not empty; Unicode NFKC (full-width characters become plain ones); lower case; white
   space runs become one space; punctuation, quotes, brackets and white space at both ends go, but for a minus before a
@@ -11,16 +11,20 @@ An answer and the expected one are compared after the same steps:
 """
 
 import json
+import logging
 import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from megatron_redone.evaluation.examples import ConversationExample
+from megatron_redone.evaluation.thinking import leaves_thought_open, without_thoughts
 from megatron_redone.generation.chat_prompts import prompt_ids
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance, BatchLimits, no_progress
 from megatron_redone.generation.sampling import greedy_answers
+
+log = logging.getLogger(__name__)
 
 _SEPARATORS = re.compile(r"[\n,;、，；]")
 _MINUS = re.compile(r"[-\u2212\u2013](?=\.?\d)")  # hyphen, minus sign, en dash
@@ -63,7 +67,8 @@ def evaluate_answers(
 
     Returns:
         For each conversation its `record`, `expected`, `answer`, `exact` (0 or 1) and, of items, `f1`;
-        `shortened` where the prompt lost its beginning.
+        `shortened` where the prompt lost its beginning. Thoughts are left out of `answer`; those that no token closes
+        are told once, and stay.
     """
     if max_new_tokens is None:
         expected_ids = (model.tokenizer(example.expected, add_special_tokens=False)["input_ids"]
@@ -72,16 +77,29 @@ def evaluate_answers(
     room = max(1, min(max_tokens, model.limit) - max_new_tokens)
     prompts = [prompt_ids(model.tokenizer, example.prompt) for example in examples]
     answers = greedy_answers(model, [prompt[-room:] for prompt in prompts], max_new_tokens, limits, advance)
+    _warn_of_open_thoughts(model, prompts, answers, max_new_tokens)
     return [
         {
             "record": example.record,
             "expected": example.expected,
             "answer": answer,
-            **compare(example.expected, answer, expects_items),
+            **compare(without_thoughts(example.expected), answer, expects_items),
             "shortened": len(prompt) > room,
         }
-        for example, prompt, answer in zip(examples, prompts, answers, strict=True)
+        for example, prompt, answer in zip(examples, prompts, map(without_thoughts, answers), strict=True)
     ]
+
+
+def _warn_of_open_thoughts(
+    model: LoadedModel, prompts: Sequence[list[int]], answers: Sequence[str], max_new_tokens: int
+) -> None:
+    pairs = zip(prompts, answers, strict=True)
+    if count := sum(leaves_thought_open(model, prompt, answer) for prompt, answer in pairs):
+        log.warning(
+            "%s of %s answers are thoughts that %d tokens do not end, and are compared as they are; raise the "
+            "source's max_new_tokens, or name a chat template that lets the model answer at once",
+            f"{count:,}", f"{len(answers):,}", max_new_tokens,
+        )  # fmt: skip
 
 
 def compare(expected: str, answer: str, expects_items: bool) -> dict[str, float]:

@@ -13,6 +13,7 @@ from megatron_redone.generation.log_probabilities import Advance, BatchLimits
 from megatron_redone.generation.sampling import cut_at, greedy_answers
 
 OPEN, CLOSE = "<think>", "</think>"
+_HEAD = 8  # tokens at a prompt's end in which a chat template opens a thought
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def answers_behind_thoughts(
     """
     thoughts = greedy_answers(model, prompts, thinking.tokens, limits, stops=[CLOSE])
     opened = [
-        OPEN in thought or OPEN in model.tokenizer.decode(prompt[-8:])
+        OPEN in thought or OPEN in model.tokenizer.decode(prompt[-_HEAD:])
         for thought, prompt in zip(thoughts, prompts, strict=True)
     ]
     answers = [cut_at(thought, stops) for thought in thoughts]
@@ -82,3 +83,15 @@ def answers_behind_thoughts(
 def without_thoughts(text: str) -> str:
     """What stands behind the last thought of a model that was not asked for any."""
     return text.rpartition(CLOSE)[2].lstrip() if CLOSE in text else text
+
+
+def leaves_thought_open(model: LoadedModel, prompt: Sequence[int], text: str) -> bool:
+    """Whether a text, or the end of the prompt before it, opens a thought that the text does not close.
+
+    Args:
+        model: Which one.
+        prompt: Ids.
+        text: What it wrote.
+    """
+    _, opened, thought = (model.tokenizer.decode(prompt[-_HEAD:]) + text).rpartition(OPEN)
+    return bool(opened) and CLOSE not in thought

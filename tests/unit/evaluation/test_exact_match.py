@@ -81,6 +81,33 @@ def test_a_conversation_is_answered_and_compared(chat_model: LoadedModel) -> Non
     assert found[1]["expected"] == "nine" and found[1]["answer"]
 
 
+def test_thoughts_before_an_answer_are_no_part_of_it_and_open_ones_are_told(
+    chat_model: LoadedModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = ["<think>\nten?\n</think>\n\nNine.", "nine", "<think>\nnine", "<think>a</think>nine<think>", "ten"]
+    monkeypatch.setattr("megatron_redone.evaluation.exact_match.greedy_answers", lambda *_: written)
+    found = evaluate_answers(
+        chat_model, EXAMPLES, expects_items=False, max_new_tokens=7, max_tokens=256, limits=BatchLimits(4, 1000)
+    )
+    assert [result["exact"] for result in found] == [1, 1, 0, 0, 0]
+    assert found[0]["answer"] == "Nine."
+    [warning] = caplog.messages
+    assert warning.startswith("2 of 5 answers are thoughts that 7 tokens do not end")
+
+
+def test_thoughts_of_an_expected_answer_are_not_asked_for(
+    chat_model: LoadedModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = "<think>\nnot ten\n</think>\n\nnine"
+    written = ["nine", f"{expected}.", "<think>\n\n</think>\n\nten"]
+    monkeypatch.setattr("megatron_redone.evaluation.exact_match.greedy_answers", lambda *_: written)
+    found = evaluate_answers(
+        chat_model, [ConversationExample(number, EXAMPLES[0].prompt, expected) for number in range(3)],
+        expects_items=False, max_new_tokens=None, max_tokens=256, limits=BatchLimits(4, 1000),
+    )  # fmt: skip
+    assert [result["exact"] for result in found] == [1, 1, 0] and not caplog.messages
+
+
 @pytest.mark.parametrize(
     ("expected", "answer", "equal"),
     [
