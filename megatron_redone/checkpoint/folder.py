@@ -151,6 +151,13 @@ class CheckpointFolder:
         """Names the checkpoint that is best by a metric; it stays until another one is."""
         write_sealed(self.path / _BEST, {"step": step, "checkpoint": self.of_step(step).name, metric: value})
 
+    def forget_later_best(self, step: int) -> None:
+        """Forgets a best checkpoint of a later step: a run that goes back may save that step again."""
+        best = self._read_best().get("step")
+        if best is not None and best > step:
+            (self.path / _BEST).unlink()
+            log.warning("step %d was the best, and the run goes on from %d: the best is looked for anew", best, step)
+
     def best_value(self, metric: str) -> float | None:
         """The value of the best checkpoint by a metric, or None where there is none.
 

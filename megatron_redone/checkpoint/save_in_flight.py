@@ -69,7 +69,8 @@ class SaveInFlight:
         """
         if self._has_ended:
             return True
-        status = largest(self._status(seconds))
+        own = self._status(seconds)
+        status = largest(own)
         if status == _Status.running:
             return False
         if status == _Status.done and not self._is_joining:
@@ -77,7 +78,7 @@ class SaveInFlight:
             return False
         if status != _Status.done:
             self._given_up.set()
-            self.problem = self._first_problem()
+            self.problem = self._first_problem(own)
         self._has_ended = True
         return True
 
@@ -118,23 +119,26 @@ class SaveInFlight:
         self.check_wanted()
         self._commit(blocks)
 
-    def _first_problem(self) -> str:
-        everyones = gather_to_main(self._own_problem())
+    def _first_problem(self, own: _Status) -> str | None:
+        """Why there is no checkpoint; None where the main rank has committed it while the ranks agreed."""
+        everyones = gather_to_main(self._own_problem(own))
         found = None
-        if everyones is not None:
-            named = [(rank, problem) for rank, problem in enumerate(everyones) if problem is not None]
-            found = f"{named[0][1]}; rank {named[0][0]}"
-        found = broadcast_from_main(found)
-        assert found is not None
-        return found
+        if everyones is not None and not self._is_committed():
+            rank, problem = next((rank, problem) for rank, problem in enumerate(everyones) if problem is not None)
+            found = f"{problem}; rank {rank}"
+        return broadcast_from_main(found)
 
-    def _own_problem(self) -> str | None:
-        if not self._work.done():
-            is_overdue = time.monotonic() >= self._deadline
-            return f"it was not on the disk after {self._seconds:g} s" if is_overdue else None
-        error = self._work.exception()
-        if error is None or isinstance(error, GivenUpError):
+    def _is_committed(self) -> bool:
+        return self._is_joining and self._work.done() and self._work.exception() is None
+
+    def _own_problem(self, own: _Status) -> str | None:
+        """What this rank has voted for: meanwhile it may have come to another end."""
+        if own is _Status.overdue:
+            return f"it was not on the disk after {self._seconds:g} s"
+        if own is not _Status.failed:
             return None
+        error = self._work.exception()
+        assert error is not None
         if isinstance(error, OSError):
             return disk_reason(error)
         if not isinstance(error, UserError):

@@ -5,8 +5,9 @@ are run again.
 """
 
 import importlib
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ import orjson
 
 from megatron_redone.config.metrics import MetricsConfig
 from megatron_redone.errors import UserError
+from megatron_redone.formats.atomic import disk_reason
+
+log = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -100,16 +104,26 @@ class Trackers:
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         """Takes the trackers, which get every record in this order."""
         self._trackers = list(trackers)
+        self._failing: set[Tracker] = set()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Hands the metrics of one step to all."""
+        """Hands the metrics of one step to all; a full disk is told once, and ends no run."""
         for tracker in self._trackers:
-            tracker.log(step, metrics)
+            self._try(tracker, lambda tracker=tracker: tracker.log(step, metrics))
 
     def close(self) -> None:
         """Closes all."""
         for tracker in self._trackers:
-            tracker.close()
+            self._try(tracker, tracker.close)
+
+    def _try(self, tracker: Tracker, work: Callable[[], None]) -> None:
+        try:
+            work()
+            self._failing.discard(tracker)
+        except OSError as error:
+            if tracker not in self._failing:
+                log.warning("metrics cannot be written (%s); the run goes on", disk_reason(error))
+            self._failing.add(tracker)
 
 
 def open_trackers(

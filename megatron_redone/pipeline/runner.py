@@ -46,9 +46,10 @@ def run_pipeline(config: PipelineConfig) -> None:
         UserError: a configuration is wrong, an input is missing, or a stage met a mistake of the user's.
         SystemExit: a stage failed otherwise, with its code; or with 128 + the signal that asked for an end.
     """
-    plan = make_plan(config)
+    make_plan(config)  # tells of mistakes before anything is waited for
     work_dir = Path(config.work_dir).absolute()
     with _lock(work_dir) as lock:
+        plan = make_plan(config)  # another run may have finished stages meanwhile
         due = [stage for stage in plan if stage.is_due]
         if not due:
             chosen = sum(stage.chosen for stage in plan)

@@ -22,7 +22,7 @@ _REFRESH_EVERY_S = 0.5
 _TELLING = 0.05
 _PROGRESS = [
     re.compile(r"\bstep +(?P<done>\d+)/(?P<all>\d+)\b"),
-    re.compile(r"\b(?P<done>[\d,]+) of (?P<all>[\d,]+) [a-z]"),
+    re.compile(r"\b(?P<done>\d[\d,]*) of (?P<all>\d[\d,]*) [a-z]"),
     re.compile(r"^ *(?P<done>\d+) %"),
 ]
 

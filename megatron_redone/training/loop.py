@@ -28,6 +28,7 @@ class FinishedStep:
         learning_rate: The one that the step was made with.
         tokens: Tokens of its global batch, padding included.
         is_last: Whether no step follows, because the run is complete or was asked to stop.
+        is_stop: Whether it was asked to stop, and may be killed soon.
     """
 
     state: TrainState
@@ -35,6 +36,7 @@ class FinishedStep:
     learning_rate: float
     tokens: int
     is_last: bool
+    is_stop: bool = False
 
 
 class Callback(Protocol):
@@ -109,12 +111,18 @@ def train(
         if leave_out is not None:
             return Ended(state, leave_out)
         state = dataclasses.replace(state.after(batch), recent=training.guard.recent)
-        is_last = stop.agreed() or state.step == training.schedule.train_steps
+        is_complete = state.step == training.schedule.train_steps
+        is_stop = stop.agreed() and not is_complete
         finished = FinishedStep(
-            state=state, result=result, learning_rate=learning_rate, tokens=batch.tokens, is_last=is_last
+            state=state,
+            result=result,
+            learning_rate=learning_rate,
+            tokens=batch.tokens,
+            is_last=is_complete or is_stop,
+            is_stop=is_stop,
         )
         for callback in callbacks:
             callback.after_step(finished)
-        if is_last:
+        if finished.is_last:
             break
     return Ended(state)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from megatron_redone.architectures import Architecture, read_architecture
 from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.record import collect_hf_files, hf_folder, read_config, read_state
+from megatron_redone.config.checkpoint import OnDamage
 from megatron_redone.config.loader import flat_values, to_yaml
 from megatron_redone.config.model import Precision
 from megatron_redone.config.training_stage import TrainingStageConfig
@@ -18,7 +19,7 @@ from megatron_redone.datasets.blend import SourceProgress
 from megatron_redone.datasets.validation import ValidationSet
 from megatron_redone.datasets.vocabulary import Vocabulary
 from megatron_redone.distributed import ParallelContext
-from megatron_redone.errors import UserError
+from megatron_redone.errors import DamageError, UserError
 from megatron_redone.formats.hf_folder import read_hf_checksums
 from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
 from megatron_redone.training.best import check_best_metric
@@ -153,11 +154,18 @@ def recorded_precision(config: TrainingStageConfig) -> Precision | None:
     """What the run that would go on computes in; None where it begins.
 
     Raises:
-        UserError: the record of its newest checkpoint is damaged.
+        DamageError: the record of its newest checkpoint is damaged, and none before it is to be taken.
     """
-    latest = CheckpointFolder(checkpoints_path(config)).latest()
-    name = None if latest is None else flat_values(read_config(latest)).get("model.precision")
-    return Precision.__members__.get(str(name))
+    folder = CheckpointFolder(checkpoints_path(config))
+    checkpoint = folder.latest()
+    while checkpoint is not None:
+        try:
+            return Precision.__members__.get(str(flat_values(read_config(checkpoint)).get("model.precision")))
+        except DamageError:
+            if config.checkpoint.on_damage is OnDamage.stop:
+                raise
+            checkpoint = folder.before(checkpoint)  # as `whole_checkpoint` will, which tells of it
+    return None
 
 
 def _config_json(config: TrainingStageConfig, initial: InitialWeights | None) -> Path:

@@ -75,7 +75,7 @@ class Saver:
         self._staging = Staging()
         self._saving: _Saving | None = None
         self._stuck: _Saving | None = None
-        self._failed_step = -1
+        self._failed_step = self._saved_step = -1
         self._best: float | None = None
         if config.best_metric is not None:
             self._best = broadcast_from_main(folder.best_value(config.best_metric))
@@ -111,7 +111,7 @@ class Saver:
         """Marks the checkpoint of a step as the best by a metric, and saves it before if it is not there."""
         if self._saving is not None and self._saving.state.step == state.step:
             self._saving.best = (metric, value)  # it is not committed within the step in which it began
-        elif not broadcast_from_main(self.folder.of_step(state.step).is_dir()):
+        elif state.step != self._saved_step:  # a run that went back may have left one of this step: not of its weights
             if self._failed_step != state.step:
                 self.save(state, best=(metric, value))
         else:
@@ -170,6 +170,7 @@ class Saver:
         assert saving is not None
         self._saving, problem = None, saving.save.problem
         if problem is None:
+            self._saved_step = saving.state.step
             self._best = self._best if saving.best is None else saving.best[1]
             return
         if saving.save.hangs():

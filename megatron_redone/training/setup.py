@@ -187,6 +187,9 @@ def _set_up(
     state = TrainState()
     if inputs.checkpoint is not None:
         state = resume(inputs.checkpoint, inputs.folder, config.checkpoint.on_damage, model.chunks, optimizer)
+        with errors_stop_all_ranks():
+            if context.is_main:
+                inputs.folder.forget_later_best(state.step)
     elif are_dithered(config.optimizer, config.model, given=inputs.initial is not None):
         dither_main_weights(model, optimizer, config.training.seed)
     return TrainingSetup(

@@ -16,10 +16,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 EXIT_STOPPED = exit_code_of_signal(signal.SIGTERM)
 # Reasons in the order in which they count. Launchers pass SIGTERM and SIGINT on, which they know of themselves.
 _BY_ITSELF, _BY_LAUNCHER = 1, 2
+_ONE_STOP_S = 5.0
 
 
 class StopRequest:
     """Listens for SIGTERM, SIGINT and SIGUSR1 while it is entered; a second signal acts as if nobody listened.
+
+    A scheduler that signals every process of a job, torchrun too, has a rank signalled twice for one stop: once by
+    itself, once by torchrun. What comes within seconds of the first counts as the same, but for Ctrl-C.
 
     Attributes:
         signal_number: The signal that came, or None.
@@ -32,6 +36,7 @@ class StopRequest:
         self.signal_number: int | None = None
         self.is_unknown_to_launcher = False
         self._deadline = deadline
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     def agreed(self) -> bool:
@@ -54,8 +59,13 @@ class StopRequest:
         self._restore()
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        self.signal_number = number
-        self._restore()
+        if self.signal_number is None:
+            self.signal_number, self._since = number, time.monotonic()
+            if number == signal.SIGINT:
+                self._restore()
+        elif time.monotonic() - self._since >= _ONE_STOP_S:
+            self._restore()
+            signal.raise_signal(number)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

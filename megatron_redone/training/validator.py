@@ -17,7 +17,7 @@ from megatron_redone.training.train_step import evaluate_step
 
 
 class Validator:
-    """Validates every so many steps, and after the last one."""
+    """Validates every so many steps, and at the end; not where the run was asked to stop: saving must come first."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Validator:
     def after_step(self, step: FinishedStep) -> None:
         """Validates when it is time."""
         due = self._every is not None and step.state.step % self._every == 0
-        if due or step.is_last:
+        if due or (step.is_last and not step.is_stop):
             self.validate(step.state.step)
 
     def validate(self, step: int) -> dict[str, float]:

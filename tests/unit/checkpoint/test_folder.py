@@ -66,6 +66,18 @@ def test_a_run_that_went_back_keeps_what_it_saves(tmp_path: Path) -> None:
         assert folder.steps() == kept and folder.latest() == folder.of_step(step)
 
 
+def test_a_run_that_went_back_forgets_a_later_best(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    for step in (8, 16):
+        save(folder, step)
+    folder.mark_best(16, "loss", 1.8)
+    folder.forget_later_best(16)
+    assert folder.best() == folder.of_step(16)
+    folder.forget_later_best(8)
+    assert folder.best() is None and folder.best_value("loss") is None
+    folder.forget_later_best(8)
+
+
 @pytest.mark.parametrize("best", [1, 3])
 def test_the_best_is_kept_besides(tmp_path: Path, best: int) -> None:
     folder = CheckpointFolder(tmp_path)

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from megatron_redone.checkpoint import save_in_flight
 from megatron_redone.checkpoint.rank_part import RankState
 from megatron_redone.checkpoint.rectangles import Rectangle
 from megatron_redone.checkpoint.save_in_flight import SaveInFlight
@@ -106,6 +107,33 @@ def test_all_ranks_agree_on_what_became_of_a_save(tmp_path: Path) -> None:
     assert main["looks"] == [False] * 4 and main["late"] is None
     assert main["cut"] == f"{os.strerror(27)}; rank 1" and main["vanished"] == f"{os.strerror(2)}; rank 0"
     assert main["hangs"] == "it was not on the disk after 0.5 s; rank 1" and main["still"]
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_save_that_ends_while_the_ranks_agree_that_it_is_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: bool
+) -> None:
+    late, may_commit = Late(), threading.Event()
+
+    def commit(_: Any) -> None:
+        may_commit.wait(60)
+
+    save = SaveInFlight(part(None if commits else late), tmp_path, commit, seconds=0.2)
+    agree = save_in_flight.largest
+    if commits:
+        while not save._is_joining:
+            save.look(0.05)
+    time.sleep(0.3)
+
+    def agree_late(own: int) -> int:
+        late.arrives.set()
+        may_commit.set()
+        save._work.result()
+        return agree(own)
+
+    monkeypatch.setattr(save_in_flight, "largest", agree_late)
+    assert save.look()
+    assert save.problem == (None if commits else "it was not on the disk after 0.2 s; rank 0")
 
 
 def test_whatever_is_raised_is_a_problem_of_the_save(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """What was logged can be read back, by TensorBoard's own reader where it is TensorBoard's, and survives resuming."""
 
 import json
+import resource
 import sys
 import types
 from pathlib import Path
@@ -11,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from megatron_redone.config.loader import load_config
 from megatron_redone.config.metrics import MetricsConfig
 from megatron_redone.errors import UserError
-from megatron_redone.metrics.trackers import JsonlTracker, TensorBoardTracker, open_trackers
+from megatron_redone.metrics.trackers import JsonlTracker, TensorBoardTracker, Trackers, open_trackers
 
 
 def records(path: Path) -> list[dict]:
@@ -31,6 +32,23 @@ def test_jsonl_is_appended_line_by_line(tmp_path: Path) -> None:
     assert record.pop("time") > 1e9
     assert record == {"step": 1, "loss": 2.5, "grad_norm": None}
     tracker.close()
+
+
+def test_a_full_disk_is_told_once_and_lines_stay_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trackers = Trackers([JsonlTracker(tmp_path / "metrics.jsonl")])
+    trackers.log(1, {"loss": 1.0})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "metrics.jsonl").stat().st_size + 10, limits[1]))
+    try:
+        for step in range(2, 400):
+            trackers.log(step, {"loss": 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    trackers.log(400, {"loss": 2.0})
+    trackers.close()
+    steps = [record["step"] for record in records(tmp_path / "metrics.jsonl")]
+    assert steps == sorted(set(steps)) and steps[:2] == [1, 2] and steps[-1] == 400
+    assert caplog.text.count("metrics cannot be written") == 1
 
 
 @pytest.mark.parametrize("tail", ["", '{"step": 7, "lo', '{"step": 7}'])

@@ -22,6 +22,10 @@ def test_a_line_of_a_log_tells_how_far_a_stage_is(line: str, fraction: float | N
     assert progress_of(line) == fraction
 
 
+def test_a_lone_comma_is_no_number() -> None:
+    assert progress_of("the corpus, of 12 files, is read") is None
+
+
 def planned(name: str, minutes: float | None, before: float | None = None) -> PlannedStage:
     return PlannedStage(
         number=1,

@@ -4,8 +4,11 @@ import os
 import signal
 import time
 
+import pytest
+
 from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.distributed import start_context
+from megatron_redone.training import stop_request
 from megatron_redone.training.stop_request import StopRequest
 from tests.helpers.ranks import run_on_ranks
 
@@ -39,7 +42,22 @@ def test_time_and_a_signal_that_the_launcher_does_not_pass_on_are_told_from_thos
     assert run_on_ranks(2, agree_on_a_reason, {}, -1) == [(False, False)] * 2
 
 
-def test_handlers_come_back_at_the_end_and_after_the_first_signal() -> None:
+def test_one_stop_may_signal_a_rank_twice_and_a_later_one_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        with StopRequest() as stop:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.signal_number == signal.SIGTERM and not came
+            monkeypatch.setattr(stop_request, "_ONE_STOP_S", 0.0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert came == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_handlers_come_back_at_the_end_and_after_the_first_ctrl_c() -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
     with StopRequest() as stop:
         assert signal.getsignal(signal.SIGINT) not in handlers

@@ -1,5 +1,6 @@
 """When a run validates, what the metrics are called, and what becomes of the model meanwhile."""
 
+import dataclasses
 import math
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -79,6 +80,13 @@ def test_it_validates_every_so_many_steps_and_after_the_last(
     for step in range(1, 6):
         ours.after_step(finished(step, is_last=step == 5))
     assert [step for step, _ in recorder.logged] == steps
+
+
+def test_a_run_that_is_to_stop_saves_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, recorder, _ = validator(monkeypatch, {"a": 1.0}, 2)
+    for step in (3, 4):
+        ours.after_step(dataclasses.replace(finished(step, is_last=True), is_stop=True))
+    assert [step for step, _ in recorder.logged] == [4], "it was due there in any case"
 
 
 def test_without_sources_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
