@@ -109,6 +109,9 @@ def _paths(work_dir: Path, name: str) -> list[Path]:
     path = work_dir / name
     if path.exists():
         return [path]
+    named = path.parent / "checkpoints" / "best.json"
+    if path.name == "best" and named.is_file():  # RUN/best: the checkpoint that is named there
+        return [named]
     pattern = str(path) if glob.has_magic(name) else f"{glob.escape(str(path))}.*"
     return [Path(found) for found in sorted(glob.glob(pattern, recursive=True))]
 

@@ -29,6 +29,16 @@ def test_what_is_read_meets_what_is_written(read: str, written: str, expected: b
     assert touch(Path("/work"), read, written) is expected
 
 
+def test_the_best_checkpoint_of_a_run_is_there_where_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    assert not is_there(tmp_path, "run/best")
+    (tmp_path / "run/checkpoints/best.json").write_text('{"step": 1}')
+    before = fingerprint(tmp_path, "run/best", [])
+    assert is_there(tmp_path, "run/best")
+    (tmp_path / "run/checkpoints/best.json").write_text('{"step": 20}')
+    assert fingerprint(tmp_path, "run/best", []) != before
+
+
 def test_fingerprints_follow_files_and_not_what_the_pipeline_writes(tmp_path: Path) -> None:
     (tmp_path / "pairs").mkdir()
     for ending in ("bin", "idx"):
