@@ -10,6 +10,9 @@ from megatron_redone.formats.json_values import json_type
 # Replies below are shown at this depth; nested lists cannot be deeper than JSON may.
 _DEEPEST = 60
 
+# Larger ones a float leaves out.
+_LAST_WHOLE = 2**53 - 1
+
 
 @dataclass
 class Comment:
@@ -126,7 +129,9 @@ def _parse_comment(item: Any) -> Comment:
         return Comment(item)
     if not isinstance(item, dict):
         raise InvalidRecordError(f"a comment is a {json_type(item)}, not an object")
-    likes = item.get("likes") or 0
+    likes = _whole(item.get("likes") or 0)
+    if isinstance(likes, float):
+        raise InvalidRecordError(f"a comment's 'likes' is {likes}, not a whole number")
     if not isinstance(likes, int):
         raise InvalidRecordError(f"a comment's 'likes' is a {json_type(likes)}, not a number")
     replies = [_parse_comment(reply) for reply in _list(item, "replies")]
@@ -151,12 +156,17 @@ def _text(record: dict[str, Any], key: str) -> str:
 
 def _name(record: dict[str, Any], key: str) -> str | None:
     """An identifier, which many exports write as a number."""
-    value = record.get(key)
+    value = _whole(record.get(key))
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise InvalidRecordError(f"'{key}' is a {json_type(value)}, not a string")
+
+
+def _whole(value: Any) -> Any:
+    """3.0 is 3: so a table writes whole numbers in a column where some are missing, as far as it can hold them."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= _LAST_WHOLE else value
 
 
 def _list(record: dict[str, Any], key: str) -> list[Any]:

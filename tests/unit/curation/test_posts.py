@@ -34,6 +34,13 @@ def test_a_long_chain_of_replies_is_read_and_walked() -> None:
     assert [comment.text for comment in walk(post.comments)] == [str(i) for i in range(5000)]
 
 
+def test_whole_numbers_may_be_written_as_tables_write_them_beside_missing_ones() -> None:
+    flat = [{"id": 1, "parent": None, "text": "a", "likes": 3.0}, {"id": 2, "parent": 1.0, "text": "b", "likes": None}]
+    post = parse_post({"text": "x", "id": 7.0, "comments": flat})
+    assert post.id == "7" and post.comments[0].likes == 3 and isinstance(post.comments[0].likes, int)
+    assert [reply.text for reply in post.comments[0].replies] == ["b"]
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
@@ -51,6 +58,9 @@ def test_a_long_chain_of_replies_is_read_and_walked() -> None:
         ({"text": "x", "comments": "y"}, "'comments' is a string, not an array"),
         ({"text": "x", "comments": [1]}, "a comment is a number, not an object"),
         ({"text": "x", "comments": [{"text": None, "likes": "many"}]}, "a comment's 'likes' is a string, not a number"),
+        ({"text": "x", "comments": [{"text": "a", "likes": 2.5}]}, r"a comment's 'likes' is 2\.5, not a whole number"),
+        ({"text": "x", "id": 2.0**53}, "'id' is a number, not a string"),
+        ({"text": "x", "id": 0.5}, "'id' is a number, not a string"),
         ({"text": "x", "id": True}, "'id' is a boolean, not a string"),
     ],
 )
