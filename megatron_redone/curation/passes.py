@@ -212,7 +212,7 @@ def _filters(
         *([CutThreads(config.threads, work.dropped, renderer)] if config.threads.max_tokens else []),
         DropByLength(config.length, work.dropped, renderer),
         *([DropByLanguage(by_source, work.dropped, renderer)] if _asks_for_languages(config) else []),
-        *([Decontaminate(config.decontamination, work.dropped)] if config.decontamination.benchmarks else []),
+        *([Decontaminate(config.decontamination, work.dropped, counter)] if config.decontamination.benchmarks else []),
     ]
     yield ReadPosts(shards, work.dropped, work.counts, renderer, config.max_record_mb << 20)
     if sample is not None:

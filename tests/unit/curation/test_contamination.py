@@ -12,8 +12,10 @@ from datatrove.data import Document
 
 from megatron_redone.config.curate import Contaminated, DecontaminationConfig
 from megatron_redone.curation.contamination import ItemIndex, cut
+from megatron_redone.curation.counting import Counted, TokenCounter
 from megatron_redone.curation.decontamination import Decontaminate
 from megatron_redone.curation.evaluation_items import Field, read_items
+from megatron_redone.curation.funnel import build_funnel, check_funnel
 from megatron_redone.errors import UserError
 
 QUESTION = "Which of the following bodies of water lies between the island of Honshu and the mainland of Asia?"
@@ -111,3 +113,29 @@ def test_a_document_is_dropped_or_cut_and_told(tmp_path: Path, action: Contamina
     found = json.loads(lines[0])["found"][0]
     assert (found["item"], found["field"], found["units"]) == ("7", "question", len(QUESTION.split()))
     assert texts[1][found["start"] : found["end"]] == QUESTION[:-1]
+
+
+class Words:
+    """Counts words where a tokenizer would count tokens."""
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+
+def test_what_is_cut_counts_no_longer(tmp_path: Path) -> None:
+    (tmp_path / "quiz.jsonl").write_text(json.dumps({"id": "7", "question": QUESTION}) + "\n")
+    config = DecontaminationConfig(benchmarks=[str(tmp_path / "quiz.jsonl")], action=Contaminated.cut)
+    lines = [f"- A: {POST}", f"- B: {QUESTION}", f"  - OP: {QUESTION}", f"  - A: Well. {QUESTION}", f"- {QUESTION}"]
+    text = "\n".join([f"{POST} {QUESTION}", "", *lines])
+    metadata = {"source": "posts", "comments": 5, "tokens": len(text.split())}
+    counter: TokenCounter = Words()  # type: ignore[assignment]
+    counted = Counted("contamination", Decontaminate(config, tmp_path / "dropped", counter), tmp_path / "counts")
+    [left] = counted.run(iter([Document(text, "1", metadata=metadata)]))
+    assert [line for line in left.text.splitlines() if len(line) > 1] == [POST, lines[0], "  - A: Well."]
+    assert left.metadata["comments"] == 2 and left.metadata["tokens"] == len(left.text.split())
+    gone = (tmp_path / "dropped/contamination_comments/posts/00000.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in gone] == [QUESTION] * 3
+    [row] = build_funnel(["contamination"], ["posts"], tmp_path)
+    assert (row.entered.comments, row.comments_dropped, row.left.comments) == (5, 3, 2)
+    assert row.left.tokens == left.metadata["tokens"]
+    check_funnel([row])
