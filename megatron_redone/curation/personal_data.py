@@ -50,6 +50,7 @@ PLACEHOLDERS = {
 }
 
 _HAN = re.compile("[\u4e00-\u9fff]")
+_ONLY_HAN = re.compile("[\u4e00-\u9fff]+")
 
 # One of them is in every text with an address, however it is spelled.
 _EMAIL_HINT = re.compile(r"@|[(\[{<]\s?at\s?[)\]}>]|\sat\s[A-Za-z0-9-]+\sdot\s", re.IGNORECASE)
@@ -170,11 +171,14 @@ _PLATE_SMALL = re.compile(
 )
 _NUMBER = "(?:[0-9]{1,5}|[一二三四五六七八九十百]{1,5})"
 _ADDRESS_ZH = re.compile(
-    rf"(?:[\u4e00-\u9fff]{{2,7}}?(?:省|自治区|市|区|县|镇|乡))*[\u4e00-\u9fff]{{2,6}}(?:路|街|大道|道|巷|胡同|弄)"
+    rf"[\u4e00-\u9fff]{{2,6}}(?P<road>路|街|大道|道|巷|胡同|弄)"
     rf"{_NUMBER}(?:弄{_NUMBER})?号"
     rf"(?:院|小区)?[\u4e00-\u9fff]{{0,8}}?(?:[A-Za-z0-9一二三四五六七八九十]{{1,4}}"
     rf"(?:号楼|栋|幢|座|单元|楼|层|室|号|户)[, ]?)+(?:[0-9]{{3,4}}室?)?"
 )
+# What stands before the road, from the province down: a name and one of these.
+_AREAS = ("省", "自治区", "市", "区", "县", "镇", "乡")
+_AREA_NAME = range(2, 8)
 # Words that a greedy beginning of an address takes with it.
 _BEFORE_ADDRESS = re.compile(r".{0,4}?(?:地址是?|住在|住|寄到|寄往|寄|送到|送|位于|在|到)")
 _ADDRESS_EN = re.compile(
@@ -255,11 +259,42 @@ def _candidates(seen: SeenThrough, signs: Signs) -> Iterator[tuple[str, int, int
         for pattern in (_PLATE, _PLATE_SMALL):
             yield from _spans("plate", pattern.finditer(plain))
     if signs.streets:
-        for found in _ADDRESS_ZH.finditer(plain):
-            before = _BEFORE_ADDRESS.match(found[0])
-            yield "address", found.start() + (before.end() if before else 0), found.end()
+        yield from _streets(plain)
     if signs.houses:
         yield from _spans("address", _ADDRESS_EN.finditer(plain))
+
+
+def _streets(plain: str) -> Iterator[tuple[str, int, int]]:
+    last = 0
+    for found in _ADDRESS_ZH.finditer(plain):
+        start = _start_of_areas(plain, last, range(found.start(), found.start("road") - 1))
+        before = _BEFORE_ADDRESS.match(plain, start, found.end())
+        last = found.end()
+        yield "address", before.end() if before else start, last
+
+
+def _start_of_areas(text: str, least: int, roads: range) -> int:
+    """Where the areas before a road begin, as far before it as they can.
+
+    A pattern of them would try every way of cutting a text into areas, of which there may be billions.
+
+    Args:
+        text: All of it.
+        least: Where they begin at least.
+        roads: Where the road's name may begin.
+    """
+    starts = set(roads)
+    waiting = list(roads)
+    while waiting:
+        end = waiting.pop()
+        for area in _AREAS:
+            if text.endswith(area, least, end):
+                name_end = end - len(area)
+                for start in (name_end - length for length in _AREA_NAME):
+                    if start >= least and start not in starts and _ONLY_HAN.fullmatch(text, start, name_end):
+                        starts.add(start)
+                        waiting.append(start)
+    return min(starts)
 
 
 def _cards(digits: str, runs: list[_Run]) -> Iterator[tuple[str, int, int]]:

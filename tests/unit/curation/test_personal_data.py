@@ -1,6 +1,7 @@
 """Personal data: what is found through which spelling, and what only looks like it and stays."""
 
 import random
+import re
 import time
 
 import pytest
@@ -82,6 +83,56 @@ def test_a_log_of_many_addresses_takes_as_long_as_it_is_long() -> None:
     started = time.process_time()
     assert len(find_personal_data(log)) == 20_000
     assert time.process_time() - started < 10
+
+
+# One pattern for a Chinese address with its areas, which takes twice as long for each area more that leads to no road.
+_NUMBER = "(?:[0-9]{1,5}|[一二三四五六七八九十百]{1,5})"
+ADDRESS = re.compile(
+    "(?:[\u4e00-\u9fff]{2,7}?(?:省|自治区|市|区|县|镇|乡))*[\u4e00-\u9fff]{2,6}(?:路|街|大道|道|巷|胡同|弄)"
+    rf"{_NUMBER}(?:弄{_NUMBER})?号(?:院|小区)?[\u4e00-\u9fff]{{0,8}}?(?:[A-Za-z0-9一二三四五六七八九十]{{1,4}}"
+    "(?:号楼|栋|幢|座|单元|楼|层|室|号|户)[, ]?)+(?:[0-9]{3,4}室?)?"
+)
+PARTS = [
+    "广东",
+    "省",
+    "广西",
+    "自治区",
+    "市",
+    "区",
+    "老城区",
+    "县",
+    "镇",
+    "乡",
+    "新",
+    "张江",
+    "路",
+    "大道",
+    "弄",
+    "12号",
+]
+PARTS += ["八号", "3栋", "502室", "住在", "寄到", "，", "x", "好的朋友们", "中山路12号3栋", "解放巷8号2单元"]
+
+
+def test_the_areas_before_a_road_are_those_of_one_pattern() -> None:
+    rng = random.Random(2)
+    found = 0
+    for _ in range(6000):
+        text = "".join(rng.choices(PARTS, k=rng.randint(1, 8))) + rng.choice(["", *PARTS[-2:]])
+        expected = [(match.start(), match.end()) for match in ADDRESS.finditer(text)]
+        spans = []
+        for start, end in expected:
+            before = personal_data._BEFORE_ADDRESS.match(text, start, end)
+            spans.append(("address", before.end() if before else start, end))
+        assert list(personal_data._streets(text)) == spans, text
+        found += len(spans)
+    assert found > 2000
+
+
+def test_areas_that_lead_to_no_road_do_not_hang() -> None:
+    """Forty areas in a row, as a list of places has them, took longer than anybody waits."""
+    assert find_personal_data("市区" * 40 + "x路12号") == []
+    [found] = find_personal_data("朝阳区海淀区" * 2000 + "中山路12号3栋")
+    assert (found.start, found.kind) == (0, "address")
 
 
 def test_what_overlaps_is_told_as_by_comparing_with_all() -> None:
