@@ -84,7 +84,11 @@ def is_national(number: str) -> bool:
 
 
 def is_ip_address(text: str, version: int) -> bool:
-    """An IP address of version 4 or 6 that can be somebody's."""
+    """An IP address of version 4 or 6 that can be somebody's.
+
+    Four numbers of fewer than nine characters are taken for none: in real text they are versions, sections and the
+    formulas of teeth (3.1.4.2), so that 8.8.8.8 stays, too.
+    """
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
