@@ -10,7 +10,7 @@ import json
 import re
 import string
 import unicodedata
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 from megatron_redone.curation.benchmark_scorers import PUBLISHED_CUT
@@ -92,8 +92,11 @@ def whole_level(text: str) -> str | None:
 
 
 def item_set(text: str) -> frozenset[str]:
-    """The items of the first line, between commas of any script."""
-    return frozenset(item for piece in _SEPARATORS.split(_first_line(text)) if (item := _unwrap(piece)))
+    """The items of the first line, between commas of any script; marks around all of them go, and around each."""
+    line = _first_line(text).strip()
+    while (inner := _unwrapped_once(line)) != line and not _wraps_members(line):
+        line = inner
+    return frozenset(item for piece in _SEPARATORS.split(line) if (item := _unwrap(piece)))
 
 
 def whole_list(text: str) -> list[str] | None:
@@ -149,3 +152,13 @@ def _unwrapped_once(text: str) -> str:
     if len(text) > 1 and (_PAIRS.get(text[0]) == text[-1] or (text[0] == text[-1] and text[0] in _SAME)):
         return text[1:-1].strip()
     return re.sub(r"^(?:[-*•]\s+|#+\s+)", "", text)
+
+
+def _wraps_members(line: str) -> bool:
+    """Whether the mark that begins a list ends before the list does, as in "(a), (b)"."""
+    mark = line[0]
+    if mark in _PAIRS:
+        depths = accumulate((character == mark) - (character == _PAIRS[mark]) for character in line)
+        return 0 in islice(depths, len(line) - 1)
+    items = _SEPARATORS.split(line)
+    return mark in _SAME and (mark in items[0].strip().lstrip(mark) or mark in items[-1].strip().rstrip(mark))

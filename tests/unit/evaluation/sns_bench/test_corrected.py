@@ -40,7 +40,8 @@ def test_each_gold_answer_alone_scores_100(subset: str) -> None:
         ("Taxonomy-single", ("before", "mark behind", "Markdown", "quotes", "line behind", "sentence behind")),
         ("Taxonomy-multiple", ("before", "mark behind", "Markdown", "Chinese punctuation", "line behind", "spaces")),
         ("Hashtag-single", ("before", "mark behind", "Markdown", "quotes", "Chinese punctuation")),
-        ("Hashtag-multiple", ("before", "mark behind", "doubled", "line behind")),
+        ("Hashtag-multiple", ("before", "mark behind", "doubled", "line behind", "Markdown", "brackets", "quotes")),
+        ("NER", ("before", "mark behind", "doubled", "line behind", "Markdown", "brackets", "quotes")),
         ("QueryCorr-explain", ("lower case", "upper case", "Markdown", "quotes", "brackets", "sentence behind")),
         ("Gender", ("lower case", "upper case", "Markdown", "quotes", "brackets", "sentence behind")),
         ("MRC-simple", ("before", "code", "line behind", "sentence before")),
@@ -54,6 +55,38 @@ def test_what_stands_around_a_right_answer_says_nothing(subset: str, variants: t
     golds = [record["answer"] for record in found]
     for name in variants:
         assert corrected(subset, VARIANTS[name](found), golds) == pytest.approx(100), name
+
+
+@pytest.mark.parametrize("subset", ["Hashtag-multiple", "NER"])
+@pytest.mark.parametrize(
+    "prediction",
+    [
+        "[#a, #b]",
+        "['#a', '#b']",
+        '["#b", "#a"]',
+        "'#a', '#b'",
+        '"#a", "#b"',
+        "**#a, #b**",
+        "**#a**, **#b**",
+        "- **[#a、#b]**",
+        "* #a, #b",
+        "`['#a', '#b']`",
+        "[#a], [#b]",
+        "(#a), (#b)",
+        "【#a】、【#b】",
+        "[[#a], [#b]]",
+        "“#a”，“#b”",
+    ],
+)
+def test_a_list_is_its_items_however_they_are_marked(subset: str, prediction: str) -> None:
+    assert corrected(subset, [prediction], ["#a, #b"]) == 100
+
+
+def test_brackets_and_quotes_of_single_items_stay() -> None:
+    for answer in ("(Official) Trailer, Movie (Text)", "'Round Midnight, Rock 'n'", '"A" Film, The "B"'):
+        found = CORRECTED["NER"].count(answer, answer)
+        assert found["found"] == found["hits"] == 2
+        assert CORRECTED["NER"].reading(answer) == answer
 
 
 def test_an_empty_list_everywhere_is_nothing() -> None:
