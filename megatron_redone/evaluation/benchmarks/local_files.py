@@ -45,12 +45,17 @@ def read_json_records(benchmark: str, file: Path, keys: tuple[str, ...]) -> list
     """
     try:
         text = file.read_text(encoding="utf-8")
-        records = json.loads(text) if text.lstrip().startswith("[") else [*map(json.loads, text.splitlines())]
+        records = json.loads(text) if text.lstrip().startswith("[") else _json_lines(text)
     except OSError as error:
         raise UserError(f"{benchmark}: {file} cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise UserError(f"{benchmark}: {file} is no JSON ({error})") from None
     return check_records(benchmark, file, records, keys)
+
+
+def _json_lines(text: str) -> list[Any]:
+    """A record a line, between line feeds alone: JSON's strings may hold U+2028 and U+0085. Blank lines hold none."""
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
 def check_records(benchmark: str, file: Path, records: Any, keys: tuple[str, ...]) -> list[dict[str, Any]]:
