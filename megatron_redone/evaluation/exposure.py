@@ -112,7 +112,7 @@ def estimate_exposure(
         seed: Of the resamples.
 
     Raises:
-        UserError: harmful posts are too few for an interval.
+        UserError: harmful posts are too few for an interval, or nothing is left of all posts.
     """
     count, harmful = len(posts.harmful), effective_harmful(posts)
     if harmful < least_harmful:
@@ -125,8 +125,7 @@ def estimate_exposure(
         statistic = exposure_rate(posts, scores, rule)
         values.append(value_of(statistic, count))
         draws.append(resampled(statistic, count, resamples, np.random.default_rng(seed)))
-    if min(values) <= 0 or min(draw.min() for draw in draws) <= 0:
-        raise UserError("so few harmful posts are left that some resamples have none; label more posts, or remove less")
+    _check_rates(np.concatenate([values, *draws]))
     degrees = max(1.0, harmful - 1)
     intervals = [log_interval(value, draw, confidence, degrees) for value, draw in zip(values, draws, strict=True)]
     ratio = log_interval(values[1] / values[0], draws[1] / draws[0], confidence, degrees)
@@ -139,6 +138,16 @@ def estimate_exposure(
     )
 
 
+def _check_rates(rates: np.ndarray) -> None:
+    """Refuses the logarithm of what has none."""
+    if np.isnan(rates).any():
+        raise UserError(
+            "all posts are removed, or in some resamples, which leaves no rate; remove less, or raise the precision"
+        )
+    if rates.min() <= 0:
+        raise UserError("so few harmful posts are left that some resamples have none; label more posts, or remove less")
+
+
 def effective_harmful(posts: LabelledPosts) -> float:
     """How many harmful posts that are seen alike would say as much as these (Kish's effective sample size)."""
     seen = (posts.impressions * posts.sample_weights)[posts.harmful]
@@ -146,11 +155,12 @@ def effective_harmful(posts: LabelledPosts) -> float:
 
 
 def exposure_rate(posts: LabelledPosts, scores: np.ndarray, rule: Rule) -> Statistic:
-    """Impressions of harmful posts over those of all posts that a model leaves."""
+    """Impressions of harmful posts over those of all posts that a model leaves; NaN where it leaves none."""
 
     def rate(ranked: _Ranked) -> np.ndarray:
         left = 1 - rule(ranked)
-        return (left * ranked.seen_harmful).sum(1) / (left * ranked.seen).sum(1)
+        seen = (left * ranked.seen).sum(1)
+        return np.divide((left * ranked.seen_harmful).sum(1), seen, out=np.full_like(seen, np.nan), where=seen > 0)
 
     return _over_draws(posts, scores, rate)
 

@@ -74,3 +74,15 @@ def test_too_few_harmful_posts_are_refused() -> None:
         estimate_exposure(POSTS, SCORES, SCORES, equal_volume(0.25), **{**DRAWN, "least_harmful": 1})
     with pytest.raises(UserError, match="2 harmful posts say as much as 2 that are seen alike, and 6 are asked for"):
         estimate_exposure(POSTS, SCORES, SCORES, equal_volume(0.25), **DRAWN)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("harmful", [120, 97])
+def test_a_rule_that_leaves_no_posts_is_refused(harmful: int) -> None:
+    """Where all posts reach the precision, or those of some resamples do; of either model."""
+    random = np.random.default_rng(0)
+    posts = LabelledPosts(impressions=np.ones(200), harmful=np.arange(200) < harmful, sample_weights=np.ones(200))
+    flat, sharp = np.zeros(200), posts.harmful + random.normal(0, 2, 200)
+    for baseline, policy in ((sharp, flat), (flat, sharp), (flat, flat)):
+        with pytest.raises(UserError, match="all posts are removed, or in some resamples, which leaves no rate"):
+            estimate_exposure(posts, baseline, policy, equal_precision(0.5), **DRAWN)
