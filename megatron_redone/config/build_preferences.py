@@ -75,7 +75,9 @@ class SourceConfig:
 
     input: list[str] = key("files, directories, globs or URLs of .json (an array), .jsonl or .parquet", reads=True)
     prompt: str = key(
-        "the user's message, with keys of the record in braces; one key alone may hold a list of messages", "{prompt}"
+        "the user's message, with keys of the record in braces; one key alone may hold a list of messages, without "
+        "tool calls",
+        "{prompt}",
     )
     id_key: str | None = key("the key that identifies a record; null takes its file's name and its place there", None)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_redone.config.build_preferences import SourceConfig
+from megatron_redone.curation.conversations.answer_parts import parts_beside_text
 from megatron_redone.curation.pair_building.objects import JsonObject, read_objects
 from megatron_redone.errors import UserError
 from megatron_redone.formats.input_records import EXCERPT, InvalidRecord, InvalidRecordError
@@ -13,6 +14,9 @@ from megatron_redone.formats.inputs import InputFile, expand_inputs
 from megatron_redone.formats.json_values import to_json
 
 Messages = list[dict[str, str]]
+
+# Of a tool's turn templates also read whose result it is.
+_MESSAGE_KEYS = ("role", "content", "name", "tool_call_id")
 
 _KEY = re.compile(r"\{(\w+)\}")
 
@@ -191,7 +195,10 @@ def _check_messages(messages: list[Any], key: str) -> Messages:
         raise InvalidRecordError(f"'{key}' is not a list of messages with role and content")
     if messages[-1]["role"] == "assistant":
         raise InvalidRecordError(f"'{key}' ends with an answer, not with what is to be answered")
-    return [{"role": message["role"], "content": message["content"]} for message in messages]
+    parts = sorted({name for message in messages for name, part in parts_beside_text(message).items() if part})
+    if parts:
+        raise InvalidRecordError(f"'{key}' has messages with {', '.join(parts)}, which prompts of pairs cannot hold")
+    return [{name: message[name] for name in _MESSAGE_KEYS if message.get(name) is not None} for message in messages]
 
 
 def _check_text(value: Any, what: str) -> str:

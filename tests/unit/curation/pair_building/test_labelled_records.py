@@ -61,6 +61,27 @@ def test_an_invalid_record_does_not_take_an_id(tmp_path: Path) -> None:
     assert json.loads(found.invalid[0].excerpt) == {"q": " ", "id": 1} and found.invalid[1].excerpt == "{"
 
 
+def test_messages_keep_what_templates_read_or_are_refused(tmp_path: Path) -> None:
+    asked, told = {"role": "user", "content": "How warm?"}, {"role": "tool", "content": "42", "name": "warmth"}
+    call = {"function": {"name": "warmth", "arguments": "{}"}}
+    lines = [
+        [asked, {"role": "assistant", "content": "", "tool_calls": [call]}, told],
+        [asked, {"role": "assistant", "content": "Well", "function_call": call["function"], "reasoning": "so"}, asked],
+        [asked, {"role": "assistant", "content": "Well", "tool_calls": None, "reasoning_content": ""}, asked],
+        [asked, {"role": "assistant", "content": "<tool_call>warmth</tool_call>", "tool_calls": []}, told],
+    ]
+    file = write_lines(tmp_path / "a.jsonl", [{"q": messages} for messages in lines])
+    found = read_source(source(file))
+    assert [one.reason for one in found.invalid] == [
+        "'q' has messages with tool_calls, which prompts of pairs cannot hold",
+        "'q' has messages with function_call, reasoning, which prompts of pairs cannot hold",
+    ]
+    assert [one.messages for one in found.good] == [
+        [asked, {"role": "assistant", "content": "Well"}, asked],
+        [asked, {"role": "assistant", "content": "<tool_call>warmth</tool_call>"}, told],
+    ]
+
+
 def test_a_source_without_a_good_record_is_refused_with_the_first_reason(tmp_path: Path) -> None:
     file = write_lines(tmp_path / "a.jsonl", [{"question": "x"}])
     with pytest.raises(UserError, match="not one record that can be used; the first is invalid: no key 'q'"):
