@@ -83,12 +83,18 @@ class HeldOutSource(EvaluationSource):
 
 @dataclass(frozen=True, kw_only=True)
 class PreferenceSource(EvaluationSource):
-    """Pairs in TRL's form: `prompt`, `chosen`, `rejected`, all strings or all lists of messages."""
+    """Pairs in TRL's form: `prompt`, `chosen`, `rejected`, all strings or all lists of messages.
+
+    Messages are read as by `redone prepare-preferences`, with `system`, `tools` and `chat_template_kwargs` beside them.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConversationSource(EvaluationSource):
-    """Conversations in OpenAI's form (`messages`); the last message is the answer that is expected."""
+    """Conversations in OpenAI's form (`messages`); the last message is the answer that is expected.
+
+    They are read as by `redone prepare-sft`, with `system`, `tools` and `chat_template_kwargs` beside them.
+    """
 
     capability: str = key("what they ask of the model, for example content_understanding or information_extraction")
     answers: AnswerKind = key(

@@ -75,7 +75,7 @@ def evaluate_answers(
                         for example in examples)  # fmt: skip
         max_new_tokens = max(map(len, expected_ids)) + _SLACK
     room = max(1, min(max_tokens, model.limit) - max_new_tokens)
-    prompts = [prompt_ids(model.tokenizer, example.prompt) for example in examples]
+    prompts = [prompt_ids(model.tokenizer, example.prompt, example.beside) for example in examples]
     answers = greedy_answers(model, [prompt[-room:] for prompt in prompts], max_new_tokens, limits, advance)
     _warn_of_open_thoughts(model, prompts, answers, max_new_tokens)
     return [

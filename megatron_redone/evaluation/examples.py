@@ -1,15 +1,48 @@
 """What models are evaluated on: texts, pairs and conversations of any input file, invalid records set aside."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from megatron_redone.curation.conversations.conversation import (
+    ROLES,
+    read_messages,
+    read_tools,
+    read_variables,
+    required_messages,
+    system_beside,
+    with_system,
+)
+from megatron_redone.curation.conversations.turn_marks import without_marks
 from megatron_redone.errors import UserError
 from megatron_redone.formats.input_records import InvalidRecord, InvalidRecordError, Messages
 from megatron_redone.formats.inputs import InputFile, expand_inputs
 from megatron_redone.formats.raw_records import RawRecord, read_raw
+from megatron_redone.generation.chat_prompts import TemplateInputs
+
+# What transformers' `apply_chat_template` takes for itself: templates never see variables of these names.
+_ARGUMENTS = frozenset(
+    (
+        "self",
+        "conversation",
+        "tools",
+        "documents",
+        "chat_template",
+        "add_generation_prompt",
+        "continue_final_message",
+        "tokenize",
+        "padding",
+        "truncation",
+        "max_length",
+        "return_tensors",
+        "return_dict",
+        "return_assistant_tokens_mask",
+        "tokenizer_kwargs",
+        "sanitize_control_tokens",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -22,22 +55,32 @@ class TextExample:
 
 @dataclass(frozen=True)
 class PairExample:
-    """A prompt with a better and a worse response, all strings or all lists of messages."""
+    """A prompt with a better and a worse response, all strings or all lists of messages.
+
+    `beside` is what the chat template reads besides; nothing where they are strings.
+    """
 
     record: int
     prompt: str | Messages
     chosen: str | Messages
     rejected: str | Messages
+    beside: TemplateInputs = field(default_factory=TemplateInputs)
 
 
 @dataclass(frozen=True)
 class ConversationExample:
-    """A conversation up to the answer, and the answer that is expected."""
+    """A conversation up to the answer, and the answer that is expected.
+
+    `beside` is what the chat template reads besides.
+    """
 
     record: int
     prompt: Messages
     expected: str
+    beside: TemplateInputs = field(default_factory=TemplateInputs)
 
+
+_ALIKE = "chosen and rejected are the same"
 
 Example = TypeVar("Example", TextExample, PairExample, ConversationExample)
 
@@ -135,37 +178,41 @@ def _pair(record: int, content: dict[str, Any]) -> PairExample:
     sides = (prompt, chosen, rejected)
     if not all(isinstance(side, str) for side in sides) and not all(isinstance(side, list) for side in sides):
         raise InvalidRecordError("prompt, chosen and rejected are not all strings or all lists of messages")
-    for side in sides:
-        if isinstance(side, list):
-            _check_messages(side)
-    if not _text(chosen).strip() or not _text(rejected).strip():
+    if isinstance(prompt, str):
+        return _plain_pair(record, content, prompt, chosen, rejected)
+    prompt, chosen, rejected = (_without_marks(read_messages(side, ROLES)) for side in sides)
+    if chosen == rejected:
+        raise InvalidRecordError(_ALIKE)
+    return PairExample(record, with_system(prompt, system_beside(content)), chosen, rejected, _beside(content))
+
+
+def _plain_pair(record: int, content: dict[str, Any], prompt: str, chosen: str, rejected: str) -> PairExample:
+    if not chosen.strip() or not rejected.strip():
         raise InvalidRecordError("an empty response")
     if chosen == rejected:
-        raise InvalidRecordError("chosen and rejected are the same")
+        raise InvalidRecordError(_ALIKE)
+    if _beside(content) != TemplateInputs() or system_beside(content).strip():
+        raise InvalidRecordError("a system prompt, tools or variables beside plain text, which has no place for them")
     return PairExample(record, prompt, chosen, rejected)
 
 
-def _text(side: str | Messages) -> str:
-    return side if isinstance(side, str) else "".join(message["content"] for message in side)
-
-
 def _conversation(record: int, content: dict[str, Any]) -> ConversationExample:
-    messages = content.get("messages")
-    if not isinstance(messages, list):
-        raise InvalidRecordError("no list under the key 'messages'")
-    _check_messages(messages)
-    if len(messages) < 2 or messages[-1]["role"] != "assistant":
+    messages = _without_marks(with_system(required_messages(content, "messages"), system_beside(content)))
+    *prompt, answer = messages
+    if not prompt or answer["role"] != "assistant":
         raise InvalidRecordError("the last message is not an assistant's answer to others")
-    if not messages[-1]["content"].strip():
-        raise InvalidRecordError("an empty answer")
-    return ConversationExample(record, messages[:-1], messages[-1]["content"])
+    if "tool_calls" in answer:
+        raise InvalidRecordError("the expected answer calls a tool; only texts are compared")
+    return ConversationExample(record, prompt, answer["content"], _beside(content))
 
 
-def _check_messages(messages: list[Any]) -> None:
-    if not messages:
-        raise InvalidRecordError("an empty list of messages")
-    for message in messages:
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise InvalidRecordError("a message without a role")
-        if not isinstance(message.get("content"), str):
-            raise InvalidRecordError("a message whose content is not a string")
+def _beside(content: dict[str, Any]) -> TemplateInputs:
+    variables = read_variables(content)
+    if arguments := sorted(_ARGUMENTS & variables.keys()):
+        raise InvalidRecordError(f"variables that no template can read: {', '.join(arguments)}")
+    return TemplateInputs(read_tools(content.get("tools")), variables)
+
+
+def _without_marks(messages: Messages) -> Messages:
+    """Messages as a template is to see them."""
+    return [without_marks(message) for message in messages]

@@ -26,7 +26,7 @@ def evaluate_pairs(
     rows: list[Row] = []
     shortened: list[bool] = []
     for example in examples:
-        pair = pair_ids(model.tokenizer, example.prompt, (example.chosen, example.rejected))
+        pair = pair_ids(model.tokenizer, example.prompt, (example.chosen, example.rejected), example.beside)
         sides = [_fit(pair.prompt or [model.document_start], side, min(max_tokens, model.limit))
                  for side in (pair.chosen, pair.rejected)]  # fmt: skip
         rows += sides

@@ -1,7 +1,7 @@
 """Messages and pairs as the token ids that a model is to see."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from megatron_redone.errors import UserError
@@ -17,20 +17,42 @@ class RenderedPair:
     rejected: list[int]
 
 
-def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
+@dataclass(frozen=True)
+class TemplateInputs:
+    """What a chat template reads beside the messages.
+
+    Attributes:
+        tools: JSON schemas of the functions that the assistant may call, or None.
+        variables: Its variables, by name; none is called as an argument of transformers' `apply_chat_template`.
+    """
+
+    tools: list[Any] | None = None
+    variables: dict[str, Any] = field(default_factory=dict)
+
+
+_NOTHING_BESIDE = TemplateInputs()
+
+
+def prompt_ids(tokenizer: Any, messages: Messages, beside: TemplateInputs = _NOTHING_BESIDE) -> list[int]:
     """A conversation by the chat template, up to where the assistant's answer begins.
 
     Args:
         tokenizer: transformers' own, with its chat template.
         messages: The conversation.
+        beside: What the template reads besides.
 
     Raises:
         UserError: there is no chat template, or it does not take the messages.
     """
-    return _encode(tokenizer, render(tokenizer, messages, add_generation_prompt=True))
+    return _encode(tokenizer, render(tokenizer, messages, beside=beside, add_generation_prompt=True))
 
 
-def pair_ids(tokenizer: Any, prompt: str | Messages, responses: Sequence[str | Messages]) -> RenderedPair:
+def pair_ids(
+    tokenizer: Any,
+    prompt: str | Messages,
+    responses: Sequence[str | Messages],
+    beside: TemplateInputs = _NOTHING_BESIDE,
+) -> RenderedPair:
     """A pair by the chat template, or as plain text with the end token behind each response.
 
     Where prompt and response meet, tokens may differ from those of the prompt alone; responses begin where they do,
@@ -40,6 +62,7 @@ def pair_ids(tokenizer: Any, prompt: str | Messages, responses: Sequence[str | M
         tokenizer: transformers' own.
         prompt: Text, or messages.
         responses: The chosen and the rejected one, of the same kind as the prompt.
+        beside: What the template reads besides.
 
     Raises:
         UserError: see `prompt_ids`.
@@ -48,8 +71,11 @@ def pair_ids(tokenizer: Any, prompt: str | Messages, responses: Sequence[str | M
         start = tokenizer(prompt)["input_ids"]
         sides = [tokenizer(prompt + _ended(tokenizer, str(side)))["input_ids"] for side in responses]
     else:
-        start = prompt_ids(tokenizer, prompt)
-        sides = [_conversation_ids(tokenizer, prompt + list(side)) for side in responses]  # type: ignore[arg-type]
+        start = prompt_ids(tokenizer, prompt, beside)
+        sides = [
+            _conversation_ids(tokenizer, prompt + list(side), beside)  # type: ignore[arg-type]
+            for side in responses
+        ]
     shared = min(_common_prefix(start, side) for side in sides)
     return RenderedPair(start[:shared], sides[0][shared:], sides[1][shared:])
 
@@ -71,17 +97,25 @@ def _ended(tokenizer: Any, response: str) -> str:
     return response if response.endswith(end) else response + end
 
 
-def _conversation_ids(tokenizer: Any, messages: Messages) -> list[int]:
-    return _encode(tokenizer, render(tokenizer, messages).rstrip())
+def _conversation_ids(tokenizer: Any, messages: Messages, beside: TemplateInputs = _NOTHING_BESIDE) -> list[int]:
+    return _encode(tokenizer, render(tokenizer, messages, beside=beside).rstrip())
 
 
-def render(tokenizer: Any, messages: Messages, *, thinks: bool = False, **options: Any) -> str:
+def render(
+    tokenizer: Any,
+    messages: Messages,
+    *,
+    thinks: bool = False,
+    beside: TemplateInputs = _NOTHING_BESIDE,
+    **options: Any,
+) -> str:
     """A conversation as text.
 
     Args:
         tokenizer: transformers' own, with its chat template.
         messages: The conversation.
         thinks: Whether a template that knows of thinking aloud (Qwen3's) is to let the model think; others do not look.
+        beside: What the template reads besides; an `enable_thinking` in it goes before `thinks`.
         options: Further ones of transformers' `apply_chat_template`.
 
     Raises:
@@ -92,8 +126,9 @@ def render(tokenizer: Any, messages: Messages, *, thinks: bool = False, **option
         raise UserError(f"{name}: the model has no chat template; name one with chat_template=FILE.jinja")
     from jinja2 import TemplateError  # apply_chat_template needs it as well
 
+    variables = {"enable_thinking": thinks, **beside.variables}
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=thinks, **options)
+        return tokenizer.apply_chat_template(messages, tools=beside.tools, tokenize=False, **variables, **options)
     except TemplateError as error:
         beginning = messages[0]["content"][:60]
         raise UserError(f"{name}: its chat template does not take the messages {beginning!r}...: {error}") from None

@@ -1,8 +1,10 @@
 """Evaluation inputs: what is taken, drawn, and set aside with its reason."""
 
 import gzip
+import inspect
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from megatron_redone.config.prepare_sft import ConversationFormat
+from megatron_redone.config.prepare_sft import ConversationSource as SFTSource
+from megatron_redone.curation.conversations.learned_rows import learned_rows
+from megatron_redone.curation.conversations.records import read_conversations as trained_conversations
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.examples import read_conversations, read_pairs, read_texts
+from megatron_redone.generation.chat_prompts import pair_ids, prompt_ids
+from megatron_redone.tokenization.chat_template_file import find_chat_template
+from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer
+from tests.helpers import chat_tokenizers, small_tokenizer
+from tests.helpers.golden_chats import TOOLS
 
 USER, ANSWER = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}
+CALL = {"id": "abcdefghi", "function": {"name": "ferry_times", "arguments": '{"day": "Monday"}'}}
+NOON, DATE = datetime(2025, 7, 10, 12, 0), {"date_string": "10 Jul 2025"}
+BESIDE_TEXT = "a system prompt, tools or variables beside plain text, which has no place for them"
 
 
 def _file(folder: Path, *lines: Any) -> str:
@@ -89,8 +104,15 @@ def test_a_draw_is_repeatable_and_keeps_the_order(tmp_path: Path) -> None:
         ),
         ({"prompt": "p", "chosen": "a", "rejected": "a"}, "chosen and rejected are the same"),
         ({"prompt": "p", "chosen": "a", "rejected": " "}, "an empty response"),
-        ({"prompt": [USER], "chosen": [], "rejected": [ANSWER]}, "an empty list of messages"),
-        ({"prompt": [USER], "chosen": [{"content": "x"}], "rejected": [ANSWER]}, "a message without a role"),
+        ({"prompt": [USER], "chosen": [], "rejected": [ANSWER]}, "no messages"),
+        ({"prompt": [USER], "chosen": [{"content": "x"}], "rejected": [ANSWER]}, "a message has no role"),
+        (
+            {"prompt": [USER], "chosen": [ANSWER], "rejected": [{**ANSWER, "weight": 1}]},
+            "chosen and rejected are the same",
+        ),
+        ({"prompt": "p", "chosen": "a", "rejected": "b", "tools": TOOLS}, BESIDE_TEXT),
+        ({"prompt": "p", "chosen": "a", "rejected": "b", "system": "Be brief."}, BESIDE_TEXT),
+        ({"prompt": "p", "chosen": "a", "rejected": "b", "enable_thinking": True}, BESIDE_TEXT),
     ],
 )
 def test_invalid_pairs(record: Any, reason: str, tmp_path: Path) -> None:
@@ -104,17 +126,69 @@ def test_invalid_pairs(record: Any, reason: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
-        (None, "no list under the key 'messages'"),
+        (None, "messages are a null, not an array"),
         ([USER], "the last message is not an assistant's answer to others"),
         ([ANSWER], "the last message is not an assistant's answer to others"),
-        ([USER, {"role": "assistant", "content": None}], "a message whose content is not a string"),
-        ([USER, {"role": "assistant", "content": ""}], "an empty answer"),
+        ([USER, {"role": "assistant", "content": None}], "an empty turn of the assistant"),
+        ([USER, {"role": "assistant", "content": ""}], "an empty turn of the assistant"),
+        ([USER, {**ANSWER, "tool_calls": [CALL]}], "the expected answer calls a tool; only texts are compared"),
     ],
 )
 def test_invalid_conversations(messages: Any, reason: str, tmp_path: Path) -> None:
     read = read_conversations(_file(tmp_path, {"messages": messages}, {"messages": [USER, ANSWER]}), 10, 0)
     assert [(e.record, e.prompt, e.expected) for e in read.examples] == [(2, [USER], "hello")]
     assert read.invalid[0].reason == reason
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_tokenizer.train(tmp_path_factory.mktemp("small"))
+
+
+RECORDS: list[dict[str, Any]] = [
+    {"system": "Answer briefly.", "tools": TOOLS},
+    {"tools": json.dumps([tool["function"] for tool in TOOLS]), "enable_thinking": True},
+    {"chat_template_kwargs": {"enable_thinking": False}, "system": "Answer briefly."},
+]
+
+
+@pytest.mark.parametrize("template", ["qwen2_5", "qwen3", "llama3_1"])
+@pytest.mark.parametrize("beside", RECORDS)
+def test_what_is_asked_is_what_is_trained_on(
+    small: Path, template: str, beside: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = chat_tokenizers.write(tmp_path / template, small, template)
+    calling = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    told = {"role": "tool", "content": [{"type": "text", "text": "[9, 18]"}], "tool_call_id": "abcdefghi"}
+    prompt = [{**USER, "loss": False}, calling, told]
+    conversation = {"messages": [*prompt, {**ANSWER, "weight": 1}], **beside}
+    pair = {"prompt": prompt, "chosen": [ANSWER], "rejected": [{**ANSWER, "content": "no"}], **beside}
+    source = SFTSource(input=["x"], name="x")
+    (read,) = trained_conversations(conversation, ConversationFormat.messages, source)
+    ours = ChatTokenizer(str(folder), find_chat_template(folder, None), DATE, NOON)
+    ((ids, mask),) = ours.encode(learned_rows(ours, read, [len(read.messages) - 1]).chats)
+    trained, asked = ids.tolist(), ids[: int(mask.argmax())].tolist()
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = "{% set date_string = '10 Jul 2025' %}" + tokenizer.chat_template
+    (example,) = read_conversations(_file(tmp_path, conversation), 10, 0).examples
+    found = prompt_ids(tokenizer, example.prompt, example.beside)
+    # Where a record says nothing of thinking, a model that is evaluated is told not to think.
+    thought = tokenizer("<think>\n\n</think>\n\n", add_special_tokens=False)["input_ids"]
+    assert found == asked or (template == "qwen3" and not read.variables and found == asked + thought)
+    assert trained[: len(found)] == found
+
+    (example,) = read_pairs(_file(tmp_path, pair), 10, 0).examples
+    sides = pair_ids(tokenizer, example.prompt, (example.chosen, example.rejected), example.beside)
+    assert sides.prompt == found and trained[: len(found + sides.chosen)] == found + sides.chosen
+
+
+def test_variables_that_transformers_takes_for_itself_are_no_variables(tmp_path: Path) -> None:
+    taken = set(inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters) - {"kwargs", "tools"}
+    for name in sorted(taken):
+        record = {"messages": [USER, ANSWER], "chat_template_kwargs": {name: "x"}}
+        read = read_conversations(_file(tmp_path, record, {"messages": [USER, ANSWER]}), 10, 0)
+        assert [item.reason for item in read.invalid] == [f"variables that no template can read: {name}"]
 
 
 def test_a_source_without_a_good_record_is_named(tmp_path: Path) -> None:
