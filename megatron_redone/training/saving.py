@@ -170,8 +170,8 @@ class Saver:
         assert saving is not None
         self._saving, problem = None, saving.save.problem
         if problem is None:
-            self._saved_step = saving.state.step
             self._best = self._best if saving.best is None else saving.best[1]
+            self._saved_step = saving.state.step
             return
         if saving.save.hangs():
             self._stuck = saving
