@@ -1,11 +1,13 @@
 """Tasks of lm-evaluation-harness: found by name, built on local files, and run on anything that the harness can ask."""
 
+import inspect
 import io
 import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from megatron_redone.hashing import short_hash
 TASKS = Path(__file__).parent / "tasks"
 
 Results = list[dict[str, Any]]
+
+_PATHS = ("data", "prompts", "embedding", "stand_in_embedding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +55,32 @@ class BenchmarkTask:
 
     @property
     def digest(self) -> str:
-        """Sixteen digits that change when an item, a prompt or the way of asking does."""
-        config = self.task.dump_config()
-        asked = {name: config.get(name) for name in ("output_type", "doc_to_text", "doc_to_choice", "generation_kwargs",
-                                                     "target_delimiter", "filter_list", "num_fewshot")}  # fmt: skip
-        content = [asked, self.chosen, self.docs]
-        return short_hash([json.dumps(content, sort_keys=True, default=str)])
+        """Sixteen digits that change when an item, a prompt, a worked example or the way of scoring does.
+
+        All that the task's files say counts, and the source of the functions that they name; of the configuration's
+        paths only what is read there.
+        """
+        config = self.task.config.to_dict(keep_callable=True)
+        said = {name: value for name, value in (config.get("metadata") or {}).items() if name not in _PATHS}
+        content = [config | {"metadata": said}, self.chosen, self.docs, self._worked_examples()]
+        return short_hash([json.dumps(content, sort_keys=True, default=_told)])
+
+    def _worked_examples(self) -> list[Any]:
+        shown = self.task.config.num_fewshot or 0
+        return list(self.task.fewshot_docs() or []) if shown > 0 else []
+
+
+def _told(value: Any) -> Any:
+    """What JSON does not hold, by what it does and not by where it lies in memory."""
+    if isinstance(value, partial):
+        return [value.func, value.args, value.keywords]
+    if not callable(value):
+        return str(value)
+    try:
+        return inspect.getsource(value)
+    except (TypeError, OSError):  # an object that can be called, or a function that is not written in Python
+        name = getattr(value, "__qualname__", None)
+        return name or [type(value), vars(value)]
 
 
 def find_tasks(source: BenchmarkSource, limit: int, seed: int) -> list[BenchmarkTask]:
@@ -89,7 +113,7 @@ def _manager(source: BenchmarkSource) -> Any:
         raise UserError("lm_eval is not installed: `pip install 'megatron_redone[evaluation]'`") from None
     for name in ("lm_eval", "lm_eval.api.task", "datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    options = ("data", "prompts", "embedding", "stand_in_embedding", "num_fewshot")
+    options = (*_PATHS, "num_fewshot")
     metadata = {name: getattr(source, name) for name in options if getattr(source, name) is not None}
     metadata["harm"] = plain(source.harm)
     folders: list[str | Path] = [TASKS]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from megatron_redone.config.evaluate import BenchmarkSource, EvaluateConfig
@@ -14,8 +15,11 @@ from megatron_redone.evaluation.metric_definitions import Kind, Results
 from megatron_redone.evaluation.rule_model import RuleModel, rules_for
 from megatron_redone.evaluation.task_definitions import Benchmark, Task
 from megatron_redone.evaluation.thinking import Thinking
+from megatron_redone.formats.file_record import folder_sha256
+from megatron_redone.formats.hf_folder import find_hf_folder
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import Advance, BatchLimits
+from megatron_redone.generation.model_files import folder_fingerprint
 
 _ALL = 1 << 40
 
@@ -24,15 +28,26 @@ def build_benchmarks(config: EvaluateConfig) -> Iterator[Task]:
     """Reads the items, in the order of the configuration.
 
     Raises:
-        UserError: a task that is not there, or whose data cannot be used.
+        UserError: a task that is not there, or whose data cannot be used; an embedding that is none.
     """
     for source in config.benchmarks:
         found = find_tasks(source, source.max_records or _ALL, config.sample_seed)
+        files = _files(source, Path(config.output))
         for benchmark in found:
-            yield _task(config, source, benchmark, alone=len(found) == 1)
+            yield _task(config, source, benchmark, files, alone=len(found) == 1)
 
 
-def _task(config: EvaluateConfig, source: BenchmarkSource, benchmark: BenchmarkTask, alone: bool) -> Task:
+def _files(source: BenchmarkSource, output: Path) -> dict[str, str]:
+    """What identifies the content of files that decide scores and that no item holds, by the key that names them."""
+    embeddings = {"embedding": source.embedding, "stand_in_embedding": source.stand_in_embedding}
+    folders = {key: find_hf_folder(path) for key, path in embeddings.items() if path is not None}
+    own = {} if source.include is None else {"include": folder_sha256(Path(source.include), besides=output)}
+    return own | {key: folder_fingerprint(folder, folder) for key, folder in folders.items()}
+
+
+def _task(
+    config: EvaluateConfig, source: BenchmarkSource, benchmark: BenchmarkTask, files: dict[str, str], alone: bool
+) -> Task:
     asking = Asking(
         limits=BatchLimits(config.batch_size, config.batch_tokens),
         max_tokens=config.max_tokens,
@@ -52,6 +67,7 @@ def _task(config: EvaluateConfig, source: BenchmarkSource, benchmark: BenchmarkT
         source=Examples(docs, len(benchmark.task.eval_docs), [], []),
         settings={
             "benchmark": benchmark.digest,
+            "files": files,
             "chat": chat,
             "max_tokens": config.max_tokens,
             "max_new_tokens": source.max_new_tokens,

@@ -53,6 +53,22 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_sha256(folder: Path, *, besides: Path) -> str:
+    """SHA-256 of the names and bytes of all files below a folder, but hidden ones and what Python keeps of modules.
+
+    Args:
+        folder: The folder.
+        besides: A folder whose files do not count, such as that of results, which may lie below.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        is_kept = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if path.is_file() and not is_kept and not path.resolve().is_relative_to(besides.resolve()):
+            digest.update(f"{'/'.join(parts)} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def sample_sha256(path: Path) -> str:
     """SHA-256 of the blocks that are read of a large file; of a small one, of all of it."""
     size = path.stat().st_size

@@ -1,6 +1,8 @@
 """The shipped tasks: found, built on local files, scored as the benchmark's own code does, and told where they lack."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +151,84 @@ def test_tasks_of_ones_own(tmp_path: Path) -> None:
     )
     [mine] = found("mine", None, include=str(tmp_path))
     assert scores(mine, lambda doc: "2", Scoring.official) == {"exact_match": 0.5}
+
+
+OWN = """task: mine
+dataset_path: json
+output_type: generate_until
+test_split: test
+fewshot_split: train
+num_fewshot: 1
+dataset_kwargs: {data_files: {test: FOLDER/items.jsonl, train: FOLDER/shown.jsonl}}
+description: Add.
+doc_to_text: '{{q}} ='
+doc_to_target: a
+process_docs: !function functions.all_of
+process_results: !function functions.score
+fewshot_config: {sampler: first_n, doc_to_text: !function functions.shown}
+filter_list: [{name: none, filter: [{function: take_first}]}]
+metric_list: [{metric: right, aggregation: !function functions.mean, higher_is_better: true}]
+"""
+OWN_FUNCTIONS = """from functools import partial
+
+def chosen(docs, least):
+    return docs.filter(lambda doc: len(doc["q"]) > least)
+
+all_of = partial(chosen, least=0)
+
+def score(doc, results):
+    return {"right": float(results[0].strip() == doc["a"])}
+
+def shown(doc):
+    return doc["q"]
+
+def mean(values):
+    return sum(values) / len(values)
+"""
+
+
+def write_own(folder: Path) -> None:
+    (folder / "items.jsonl").write_text('{"q": "1 + 1", "a": "2"}\n{"q": "2 + 2", "a": "4"}\n')
+    (folder / "shown.jsonl").write_text('{"q": "3 + 3", "a": "6"}\n')
+    (folder / "mine.yaml").write_text(OWN.replace("FOLDER", str(folder)))
+    (folder / "functions.py").write_text(OWN_FUNCTIONS)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("mine.yaml", "description: Add.", "description: Compute."),
+        ("mine.yaml", "doc_to_target: a", "doc_to_target: q"),
+        ("mine.yaml", "higher_is_better: true", "higher_is_better: false"),
+        ("mine.yaml", "sampler: first_n", "sampler: default"),
+        ("functions.py", "results[0].strip()", "results[0]"),
+        ("functions.py", 'return doc["q"]', 'return doc["q"] + "?"'),
+        ("functions.py", "/ len(values)", "/ 2"),
+        ("functions.py", "least=0", "least=1"),
+        ("items.jsonl", "1 + 1", "2 + 0"),
+        ("shown.jsonl", "3 + 3", "5 + 1"),
+    ],
+)
+def test_whatever_a_task_of_ones_own_says_is_part_of_its_digest(file: str, old: str, new: str, tmp_path: Path) -> None:
+    write_own(tmp_path)
+    before, again = (found("mine", None, include=str(tmp_path))[0].digest for _ in range(2))
+    assert before == again
+    text = (tmp_path / file).read_text()
+    (tmp_path / file).write_text(text.replace(old, new))
+    assert (tmp_path / file).read_text() != text
+    assert found("mine", None, include=str(tmp_path))[0].digest != before
+
+
+def test_a_digest_is_the_same_in_another_process(tmp_path: Path) -> None:
+    """A function that is called by its address would be another one in every process."""
+    write_own(tmp_path)
+    program = (
+        "from tests.unit.evaluation.test_benchmark_runs import found; import sys; "
+        "print(found('mine', None, include=sys.argv[1])[0].digest)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    [here] = found("mine", None, include=str(tmp_path))
+    assert done.stdout.split() == [here.digest]
 
 
 @needs_shared_data
