@@ -14,6 +14,7 @@ from megatron_redone.formats.file_record import sample_sha256
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.metrics.progress import scaled
 from megatron_redone.mixture.held_out_overlap import overlap
+from megatron_redone.mixture.initial_model import initial_model_facts
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ class SearchData:
         tokens: Of each, `[S]`.
         prior: Weights that sum to 1, `[S]`.
         caps: The greatest weights in the run to come, `[S]`.
-        facts: What tells their content and that of the target sets from others, by name, as JSON holds it.
+        facts: What tells their content and that of the target sets from others, by name, and what tells the model that
+            small runs begin with from others, as JSON holds it.
     """
 
     names: list[str]
@@ -44,7 +46,7 @@ def open_search_data(config: OptimizeMixtureConfig) -> SearchData:
     """Opens and checks the datasets.
 
     Raises:
-        UserError: one is missing, too small, or a target set stands in a source.
+        UserError: one is missing, too small, or a target set stands in a source; the model is missing.
     """
     opened = {source.label: IndexedDataset(source.path) for source in config.sources}
     targets = {one.label: IndexedDataset(one.path) for one in config.target}
@@ -62,6 +64,7 @@ def open_search_data(config: OptimizeMixtureConfig) -> SearchData:
         facts={
             "sources": _content(config.sources, opened),
             "target": _content(config.target, targets),
+            "model": initial_model_facts(config.proxy),
         },
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from megatron_redone.checkpoint.checksums import read_checksums
 from megatron_redone.checkpoint.locate import checkpoint_of_run
 from megatron_redone.checkpoint.record import hf_folder, is_checkpoint
+from megatron_redone.config.model import ModelConfig
 from megatron_redone.conversion.hf_load import load_hf_weights
 from megatron_redone.distributed.collectives import errors_stop_all_ranks
 from megatron_redone.errors import UserError
@@ -62,3 +63,12 @@ def find_initial_weights(name: str) -> InitialWeights:
     if not (folder / "config.json").is_file():
         raise UserError(f"{neither} (it has no config.json)")
     return InitialWeights(folder=folder, of_run=False, hf=open_model_folder(folder)[1])
+
+
+def find_config_json(model: ModelConfig, initial: InitialWeights | None) -> Path:
+    """The config.json that a model is built by: that of `model.hf_config`, else that of the first weights."""
+    if model.hf_config is None:
+        assert initial is not None
+        return initial.config_json
+    path = Path(model.hf_config)
+    return path / "config.json" if path.is_dir() else path

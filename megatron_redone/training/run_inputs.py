@@ -24,7 +24,7 @@ from megatron_redone.formats.hf_folder import read_hf_checksums
 from megatron_redone.models.parallel_sizes import check_micro_batches, check_parallel_sizes
 from megatron_redone.training.best import check_best_metric
 from megatron_redone.training.carried_template import is_template, template_of_data, template_texts
-from megatron_redone.training.initial_weights import InitialWeights, find_initial_weights
+from megatron_redone.training.initial_weights import InitialWeights, find_config_json, find_initial_weights
 from megatron_redone.training.model_vocabulary import find_tokenizer, model_vocabulary
 from megatron_redone.training.schedule import LearningRate
 from megatron_redone.training.small_steps import check_small_steps
@@ -92,7 +92,7 @@ def read_inputs(config: ConfigT, context: ParallelContext, open_data: OpenData[C
     """
     check_small_steps(config.optimizer, config.model)
     initial = find_initial_weights(config.init_from) if config.init_from is not None else None
-    config_json = _config_json(config, initial)
+    config_json = find_config_json(config.model, initial)
     read_hf_checksums(config_json.parent).check_small_files()
     architecture = read_architecture(config_json)
     check_parallel_sizes(architecture, config.parallel, config.data.seq_length)
@@ -166,14 +166,6 @@ def recorded_precision(config: TrainingStageConfig) -> Precision | None:
                 raise
             checkpoint = folder.before(checkpoint)  # as `whole_checkpoint` will, which tells of it
     return None
-
-
-def _config_json(config: TrainingStageConfig, initial: InitialWeights | None) -> Path:
-    if config.model.hf_config is None:
-        assert initial is not None
-        return initial.config_json
-    path = Path(config.model.hf_config)
-    return path / "config.json" if path.is_dir() else path
 
 
 def _checkpoint_to_resume(config: TrainingStageConfig, folder: CheckpointFolder) -> Path | None:
