@@ -19,7 +19,7 @@ from megatron_redone.config.evaluate import EvaluateConfig
 from megatron_redone.config.schema import work_hash
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.evaluation_file import Parts, evaluation_content, read_complete, write_evaluation
-from megatron_redone.evaluation.model_loading import identify, load
+from megatron_redone.evaluation.model_loading import LocatedModel, identify, load, locate
 from megatron_redone.evaluation.printed_tables import to_markdown, to_terminal
 from megatron_redone.evaluation.response_journal import ResponseJournal
 from megatron_redone.evaluation.results import Part, ResultFolder
@@ -42,36 +42,41 @@ def run(config: EvaluateConfig) -> None:
         UserError: for anything that the user can mend: see the message.
     """
     place = choose_placement(config.device, config.dtype)
-    fingerprints = {entry.label: identify(entry) for entry in config.models}
+    models = {entry.label: locate(entry) for entry in config.models}
+    fingerprints = {label: identify(model) for label, model in models.items()}
     tasks = [*build_tasks(config), *(_benchmarks(config) if config.benchmarks else [])]
     work = work_hash(config, [task.work(one, str(place)) for task in tasks for one in fingerprints.values()])
     with folder_lock(Path(config.output), "output") as output:
         evaluation = read_complete(output, work)
         if evaluation is None:
             results = ResultFolder(output / "examples")
-            parts = _evaluate(config, tasks, fingerprints, place, results)
+            parts = _evaluate(models, tasks, fingerprints, place, results)
             evaluation = evaluation_content(config, tasks, fingerprints, place, parts, work)
             _write(output, evaluation, tasks, [results.file(model, task) for task in parts for model in parts[task]])
     _print(evaluation)
 
 
 def _evaluate(
-    config: EvaluateConfig, tasks: list[Task], fingerprints: Mapping[str, str], place: Placement, folder: ResultFolder
+    models: Mapping[str, LocatedModel],
+    tasks: list[Task],
+    fingerprints: Mapping[str, str],
+    place: Placement,
+    folder: ResultFolder,
 ) -> Parts:
     """Results by task and model: read where they are there, else computed; one model is in memory at a time."""
     parts: dict[str, dict[str, Part]] = {task.file_name: {} for task in tasks}
-    for entry in config.models:
+    for label, located in models.items():
         model: LoadedModel | None = None
         for task in tasks:
-            work = task.work(fingerprints[entry.label], str(place))
-            part = folder.read(entry.label, task.file_name, work)
+            work = task.work(fingerprints[label], str(place))
+            part = folder.read(label, task.file_name, work)
             if part is None:
-                model = model or load(entry, place)
-                part = _evaluate_part(entry.label, model, task, folder.journal(entry.label, task.file_name, work))
-                folder.write(entry.label, task.file_name, work, part)
+                model = model or load(located, place)
+                part = _evaluate_part(label, model, task, folder.journal(label, task.file_name, work))
+                folder.write(label, task.file_name, work, part)
             else:
-                log.info("%s on %s: kept from before", entry.label, task.name)
-            parts[task.file_name][entry.label] = part
+                log.info("%s on %s: kept from before", label, task.name)
+            parts[task.file_name][label] = part
     return parts
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from megatron_redone.cli import main as redone
-from megatron_redone.config.evaluate import BenchmarkSource, ComputeDtype
+from megatron_redone.config.evaluate import BenchmarkSource, ComputeDtype, EvaluatedModel
 from megatron_redone.config.parallel import Device
 from megatron_redone.evaluation.benchmark_runs import BenchmarkTask, find_tasks, run_task
 from megatron_redone.evaluation.benchmarks.worked_answers import bbh_answer, bbh_examples
@@ -70,13 +70,13 @@ def scores(_: argparse.Namespace) -> tuple[dict[str, float], str]:
 def likelihoods(options: argparse.Namespace) -> tuple[dict[str, float], str]:
     """Our model under megatron-core beside transformers on 200 requests of MMLU, no examples before them."""
     from megatron_redone.evaluation.checkpoint_model import load_checkpoint
-    from megatron_redone.evaluation.model_loading import find_run_checkpoint
+    from megatron_redone.evaluation.model_loading import locate
 
     [task] = _tasks("mmlu_local", f"{options.data}/bench_dev/mmlu_dev", 50, num_fewshot=0)
     place = choose_placement(Device.cpu, ComputeDtype.fp32)
     with tempfile.TemporaryDirectory() as folder:
         assert redone(["import-hf", f"hf={options.model}", f"output={folder}/checkpoint", "dtype=fp32"]) == 0
-        checkpoint = find_run_checkpoint(f"{folder}/checkpoint")
+        checkpoint = locate(EvaluatedModel(path=f"{folder}/checkpoint")).checkpoint
         assert checkpoint is not None
         found = [
             _loglikelihoods(task, model)

@@ -10,11 +10,11 @@ import pytest
 import torch.distributed as dist
 
 from megatron_redone.cli import main
-from megatron_redone.config.evaluate import ComputeDtype
+from megatron_redone.config.evaluate import ComputeDtype, EvaluatedModel
 from megatron_redone.config.parallel import Device
 from megatron_redone.distributed import destroy_context
 from megatron_redone.evaluation.checkpoint_model import load_checkpoint
-from megatron_redone.evaluation.model_loading import find_run_checkpoint
+from megatron_redone.evaluation.model_loading import locate
 from megatron_redone.generation.hf_model import LoadedModel
 from megatron_redone.generation.log_probabilities import BatchLimits, Row, score_rows
 from megatron_redone.generation.placement import choose_placement
@@ -34,7 +34,7 @@ def checkpoint(chat_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def ours(checkpoint: Path) -> Iterator[LoadedModel]:
-    found = find_run_checkpoint(str(checkpoint))
+    found = locate(EvaluatedModel(path=str(checkpoint))).checkpoint
     assert found is not None
     yield load_checkpoint(found, choose_placement(Device.cpu, ComputeDtype.fp32))
     destroy_context()
