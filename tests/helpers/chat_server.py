@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 Reply = tuple[int, dict[str, str], Any]
 """Status, headers, and a body: an object for JSON, or bytes."""
@@ -30,17 +31,25 @@ class ChatServer:
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
 
     @property
+    def port(self) -> int:
+        """Of this machine."""
+        port = urlsplit(self.base_url).port
+        assert port is not None
+        return port
+
+    @property
     def questions(self) -> list[str]:
         """The texts of all requests."""
         return [body["messages"][-1]["content"] for _, _, body in self.requests]
 
 
 @contextmanager
-def chat_server(answer: Callable[[dict[str, Any], int], Reply]) -> Iterator[ChatServer]:
+def chat_server(answer: Callable[[dict[str, Any], int], Reply], port: int = 0) -> Iterator[ChatServer]:
     """Serves until the block ends.
 
     Args:
         answer: From a request's body and its number to the reply.
+        port: Of a server that was there before; 0 takes a free one.
     """
     lock = threading.Lock()
 
@@ -63,7 +72,7 @@ def chat_server(answer: Callable[[dict[str, Any], int], Reply]) -> Iterator[Chat
         def log_message(self, format: str, *args: Any) -> None:
             """Keeps quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     running = ChatServer(f"http://127.0.0.1:{server.server_port}/v1")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

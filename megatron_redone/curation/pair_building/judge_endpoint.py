@@ -35,7 +35,7 @@ def judge_from_endpoint(config: EndpointConfig, cache: AnswerCache) -> Judge:
     def judge(questions: Sequence[Question]) -> list[Scores | NoAnswer]:
         bodies = [_body(config, question) for question in questions]
         asyncio.run(_answer_all(config, cache, bodies))
-        return [read_scores(cache.get(_key(body))) for body in bodies]
+        return [read_scores(cache.get(_key(config, body))) for body in bodies]
 
     return judge
 
@@ -66,13 +66,15 @@ def _as_text(question: Question) -> str:
     return "\n\n".join(f"{message['role']}: {message['content']}" for message in question.messages)
 
 
-def _key(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+def _key(config: EndpointConfig, body: dict[str, Any]) -> str:
+    """Of the server and what it is asked: another one may have another model under the same name."""
+    content = [config.base_url.rstrip("/"), body]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 async def _answer_all(config: EndpointConfig, cache: AnswerCache, bodies: list[dict[str, Any]]) -> None:
     """Puts the answer to every request into the cache, some at a time; an error waits for those that are open."""
-    waiting = deque({key: body for body in bodies if cache.get(key := _key(body)) is None}.items())
+    waiting = deque({key: body for body in bodies if cache.get(key := _key(config, body)) is None}.items())
     if not waiting:
         return
     log.info("asking %s: %d questions; %d are answered already", config.model, len(waiting), len(bodies) - len(waiting))

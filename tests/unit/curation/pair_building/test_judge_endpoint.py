@@ -72,7 +72,7 @@ def test_no_answer_is_asked_for_twice(tmp_path: Path) -> None:
     cache = tmp_path / "answers.jsonl"
     assert cache.read_bytes().count(b"\n") == 4
     cache.write_bytes(cache.read_bytes()[:-9])
-    with chat_server(by_length) as server:
+    with chat_server(by_length, server.port) as server:
         config = endpoint(server.base_url)
         assert ask(config, tmp_path, 6) == [Verdict((7, 15), (7, 15))] * 6
         assert len(server.questions) == 12 - 3 and len(answered & set(server.questions)) == 1
@@ -80,6 +80,19 @@ def test_no_answer_is_asked_for_twice(tmp_path: Path) -> None:
         assert len(server.questions) == 12 - 3
         assert len(ask(endpoint(server.base_url, model="judge-2"), tmp_path, 6)) == 6  # another judge: all anew
         assert len(server.questions) == 12 - 3 + 12
+
+
+def test_another_server_is_another_judge(tmp_path: Path) -> None:
+    """Under one name two servers may have two models, or one model in two states."""
+
+    def the_other_way(body: dict[str, Any], number: int) -> Any:
+        return completion("Scores: 1 1")
+
+    with chat_server(by_length) as one, chat_server(the_other_way) as other:
+        assert ask(endpoint(one.base_url), tmp_path, 2) == [Verdict((7, 15), (7, 15))] * 2
+        assert ask(endpoint(other.base_url), tmp_path, 2) == [Verdict((1, 1), (1, 1))] * 2
+        assert ask(endpoint(one.base_url + "/"), tmp_path, 2) == [Verdict((7, 15), (7, 15))] * 2
+    assert len(one.requests) == len(other.requests) == 4, "a slash at the end names no other server"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
