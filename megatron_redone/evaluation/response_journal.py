@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from megatron_redone.evaluation.kept_values import from_line, to_line
+
 
 class ResponseJournal:
     """`FOLDER/MODEL/TASK.partial.jsonl`: a request's hash and the response to it on every line.
@@ -36,7 +38,7 @@ class ResponseJournal:
             self._path.write_bytes(orjson.dumps({"work": self._work}) + b"\n")
         self._responses[name] = response
         with open(self._path, "ab") as stream:
-            stream.write(orjson.dumps([name, response]) + b"\n")
+            stream.write(to_line([name, response]) + b"\n")
 
     def find(self, kind: str, arguments: Sequence[Any]) -> Any:
         """The response to a request, or None."""
@@ -59,7 +61,7 @@ def _read(path: Path, work: str) -> dict[str, Any]:
     responses = {}
     for line in lines:
         try:
-            name, response = orjson.loads(line)
+            name, response = from_line(line)
         except ValueError:
             continue
         responses[name] = response

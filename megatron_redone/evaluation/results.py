@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from megatron_redone.evaluation.kept_values import from_line, to_line
 from megatron_redone.evaluation.response_journal import ResponseJournal
 from megatron_redone.formats.atomic import write_text
 from megatron_redone.formats.done_check import read_sealed, write_sealed
@@ -39,14 +38,14 @@ class ResultFolder:
         file = self.file(model, task)
         if marker is None or not is_intact or marker.get("work") != work or damage({file: marker["file"]}):
             return None
-        return Part([orjson.loads(line) for line in file.read_bytes().splitlines()], marker["seconds"])
+        return Part([from_line(line) for line in file.read_bytes().splitlines()], marker["seconds"])
 
     def write(self, model: str, task: str, work: str, part: Part) -> None:
         """Keeps results; those of other work go first."""
         marker, file = self._marker(model, task), self.file(model, task)
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.unlink(missing_ok=True)
-        write_text(file, "".join(orjson.dumps(line).decode() + "\n" for line in part.results))
+        write_text(file, "".join(to_line(line).decode() + "\n" for line in part.results))
         record = dataclasses.asdict(record_file(file))
         write_sealed(marker, {"work": work, "file": record, "seconds": round(part.seconds, 3)})
         self._journal_file(model, task).unlink(missing_ok=True)
