@@ -26,6 +26,7 @@ from megatron_redone.evaluation.paired_tests import (
 
 MCNEMAR = "McNemar exact"
 BOOTSTRAP = "paired bootstrap"
+_BY_SIDE = (Kind.held_out, Kind.benchmarks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +78,15 @@ class Comparison:
 def compare_models(rows: Sequence[ComparedRow], confidence: float) -> list[Comparison]:
     """Every pair of models on every row; p-values are adjusted over each table by Holm's procedure.
 
+    A side of held-out text and each benchmark is a table of its own (`tables.py`), and so a family of its own.
+
     Args:
         rows: Of `estimate_rows`.
         confidence: Of the intervals.
     """
     tables: dict[Any, list[Comparison]] = defaultdict(list)
     for row in rows:
-        tables[row.kind, row.side if row.kind is Kind.held_out else None] += _pairs(row, confidence)
+        tables[row.kind, row.side if row.kind in _BY_SIDE else None] += _pairs(row, confidence)
     return [comparison for table in tables.values() for comparison in _adjusted(table)]
 
 
