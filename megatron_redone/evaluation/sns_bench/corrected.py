@@ -3,7 +3,7 @@
 What differs from `official.py`:
 
 - The cut escapes its bars, so that "end" does not cut "Trends"; a label that holds a full stop or comma can be right;
-  Markdown, quotes and brackets around an answer say nothing.
+  Markdown, quotes and brackets around an answer say nothing, nor does "Answer:" before it or how "é" is composed.
 - A prediction that does not parse is a wrong one. It is not left out of the sums, and nothing is multiplied.
 - Lists may hold brackets within their strings (46 of 800 gold answers of MRC-simple do).
 - An empty list is no agreement: "[]" everywhere scores 0 on CHLW, not 68.
@@ -14,6 +14,7 @@ What differs from `official.py`:
 - QueryGen's two halves see the same text.
 """
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,7 +58,7 @@ def _item(parsed: bool) -> Counts:
 
 def _label(prediction: str, gold: str) -> Counts:
     line, cut = label_readings(prediction)
-    right = gold.strip() in (line, line.rstrip(".,。，"), cut)
+    right = unicodedata.normalize("NFC", gold.strip()) in (line, line.rstrip(".,。，"), cut)
     return _item(bool(cut)) | {"right": float(right)}
 
 

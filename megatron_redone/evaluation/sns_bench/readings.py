@@ -17,6 +17,7 @@ from megatron_redone.curation.benchmark_scorers import PUBLISHED_CUT
 
 PUBLISHED_YES_CUT = re.compile(r"[\n.,]|<|endofresponse|>")
 _MARK = re.compile(r"<\|(?:endofresponse|end|im_end|endoftext)\|>")
+_ANSWER = re.compile(r"\A(?P<marks>[*_]*)Answer(?:[:：](?P=marks)|(?P=marks)[:：])\s*")
 _STOP = re.compile(r"[.,。，]")
 _PUBLISHED_LIST = re.compile(r"\[[^\[\]]*\]")
 _PUBLISHED_LEVEL = re.compile(r"(-1|0|1|2|3)")
@@ -130,9 +131,11 @@ class _Names(ast.NodeTransformer):
 
 
 def _first_line(text: str) -> str:
-    """Of an answer, without "Answer:" before it and a model's end marks behind it."""
-    text = _MARK.split(text, maxsplit=1)[0].strip()
-    return text.removeprefix("Answer:").strip().split("\n", maxsplit=1)[0]
+    """Of an answer in Unicode's NFC, without "Answer:" before it and a model's end marks behind it."""
+    text = unicodedata.normalize("NFC", _MARK.split(text, maxsplit=1)[0]).strip()
+    line = _ANSWER.sub("", text).split("\n", maxsplit=1)[0]
+    inner = _unwrap(line)
+    return _ANSWER.sub("", inner) if _ANSWER.match(inner) else line
 
 
 def _unwrap(text: str) -> str:

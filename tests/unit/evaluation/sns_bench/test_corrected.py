@@ -89,6 +89,29 @@ def test_brackets_and_quotes_of_single_items_stay() -> None:
         assert CORRECTED["NER"].reading(answer) == answer
 
 
+@pytest.mark.parametrize("subset", ["Taxonomy-single", "Taxonomy-multiple", "Hashtag-multiple", "Gender", "QueryGen"])
+@pytest.mark.parametrize(
+    "before", ["Answer: {}", "Answer：{}", "**Answer:** {}", "**Answer**: {}", "**Answer：**\n**{}**", "**Answer: {}**",
+               "_Answer:_ {}<|im_end|>", "`Answer: {}`"],
+)  # fmt: skip
+def test_a_word_before_an_answer_is_not_the_answer(subset: str, before: str) -> None:
+    gold = "Yes" if subset == "Gender" else "Food"
+    assert corrected(subset, [before.format(gold)], [gold]) == 100
+
+
+@pytest.mark.parametrize("subset", ["Taxonomy-single", "Taxonomy-multiple", "Hashtag-single", "NER", "QueryGen"])
+def test_composed_letters_are_those_of_their_parts(subset: str) -> None:
+    composed, parts = "Caf\u00e9", "Cafe\u0301"
+    for prediction, answer in ((parts, composed), (composed, parts), (parts, parts)):
+        assert corrected(subset, [prediction], [answer]) == 100
+
+
+def test_an_answer_that_begins_with_the_word_answer_stays() -> None:
+    for answer in ("Answers", "Answer me: now", "The Answer: x"):
+        assert corrected("Hashtag-single", [answer], [answer]) == 100
+        assert CORRECTED["Hashtag-single"].reading(answer) == answer
+
+
 def test_an_empty_list_everywhere_is_nothing() -> None:
     golds = ["[]", "['x']", "[]"]
     assert corrected("CHLW", ["[]"] * 3, golds) == 0
