@@ -13,7 +13,7 @@ import numpy as np
 
 from megatron_redone.evaluation.bootstrap import Statistic, value_of
 from megatron_redone.evaluation.metric_definitions import Metric, Results
-from megatron_redone.evaluation.ranked_draws import RankedDraws
+from megatron_redone.evaluation.ranked_draws import RankedDraws, reaches
 
 DETECTION = "detection"
 """The name of the value of an item's result that holds `gold`, `answer`, `margin` and `is_harmful`."""
@@ -118,7 +118,7 @@ def _average_precision(results: Results) -> Statistic:
 
 def _recall_at(results: Results, precision: float) -> Statistic:
     def of(hits: np.ndarray, taken: np.ndarray) -> np.ndarray:
-        reached = (hits >= precision * taken) & (taken > 0)
+        reached = reaches(precision, hits, taken)
         return np.where(reached, hits, 0.0).max(1) / np.maximum(hits[:, -1], 1)
 
     return _of_ranks(results, of)

@@ -14,7 +14,7 @@ import numpy as np
 
 from megatron_redone.errors import UserError
 from megatron_redone.evaluation.bootstrap import Interval, Statistic, log_interval, resampled, value_of
-from megatron_redone.evaluation.ranked_draws import RankedDraws
+from megatron_redone.evaluation.ranked_draws import RankedDraws, reaches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,7 @@ def equal_precision(precision: float) -> Rule:
     """Removes as many as possible while at least this share of the removed posts is harmful."""
 
     def removed(ranked: _Ranked) -> np.ndarray:
-        reached = np.cumsum(ranked.harmful, 1) >= precision * np.cumsum(ranked.posts, 1)
-        reached &= np.cumsum(ranked.posts, 1) > 0
+        reached = reaches(precision, np.cumsum(ranked.harmful, 1), np.cumsum(ranked.posts, 1))
         # Everything above the last place at which it is reached.
         return np.flip(np.logical_or.accumulate(np.flip(reached, 1), 1), 1).astype(float)
 

@@ -2,6 +2,19 @@
 
 import numpy as np
 
+_ROUNDING = 1e-9  # of a share of up to a hundred million examples; 0.55 * 100 is more than 55 in float64
+
+
+def reaches(precision: float, hits: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """Whether hits are this share of what is taken, rounding aside; never where nothing is taken.
+
+    Args:
+        precision: The share.
+        hits: float64 of any shape.
+        taken: float64 of the same shape.
+    """
+    return (taken > 0) & (hits >= precision * taken * (1 - _ROUNDING))
+
 
 class RankedDraws:
     """Examples in order of their scores, the highest first.

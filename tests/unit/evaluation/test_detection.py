@@ -58,6 +58,14 @@ def test_a_precision_that_nothing_reaches_has_no_recall() -> None:
     assert recall.statistic(results)(np.arange(3)[None]) == 0
 
 
+def test_a_precision_that_is_just_reached_has_its_recall() -> None:
+    """0.55 * 100 is more than 55 in float64."""
+    results = [{"values": {DETECTION: {"gold": g, "answer": 1, "margin": 1.0, "is_harmful": g}}}
+               for g in [1] * 55 + [0] * 45]  # fmt: skip
+    [_, _, recall] = detection_metrics(["a", "b"], 0.55, by_class=False)
+    assert recall.statistic(results)(np.arange(100)[None]) == 1
+
+
 def test_the_harness_by_itself_gets_macro_f1() -> None:
     results = items(40, 3, 1, ties=False)
     gold, answer = column(results, "gold"), column(results, "answer")

@@ -38,6 +38,13 @@ def test_rates_by_hand() -> None:
     assert rate(-SCORES, equal_precision(0.9)) == pytest.approx(0.4), "the first is harmless: nothing is removed"
 
 
+def test_a_precision_that_is_just_reached_removes() -> None:
+    """0.55 * 100 is more than 55 in float64."""
+    harmful = np.array([True] * 55 + [False] * 45 + [True] + [False] * 99)
+    posts = LabelledPosts(impressions=np.ones(200), harmful=harmful, sample_weights=np.ones(200))
+    assert rate(np.repeat([1.0, 0.0], 100), equal_precision(0.55), posts) == pytest.approx(1 / 100)
+
+
 def test_equal_scores_are_removed_alike() -> None:
     assert rate(np.zeros(4), equal_volume(0.5)) == pytest.approx(0.4)
     doubled = LabelledPosts(
