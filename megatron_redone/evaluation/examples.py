@@ -1,6 +1,7 @@
 """What models are evaluated on: texts, pairs and conversations of any input file, invalid records set aside."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -140,19 +141,52 @@ def read_conversations(path: str, limit: int, seed: int) -> Examples[Conversatio
 
 
 def _read(path: str, parse: Callable[[int, Any], Example], limit: int, seed: int) -> Examples[Example]:
+    """Never holds more than `limit` examples: where there are more, a second pass takes those that are drawn."""
     files = expand_inputs([path])
     good: list[Example] = []
     invalid: list[InvalidRecord] = []
+    left_out: set[int] = set()
     number = 0
     for number, (file, record) in enumerate(_records(files), 1):
         try:
-            good.append(parse(number, record.parse()))
+            example = parse(number, record.parse())
         except InvalidRecordError as reason:
             invalid.append(InvalidRecord.of(file, record.place, reason, record.json))
+            left_out.add(number)
+        else:
+            if len(good) < limit:
+                good.append(example)
     if not good:
         why = f"; the first is invalid: {invalid[0].reason}" if invalid else ""
         raise UserError(f"{path}: not one record that can be used{why}")
-    return Examples(_draw(good, limit, seed), number, invalid, files)
+    if number - len(invalid) > limit:
+        good.clear()
+        good = _taken(path, files, parse, _draw(number - len(invalid), limit, seed), left_out)
+    return Examples(good, number, invalid, files)
+
+
+def _taken(
+    path: str,
+    files: Sequence[InputFile],
+    parse: Callable[[int, Any], Example],
+    places: Sequence[int],
+    left_out: Set[int],
+) -> list[Example]:
+    """The records at some places, in order and from 0, among those that are not left out."""
+    numbered = enumerate(_records(files), 1)
+    usable = ((number, record) for number, (_, record) in numbered if number not in left_out)
+    wanted = frozenset(places)
+    try:
+        taken = [
+            parse(number, record.parse())
+            for place, (number, record) in enumerate(itertools.islice(usable, places[-1] + 1))
+            if place in wanted
+        ]
+    except InvalidRecordError:
+        taken = []
+    if len(taken) < len(places):
+        raise UserError(f"{path}: has changed while it was read; start again once it is written")
+    return taken
 
 
 def _records(files: Sequence[InputFile]) -> Iterator[tuple[str, RawRecord]]:
@@ -162,12 +196,9 @@ def _records(files: Sequence[InputFile]) -> Iterator[tuple[str, RawRecord]]:
             yield from ((batch.file, record) for record in batch.records)
 
 
-def _draw(good: list[Example], limit: int, seed: int) -> list[Example]:
-    """At most `limit` of them, in their order."""
-    if len(good) <= limit:
-        return good
-    chosen = np.random.default_rng(seed).choice(len(good), limit, replace=False)
-    return [good[i] for i in np.sort(chosen)]
+def _draw(count: int, limit: int, seed: int) -> list[int]:
+    """`limit` numbers below `count`, in order."""
+    return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False)).tolist()
 
 
 def _pair(record: int, content: dict[str, Any]) -> PairExample:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,12 +20,14 @@ from megatron_redone.config.prepare_sft import ConversationSource as SFTSource
 from megatron_redone.curation.conversations.learned_rows import learned_rows
 from megatron_redone.curation.conversations.records import read_conversations as trained_conversations
 from megatron_redone.errors import UserError
+from megatron_redone.evaluation import examples
 from megatron_redone.evaluation.examples import read_conversations, read_pairs, read_texts
 from megatron_redone.generation.chat_prompts import pair_ids, prompt_ids
 from megatron_redone.tokenization.chat_template_file import find_chat_template
 from megatron_redone.tokenization.chat_tokenizer import ChatTokenizer
 from tests.helpers import chat_tokenizers, small_tokenizer
 from tests.helpers.golden_chats import TOOLS
+from tests.helpers.peak_memory import peak_mb
 
 USER, ANSWER = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}
 CALL = {"id": "abcdefghi", "function": {"name": "ferry_times", "arguments": '{"day": "Monday"}'}}
@@ -92,6 +95,39 @@ def test_a_draw_is_repeatable_and_keeps_the_order(tmp_path: Path) -> None:
     assert one == again and one != other
     records = [example.record for example in one]
     assert records == sorted(records) and len(set(records)) == 10
+
+
+@pytest.mark.parametrize(("seed", "drawn"), [(0, [269, 308, 511, 635, 847]), (1, [35, 471, 511, 754, 950])])
+def test_a_seed_goes_on_drawing_the_same_of_the_good_records(seed: int, drawn: list[int], tmp_path: Path) -> None:
+    path = _file(tmp_path, *({"text": " " if i % 7 == 3 else str(i)} for i in range(1000)))
+    read = read_texts(path, "text", None, 5, seed)
+    assert [(example.record, example.text) for example in read.examples] == [(n, str(n - 1)) for n in drawn]
+    assert (read.records, len(read.invalid)) == (1000, 143)
+    everything = read_texts(path, "text", None, 857, seed).examples
+    chosen = np.sort(np.random.default_rng(seed).choice(857, 300, replace=False))
+    assert read_texts(path, "text", None, 300, seed).examples == [everything[place] for place in chosen]
+
+
+def test_memory_goes_by_what_is_drawn_and_not_by_the_file(tmp_path: Path) -> None:
+    read_texts(_file(tmp_path, {"text": "one"}), "text", None, 10, 0)  # what is loaded once
+    path = str(tmp_path / "input.jsonl")
+    with Path(path).open("w") as stream:
+        stream.writelines(json.dumps({"text": f"{number} " * 6000}) + "\n" for number in range(3000))
+    assert Path(path).stat().st_size > 80e6
+    assert peak_mb(lambda: read_texts(path, "text", None, 10, 0)) < 50  # most of it what a file is read through
+
+
+def test_a_file_that_changes_between_the_two_passes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _file(tmp_path, *({"text": str(i)} for i in range(9)))
+    draw = examples._draw
+
+    def draw_while_it_is_written(*arguments: int) -> list[int]:
+        _file(tmp_path, {"text": "one"})
+        return draw(*arguments)
+
+    monkeypatch.setattr(examples, "_draw", draw_while_it_is_written)
+    with pytest.raises(UserError, match=r"input.jsonl: has changed while it was read"):
+        read_texts(path, "text", None, 8, 0)
 
 
 @pytest.mark.parametrize(
