@@ -1,3 +1,3 @@
 """megatron_redone: from a base model and a mountain of posts to a domain's language model."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
