@@ -233,7 +233,7 @@ class ObjectiveConfig:
         reads=True,
     )
     candidates_key: str | None = key(
-        "a key of the record itself that holds such a list, which is joined to those of the files", None
+        "a key of the record itself that holds such a list, which is joined to those of `candidates`", None
     )
     policy: PolicyConfig | None = key(
         "the model that gives likelihoods, and answers where `sampling` asks for them", None
