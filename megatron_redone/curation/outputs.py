@@ -99,6 +99,8 @@ class Finish(PipelineStep):
         if made.is_dir():  # else this pass was interrupted, and has moved them
             for stale in folder.glob(_SHARDS):  # of a run that was interrupted, and then planned anew
                 stale.unlink()
+            if foreign := sorted(path.name for path in folder.iterdir()):
+                raise UserError(f"{folder}: {foreign[0]} is no shard of a result; move it away and run again")
             os.replace(made, folder)
         for path in sorted(folder.glob(_SHARDS)):
             yield self._file(path, source)

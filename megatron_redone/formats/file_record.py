@@ -63,8 +63,8 @@ def folder_sha256(folder: Path, *, besides: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        is_kept = any(part.startswith(".") or part == "__pycache__" for part in parts)
-        if path.is_file() and not is_kept and not path.resolve().is_relative_to(besides.resolve()):
+        is_left_out = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if path.is_file() and not is_left_out and not path.resolve().is_relative_to(besides.resolve()):
             digest.update(f"{'/'.join(parts)} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 

@@ -79,6 +79,14 @@ def test_shards_of_another_run_go_and_a_second_pass_finds_its_own(tmp_path: Path
     assert len(list((tmp_path / "out/posts").iterdir())) == len(TEXTS)
 
 
+def test_what_lies_among_shards_and_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out/posts").mkdir(parents=True)
+    (tmp_path / "out/posts/notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"notes\.txt is no shard of a result"):
+        finish(tmp_path, "shards")
+    assert (tmp_path / "out/posts/notes.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["posts.jsonl", "dropped/read/posts.jsonl", "funnel.json", "funnel.txt"])
 def test_it_is_complete_as_long_as_every_file_is_as_it_was_written(tmp_path: Path, name: str) -> None:
     out = finish(tmp_path)

@@ -13,8 +13,10 @@ from megatron_redone.checkpoint.folder import CheckpointFolder
 from megatron_redone.checkpoint.rank_part import GivenUpError, RankState
 from megatron_redone.checkpoint.record import TrainState, write_record
 from megatron_redone.config.checkpoint import CheckpointConfig, OnDamage, OnSaveError
+from megatron_redone.config.model import Precision
 from megatron_redone.errors import DamageError, UserError
 from megatron_redone.training import saving
+from megatron_redone.training.run_inputs import recorded_precision
 from megatron_redone.training.saving import Saver, resume, whole_checkpoint
 from tests.helpers import one_process
 
@@ -77,6 +79,33 @@ def test_the_best_stays_and_is_saved_where_it_was_not(tmp_path: Path) -> None:
     for step in (5, 6):
         ours.save(TrainState(step=step))
     assert steps(tmp_path / "ck") == [3, 6] and ours.folder.best() == tmp_path / "ck" / "step-00000003"
+
+
+def test_a_checkpoint_of_before_a_run_went_back_is_not_its_best(tmp_path: Path) -> None:
+    ours = saver(tmp_path, save_every=None)
+    (tmp_path / "step-00000005").mkdir()
+    (tmp_path / "step-00000005/of_other_weights").touch()
+    ours.save_as_best(TrainState(step=5), "validation/a/loss", 1.25)
+    assert ours.folder.best() == tmp_path / "step-00000005"
+    assert not (tmp_path / "step-00000005/of_other_weights").exists()
+
+
+@pytest.mark.parametrize("on_damage", list(OnDamage))
+def test_the_recorded_precision_is_of_the_newest_whole_checkpoint(tmp_path: Path, on_damage: OnDamage) -> None:
+    def write(path: Path, state: TrainState) -> None:
+        write_record(path, "model: {precision: bf16}\n", state, {})
+
+    ours = saver(tmp_path, write, save_every=1)
+    for step in (1, 2):
+        ours.after_step(one_process.finished(step))
+    config: Any = SimpleNamespace(checkpoint=SimpleNamespace(save_dir=str(tmp_path), on_damage=on_damage))
+    assert recorded_precision(config) is Precision.bf16
+    (tmp_path / "step-00000002/run/config.yaml").unlink()
+    if on_damage is OnDamage.stop:
+        with pytest.raises(DamageError):
+            recorded_precision(config)
+    else:
+        assert recorded_precision(config) is Precision.bf16
 
 
 def full_at(step: int) -> Any:
