@@ -27,6 +27,7 @@ CPT_RATES, DPO_RATES, FP8_RATE = (1e-5, 1e-6, 1e-4), (7e-7, 1e-6), 1e-5
 RECIPES = ("delayed", "tensorwise", "blockwise")
 OURS: dict[str, dict[str, Any]] = {
     "fp32": {},
+    "fp32_dithered": {},  # shows how far two fp32 runs drift apart that begin within the rounding of bf16
     "nearest": {"dither_main_weights": False},
     "dithered": {"dither_main_weights": True},
     "stochastic": {"dither_main_weights": False, "bf16_rounding": "stochastic"},
@@ -68,6 +69,7 @@ def jobs() -> Iterator[Job]:
         for seed in (1, 2):
             yield from (Job("fp8", FP8_RATE, f"{recipe}-{side}", seed) for side in ("dithered", "nearest"))
     yield from (Job("fp8", FP8_RATE, "fp32", seed) for seed in (1, 2))
+    yield from (Job("cpt", 1e-4, "fp32_dithered", seed) for seed in (0, 1, 2))
 
 
 def _seed(seed: int, rates: list[tuple[str, float]]) -> Iterator[Job]:
@@ -171,8 +173,10 @@ def run_ours(job: Job, data: Path, model: Path, work: Path) -> tuple[list[float]
     recipe, _, side = job.side.rpartition("-")
     config = ours.optimizer_config(job.lr, **our_keys(side))
     context = ours.start()
-    precision = Precision.fp32 if side == "fp32" else Precision.bf16
+    precision = Precision.fp32 if side.startswith("fp32") else Precision.bf16
     built = ours.load(model, precision, context, recipe or None)
+    if side == "fp32_dithered":
+        ours.dither_weights(built, job.seed)
     if job.task == "dpo":
         scored = ours.score_as_reference(built, work / "pairs")
         begin = time.perf_counter()
