@@ -1,11 +1,16 @@
 """Messages and pairs as the token ids that a model is to see."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from megatron_redone.errors import UserError
 from megatron_redone.formats.input_records import Messages
+from megatron_redone.tokenization.left_out import left_out
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ def render(
     beside: TemplateInputs = _NOTHING_BESIDE,
     **options: Any,
 ) -> str:
-    """A conversation as text.
+    """A conversation as text; that the template leaves something out of it is told once for a model.
 
     Args:
         tokenizer: transformers' own, with its chat template.
@@ -128,10 +133,18 @@ def render(
 
     variables = {"enable_thinking": thinks, **beside.variables}
     try:
-        return tokenizer.apply_chat_template(messages, tools=beside.tools, tokenize=False, **variables, **options)
+        text = tokenizer.apply_chat_template(messages, tools=beside.tools, tokenize=False, **variables, **options)
     except TemplateError as error:
         beginning = messages[0]["content"][:60]
         raise UserError(f"{name}: its chat template does not take the messages {beginning!r}...: {error}") from None
+    if missing := left_out(messages, beside.tools, text):
+        _tell(name, missing)
+    return text
+
+
+@cache  # once for a model
+def _tell(name: str, missing: str) -> None:
+    log.warning("%s: its chat template leaves out %s: the model answers without seeing that", name, missing)
 
 
 def _encode(tokenizer: Any, text: str) -> list[int]:

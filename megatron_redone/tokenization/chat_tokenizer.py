@@ -21,10 +21,8 @@ from tokenizers import processors
 from megatron_redone.errors import UserError
 from megatron_redone.tokenization.chat_template import ChatTemplate, Message, Rendering, TemplateRefusal
 from megatron_redone.tokenization.chat_template_file import ChatTemplateFile, declared_tokens, named_special_tokens
+from megatron_redone.tokenization.left_out import is_written, left_out
 from megatron_redone.tokenization.turn_spans import CannotBeMasked, Span, TurnSpans
-from megatron_redone.tokenization.written_forms import written_forms
-
-_MUST_APPEAR = ("system", "developer", "user")
 
 # From a private-use area of Unicode, as the mark of `turn_spans`.
 _MARK = "\ue000\ue0c5\ue001"
@@ -135,7 +133,7 @@ class ChatTokenizer:
         compiled = self._with_tools if tools else self._plain
         rendering = compiled.template.render(messages, tools)
         _check_complete(messages, tools, rendering.text)
-        _check_tool_turns(compiled.template, messages, tools, rendering.text)
+        _check_tool_turns(compiled.template, messages, tools)
         if compiled.template.marks_generation and turns:
             return RenderedTurns(rendering.text, _marked_turns(compiled.template, messages, tools, rendering, turns))
         spans = compiled.spans.find(messages, tools, rendering.text, turns)
@@ -202,18 +200,14 @@ def _check_declared(file: Path, known: Sequence[str]) -> None:
 
 def _check_complete(messages: Sequence[Message], tools: list[Any] | None, text: str) -> None:
     """Some templates drop a system prompt or tools, which they have no place for; that is not to go unseen."""
-    for message in messages:
-        content = message.get("content")
-        if message["role"] in _MUST_APPEAR and isinstance(content, str) and content.strip() not in text:
-            raise TemplateRefusal(f"its text has no trace of a message of the {message['role']}")
-    if any(tool.get("function", tool).get("name", "") not in text for tool in tools or ()):
-        raise TemplateRefusal("its text has no trace of the tools")
+    if missing := left_out(messages, tools, text):
+        raise TemplateRefusal(f"its text has no trace of {missing}")
 
 
-def _check_tool_turns(template: ChatTemplate, messages: Sequence[Message], tools: list[Any] | None, text: str) -> None:
-    """Finds what a tool says in a text, and a mark in its place: answers repeat it, so that it may be found there."""
-    turns = {number: message["content"].strip() for number, message in enumerate(messages) if _is_tool_turn(message)}
-    if turns and not (_all_written(turns.values(), text) and _takes_marks(template, messages, tools, turns)):
+def _check_tool_turns(template: ChatTemplate, messages: Sequence[Message], tools: list[Any] | None) -> None:
+    """Finds marks in the place of what tools say: answers repeat it, so that it may be found there."""
+    turns = [number for number, message in enumerate(messages) if _is_tool_turn(message)]
+    if turns and not _takes_marks(template, messages, tools, turns):
         raise TemplateRefusal("its text has no trace of a message of the tool")
 
 
@@ -229,13 +223,10 @@ def _takes_marks(
         {**message, "content": marks[number]} if number in marks else message for number, message in enumerate(messages)
     ]
     try:
-        return _all_written(marks.values(), template.render(marked, tools).text)
+        text = template.render(marked, tools).text
     except TemplateRefusal:
         return True  # it does not take the marks: what was found counts
-
-
-def _all_written(contents: Iterable[str], text: str) -> bool:
-    return all(any(form in text for form in written_forms(content)) for content in contents)
+    return all(is_written(mark, text) for mark in marks.values())
 
 
 def _marked_turns(

@@ -186,16 +186,14 @@ def test_a_killed_run_goes_on(source: Path, curated: Path, tmp_path: Path) -> No
     whole = config(source, tmp_path / "out", *keys)
     (tmp_path / "run.yaml").write_text(_yaml(whole))
     command = [sys.executable, "-m", "megatron_redone", "curate", "--config", str(tmp_path / "run.yaml")]
-    until_work = kills = 0.0
-    for extra in (0.1, 0.5, 0.9, 1.3, 1.7):
-        started = time.monotonic()
+    plan = tmp_path / "out/work/plan.json"
+    kills = 0
+    for done in (0, 1, 3, 6, 10, 15):  # of 20 tasks; 0 is a plan that has just been made
         process = subprocess.Popen(
             command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        while process.poll() is None and not (tmp_path / "out/work/plan.json").exists():
-            time.sleep(0.02)
-        until_work = until_work or time.monotonic() - started
-        time.sleep(max(0.0, started + until_work + extra - time.monotonic()))
+        while process.poll() is None and (_tasks_done(tmp_path / "out/work") < done or not plan.exists()):
+            time.sleep(0.005)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             kills += 1
@@ -206,6 +204,10 @@ def test_a_killed_run_goes_on(source: Path, curated: Path, tmp_path: Path) -> No
     assert kills >= 2, "the run was hardly ever killed at work"
     assert result(tmp_path / "out") == result(curated)
     assert not (tmp_path / "out/work").exists()
+
+
+def _tasks_done(work: Path) -> int:
+    return len(list(work.glob("logs/*/completions/*")))
 
 
 def test_nothing_outlives_a_killed_command(tmp_path: Path) -> None:

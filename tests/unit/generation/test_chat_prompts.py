@@ -7,7 +7,7 @@ import pytest
 import transformers
 
 from megatron_redone.errors import UserError
-from megatron_redone.generation.chat_prompts import answer_ids, pair_ids, prompt_ids
+from megatron_redone.generation.chat_prompts import TemplateInputs, answer_ids, pair_ids, prompt_ids
 from tests.helpers.chat_models import CHATML
 
 DIALOGUE = [
@@ -60,3 +60,27 @@ def test_templates_that_are_missing_or_refuse(tokenizer: Any) -> None:
     tokenizer.chat_template = None
     with pytest.raises(UserError, match=r"no chat template; name one with chat_template=FILE\.jinja"):
         prompt_ids(tokenizer, DIALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("message", "tools", "named"),
+    [
+        ({"role": "system", "content": "Be brief."}, None, "a message of the system"),
+        ({"role": "tool", "content": '{"rain": true}'}, None, "a message of the tool"),
+        ({"role": "user", "content": "?"}, [{"type": "function", "function": {"name": "weather"}}], "the tools"),
+    ],
+)
+def test_what_a_template_leaves_out_is_told_once(
+    tokenizer: Any, caplog: pytest.LogCaptureFixture, message: dict[str, str], tools: list[Any] | None, named: str
+) -> None:
+    tokenizer.chat_template = "{% for m in messages if m.role in ('user', 'assistant') %}{{ m.content }}{% endfor %}"
+    for _ in range(3):
+        prompt_ids(tokenizer, [*DIALOGUE, message], TemplateInputs(tools))
+    assert caplog.text.count(f"leaves out {named}: the model answers without seeing that") == 1
+
+
+def test_nothing_is_told_of_a_template_that_leaves_nothing_out(
+    tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompt_ids(tokenizer, [{"role": "system", "content": " Be brief. "}, *DIALOGUE])
+    assert not caplog.text
