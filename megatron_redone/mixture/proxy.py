@@ -68,13 +68,20 @@ class ProxyTask:
     threads: int
 
 
-def pretraining_of(proxy: Proxy, config: OptimizeMixtureConfig, folder: Path) -> PretrainConfig:
-    """The settings of `redone pretrain` that a small run is."""
+def pretraining_of(proxy: Proxy, config: OptimizeMixtureConfig, initial: Path | None, folder: Path) -> PretrainConfig:
+    """The settings of `redone pretrain` that a small run is.
+
+    Args:
+        proxy: The run.
+        config: The search.
+        initial: The folder of the first weights, which the search has found once; None draws them.
+        folder: The run's own.
+    """
     paths = {source.label: source.path for source in config.sources}
     own = config.proxy
     return PretrainConfig(
         output_dir=str(folder),
-        init_from=own.init_from,
+        init_from=None if initial is None else str(initial),
         tokenizer=own.tokenizer,
         device=config.device,
         model=own.model,

@@ -13,6 +13,7 @@ from megatron_redone.formats.lock import folder_lock
 from megatron_redone.hashing import short_hash
 from megatron_redone.metrics.progress import duration
 from megatron_redone.mixture.proxy import Proxy, ProxyResult, ProxyTask, pretraining_of, read_result, train_proxy
+from megatron_redone.mixture.search_data import SearchData
 from megatron_redone.processes.fresh_processes import run_each
 from megatron_redone.processes.live_progress import LiveProgress
 
@@ -27,10 +28,10 @@ class ProxyRuns:
     So a search that was killed, or whose penalty or number of proxies is changed, trains what is missing only.
     """
 
-    def __init__(self, config: OptimizeMixtureConfig, facts: Any) -> None:
-        """Takes the search, and what is known of the datasets' content, as JSON holds it."""
-        self._config, self._folder = config, Path(config.output_dir) / "proxies"
-        self._settings = [deciding_values(config.proxy), facts]
+    def __init__(self, config: OptimizeMixtureConfig, data: SearchData) -> None:
+        """Takes the search, and its opened datasets and first weights."""
+        self._config, self._folder, self._initial = config, Path(config.output_dir) / "proxies", data.initial_folder
+        self._settings = [deciding_values(config.proxy), data.facts]
 
     def folder(self, proxy: Proxy) -> Path:
         """Where a run lies."""
@@ -56,9 +57,8 @@ class ProxyRuns:
         at_once = min(self._config.processes or _places(self._config.device.name), len(missing))
         threads = max(1, (os.cpu_count() or 1) // at_once)
         log.info("%s: %d runs, %d of them to be trained, %d at a time", what, len(own), len(missing), at_once)
-        tasks = [
-            ProxyTask(config=pretraining_of(one, self._config, self.folder(one)), threads=threads) for one in missing
-        ]
+        configs = (pretraining_of(one, self._config, self._initial, self.folder(one)) for one in missing)
+        tasks = [ProxyTask(config=pretraining, threads=threads) for pretraining in configs]
 
         def state() -> tuple[int, str]:
             done = sum(self.result(proxy) is not None for proxy in missing)

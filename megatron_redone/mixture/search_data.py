@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from megatron_redone.formats.file_record import sample_sha256
 from megatron_redone.formats.indexed import IndexedDataset
 from megatron_redone.metrics.progress import scaled
 from megatron_redone.mixture.held_out_overlap import overlap
-from megatron_redone.mixture.initial_model import initial_model_facts
+from megatron_redone.mixture.initial_model import find_initial_model
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class SearchData:
         caps: The greatest weights in the run to come, `[S]`.
         facts: What tells their content and that of the target sets from others, by name, and what tells the model that
             small runs begin with from others, as JSON holds it.
+        initial_folder: Of the small runs' first weights; None where they are drawn.
     """
 
     names: list[str]
@@ -40,6 +42,7 @@ class SearchData:
     prior: np.ndarray
     caps: np.ndarray
     facts: dict[str, Any]
+    initial_folder: Path | None
 
 
 def open_search_data(config: OptimizeMixtureConfig) -> SearchData:
@@ -56,6 +59,7 @@ def open_search_data(config: OptimizeMixtureConfig) -> SearchData:
     _check_overlap(config, opened, targets)
     given = [source.prior for source in config.sources]
     prior = tokens if given[0] is None else np.array(given, dtype=float)
+    initial = find_initial_model(config.proxy)
     return SearchData(
         names=list(opened),
         tokens=tokens,
@@ -64,8 +68,9 @@ def open_search_data(config: OptimizeMixtureConfig) -> SearchData:
         facts={
             "sources": _content(config.sources, opened),
             "target": _content(config.target, targets),
-            "model": initial_model_facts(config.proxy),
+            "model": initial.facts,
         },
+        initial_folder=initial.folder,
     )
 
 

@@ -38,7 +38,7 @@ def run(config: OptimizeMixtureConfig) -> None:
     work = work_hash(config, data.facts, None if former is None else former.seal)
     if is_complete(finished_search(output), work, overwrite=config.overwrite and not is_job, place=str(output)):
         return
-    runs = ProxyRuns(config, data.facts)
+    runs = ProxyRuns(config, data)
     search = Search(config, data, former, runs)
     with writing_errors(output), nullcontext() if is_job else folder_lock(output):
         runs.train(search.first_runs(), "proxies")

@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from megatron_redone.config.blend_file import read_blend
+from megatron_redone.config.loader import load_config
+from megatron_redone.config.optimize_mixture import OptimizeMixtureConfig
 from megatron_redone.formats.done_check import read_sealed, write_sealed
+from megatron_redone.mixture.proxy import Proxy
+from megatron_redone.mixture.proxy_runs import ProxyRuns
+from megatron_redone.mixture.search_data import open_search_data
 from tests.helpers import commands
 from tests.helpers.mixture_inputs import write_search
 
@@ -64,6 +69,23 @@ def test_pretraining_takes_the_blend(found: Path, folder: Path) -> None:
     recorded = (folder / "run" / "config.yaml").read_text()
     assert "blend_file: null" in recorded
     assert all(str(source.weight) in recorded for source in read_blend(str(found / "blend.yaml")))
+
+
+def test_all_small_runs_begin_with_one_checkpoint_of_a_run_that_still_trains(folder: Path, keys: list[str]) -> None:
+    live = ["device=cpu", f"model.hf_config={folder}/model", "model.precision=fp32", "data.seq_length=32"]
+    live += ["training.global_batch_size=2", "training.train_steps=2", f"output_dir={folder}/live"]
+    live += [f"data.blend=[{{path: {folder}/a}}]", "checkpoint.save_every=1", "checkpoint.keep_last=null"]
+    done = commands.redone("pretrain", *live)
+    assert done.returncode == 0, done.stderr
+    first, second = sorted((folder / "live" / "checkpoints").glob("step-*"))
+    second.rename(folder / "not_saved_yet")
+    begins = [f"proxy.init_from={folder}/live", "proxy.model.hf_config=null"]
+    config = load_config(OptimizeMixtureConfig, None, [f"output_dir={folder}/begun", *keys, *begins])
+    runs = ProxyRuns(config, open_search_data(config))
+    (folder / "not_saved_yet").rename(second)
+    small = Proxy(name="one", weights={"a": 1.0}, seed=1)
+    runs.train([small], "proxies")
+    assert f"init_from: {first}\n" in (runs.folder(small) / "config.yaml").read_text()
 
 
 def test_again_there_is_nothing_to_do_and_other_settings_are_refused(

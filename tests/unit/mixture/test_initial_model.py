@@ -27,7 +27,7 @@ def keys(tmp_path: Path) -> list[str]:
 def folder_of(keys: list[str]) -> Path:
     """Of a small run; the facts that it is called by stand in the hash of the whole search too."""
     config = load_config(OptimizeMixtureConfig, None, keys)
-    return ProxyRuns(config, open_search_data(config).facts).folder(PROXY)
+    return ProxyRuns(config, open_search_data(config)).folder(PROXY)
 
 
 def _other_weights(folder: Path) -> None:
