@@ -26,7 +26,8 @@ NOTES = (
     "fp32 run's weights of the same seed, the seed that differs most; *_mean_rel_diff: over seeds; *_main_*: of the "
     "fp32 main weights instead; *_margin_*_vs_fp32: margin of the rewards over the fp32 run's, of all seeds together; "
     "*_fp32_export_*: what an fp32 run loses when it is exported in bf16; export_dithered_rel_diff: the same of "
-    "dithered bf16 runs, the greatest. nearest: main weights begin on bf16 values, as everywhere else."
+    "dithered bf16 runs, the greatest. nearest: main weights begin on bf16 values, as everywhere else. fp32_dithered: "
+    "fp32 runs whose weights begin where dithered main weights do, which shows how far runs of equal worth drift apart."
 )
 
 
