@@ -150,12 +150,12 @@ def margin_ratio(runs: Runs, lr: float, side: str) -> float:
 
 
 def tables(runs: Runs) -> Iterator[str]:
-    """Markdown: a row a side, the mean over seeds; from fp32: the greatest difference of one seed."""
+    """Markdown: a row a side, the mean over seeds; from fp32, in percent: the difference of each seed."""
     groups = sorted({(task, lr) for task, lr, _ in runs}, key=lambda group: (group[0], -group[1]))
     for task, lr in groups:
         margin = " margin |" if task == "dpo" else ""
         yield f"\n{task}, {rate(lr)}:\n"
-        yield f"| run (seeds) | held-out loss | from fp32 |{margin} changed weights |"
+        yield f"| run (seeds) | held-out loss | from fp32, % |{margin} changed weights |"
         yield "| --- | --- | --- |" + " --- |" * (2 if margin else 1)
         start = runs[task, lr, "fp32"][0]["start"]["loss"] if (task, lr, "fp32") in runs else 0.0
         yield f"| before | {start:.4f} | |" + (" |" if margin else "") + " |"
@@ -171,7 +171,7 @@ def _rows(runs: Runs, task: str, lr: float, side: str) -> Iterator[str]:
         if not judged:
             continue
         values = differences(runs, task, lr, side, form)
-        cells = [f"{mean_loss(judged, form):.4f}", f"{100 * greatest(values):+.2f} %" if values else ""]
+        cells = [f"{mean_loss(judged, form):.4f}", ", ".join(f"{100 * value:+.2f}" for value in values)]
         if task == "dpo":
             cells.append(f"{statistics.mean(held_out(run, form, 'margin') for run in judged):.4f}")
         changed = [run["changed"][key] for run in judged for key in (form, "model", "nearest") if key in run["changed"]]
