@@ -20,8 +20,12 @@ def dither_main_weights(model: Model, optimizer: MegatronOptimizer, seed: int) -
     begin anywhere within the interval have some of their number cross a border in every step, so that the mean moves
     as the main weights do. What is drawn goes by seed, full weight and place, and so is the same on every layout.
 
+    Weights that the model holds in FP8 (fp8_param_gather) stay as they are until the first step rounds the main weights
+    to FP8. One bf16 value in fourteen is halfway between two FP8 values where scales are powers of two; all of those
+    would follow the first step, however small. Moved, they go to either side by chance, and the mean is the step's.
+
     Args:
-        model: Its bf16 weights are given, and are those that the main weights were copied from.
+        model: Its weights are given, as bf16 values, from which the main weights were copied.
         optimizer: Just built over them.
         seed: Of the run.
     """

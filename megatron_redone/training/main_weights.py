@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from megatron.core.fp8_utils import is_float8tensor
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
@@ -26,13 +27,13 @@ class MainWeight:
         shard: The weight, as a part of the full one.
         first: Its first element that the optimizer holds; others are with other data-parallel ranks.
         main: The main weight from there on: fp32 [n].
-        copy: What the model computes with: bf16 [n], memory of the model.
+        copy: What the model computes with: bf16 [n], memory of the model; None of weights that it holds in FP8.
     """
 
     shard: Shard
     first: int
     main: torch.Tensor
-    copy: torch.Tensor
+    copy: torch.Tensor | None
 
 
 def optimizer_parts(optimizer: MegatronOptimizer) -> list[Any]:
@@ -48,7 +49,7 @@ def main_weights(part: Any, model: Model) -> Iterator[MainWeight]:
     for weight, main in _shared_pairs(part) if shared else _whole_pairs(part):
         span = part._get_model_param_range_map(weight)["param"] if shared else None
         first, last = (0, weight.numel()) if span is None else (span.start, span.end)
-        copy = weight.detach().view(-1)[first:last]
+        copy = None if is_float8tensor(weight) else weight.detach().view(-1)[first:last]
         yield MainWeight(shard=shards[weight], first=first, main=main.detach().view(-1), copy=copy)
 
 

@@ -1,13 +1,9 @@
 """Which of the remedies for small steps in bf16 a run uses; what they are, docs/small_steps.md says."""
 
-import logging
-
 from megatron_redone.config.bf16_rounding import Bf16Rounding
 from megatron_redone.config.model import ModelConfig, Precision
 from megatron_redone.config.optimizer import OptimizerConfig
 from megatron_redone.errors import UserError
-
-log = logging.getLogger(__name__)
 
 
 def check_small_steps(optimizer: OptimizerConfig, model: ModelConfig) -> None:
@@ -25,17 +21,11 @@ def check_small_steps(optimizer: OptimizerConfig, model: ModelConfig) -> None:
             )
         if stochastic:
             raise UserError("optimizer.bf16_rounding: nothing is rounded under model.precision=fp32; take nearest")
-    if model.fp8.fp8_param_gather:
-        if optimizer.dither_main_weights:
-            raise UserError(
-                "optimizer.dither_main_weights: not with model.fp8.fp8_param_gather, where weights round to FP8 and "
-                "main weights begin unrounded already; leave one of them out"
-            )
-        if stochastic:
-            raise UserError(
-                "optimizer.bf16_rounding: not with model.fp8.fp8_param_gather, where Transformer Engine rounds; "
-                "take nearest"
-            )
+    if stochastic and model.fp8.fp8_param_gather:
+        raise UserError(
+            "optimizer.bf16_rounding: not with model.fp8.fp8_param_gather, where Transformer Engine rounds; take "
+            "nearest"
+        )
     if stochastic and optimizer.optimizer_offload_fraction:
         raise UserError(
             "optimizer.bf16_rounding: not with optimizer_offload_fraction, where megatron-core's optimizer rounds by "
@@ -53,7 +43,4 @@ def are_dithered(optimizer: OptimizerConfig, model: ModelConfig, given: bool) ->
     """
     if optimizer.dither_main_weights is not None:
         return optimizer.dither_main_weights
-    if given and model.fp8.fp8_param_gather:
-        log.info("main weights: not dithered under model.fp8.fp8_param_gather; they begin unrounded as they are")
-        return False
     return given and model.precision is not Precision.fp32

@@ -31,4 +31,5 @@ def _replace_copying(part: Any, model: Model, seed: int) -> None:
 
 
 def _round(weight: MainWeight, part: slice, bits: torch.Tensor) -> None:
+    assert weight.copy is not None, "FP8 weights are rounded by Transformer Engine"
     weight.copy[part].copy_(round_stochastically(weight.main[part], bits))

@@ -65,3 +65,10 @@ def test_layers_in_fp8_are_those_of_the_emulation() -> None:
     """Under each recipe: rounded alike, scales moved alike, and products of what was rounded; far from bf16."""
     for found in _lines(["-m", "tests.helpers.real_fp8_linear"]):
         assert found["apart"] == 0.0 and found["from_bf16"] > 0.02
+
+
+def test_main_weights_of_weights_in_fp8_are_dithered() -> None:
+    """They begin as what the weights were given, not as FP8 rounds it, and stay within what rounds to that."""
+    for found in _lines(["-m", "tests.helpers.real_fp8_weights"]):
+        assert found["in_fp8"] == 16 < found["weights"] and found["round_to_given"] == [True, True]
+        assert found["moved"] > 0.99 and found["model_stays"]

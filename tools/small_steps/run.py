@@ -58,7 +58,9 @@ def jobs() -> Iterator[Job]:
         yield Job(task, lr, "autocast" if task == "cpt" else "trl", 0)
     yield Job("fp8", FP8_RATE, "fp32", 0)
     for recipe in RECIPES:
-        yield from (Job("fp8", FP8_RATE, f"{recipe}-{side}", 0) for side in ("dithered", "nearest", "fp32", "fp32_dithered"))
+        yield from (
+            Job("fp8", FP8_RATE, f"{recipe}-{side}", 0) for side in ("dithered", "nearest", "fp32", "fp32_dithered")
+        )
     yield from _seed(2, rates)
     for task, lr in rates:
         yield Job(task, lr, "stochastic", 0)

@@ -56,3 +56,25 @@ def test_what_bf16_can_hold_stays_under_rounding() -> None:
         assert torch.equal(rounded.view(torch.int16), numbers.view(torch.int16))
     not_a_number = torch.tensor([0x7FFFFFFF, -1, 0x7F800001], dtype=torch.int32).view(torch.float32)
     assert round_stochastically(not_a_number, torch.full((3,), 32767, dtype=torch.int16)).isnan().all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_small_step_moves_the_mean_of_fp8_by_itself(sign: int) -> None:
+    """Many bf16 values are halfway between two FP8 values, and follow any step; of dithered ones, as many as are due."""
+    start = (0.05 * torch.randn(1 << 21, generator=torch.Generator().manual_seed(2))).bfloat16().float()
+    step = sign * 2e-6
+
+    def change(values: torch.Tensor) -> torch.Tensor:
+        before, after = (_to_fp8(weights, scale=2.0**10) for weights in (values, values + step))
+        return after.double() - before.double()
+
+    assert float(change(start).mean()) / step > 10
+    dithered = start.clone()
+    dither_(dithered, random_bits(len(dithered)))
+    changes = change(dithered)
+    assert abs(float(changes.mean()) - step) < 4 * float(changes.std()) / len(changes) ** 0.5 < 0.2 * abs(step)
+
+
+def _to_fp8(values: torch.Tensor, scale: float) -> torch.Tensor:
+    """By torch's own rounding."""
+    return (values * scale).to(torch.float8_e4m3fn).float() / scale

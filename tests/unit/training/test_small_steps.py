@@ -20,7 +20,6 @@ STOCHASTIC = OptimizerConfig(bf16_rounding=Bf16Rounding.stochastic)
     ("optimizer", "model", "message"),
     [
         (DITHER, FP32, "dither_main_weights: under model.precision=fp32"),
-        (DITHER, FP8_WEIGHTS, "dither_main_weights: not with model.fp8.fp8_param_gather"),
         (STOCHASTIC, FP32, "bf16_rounding: nothing is rounded under model.precision=fp32"),
         (STOCHASTIC, FP8_WEIGHTS, "bf16_rounding: not with model.fp8.fp8_param_gather"),
         (
@@ -43,14 +42,8 @@ def test_the_defaults_go_with_everything(model: ModelConfig) -> None:
 
 def test_given_weights_that_train_in_bf16_are_dithered() -> None:
     fp8 = ModelConfig(precision=Precision.fp8_emulated)
-    found = [are_dithered(OptimizerConfig(), model, given=True) for model in (BF16, fp8, FP32)]
-    assert found == [True, True, False]
+    found = [are_dithered(OptimizerConfig(), model, given=True) for model in (BF16, fp8, FP8_WEIGHTS, FP32)]
+    assert found == [True, True, True, False]
     assert not are_dithered(OptimizerConfig(), BF16, given=False)
     assert are_dithered(DITHER, BF16, given=False)
     assert not are_dithered(OptimizerConfig(dither_main_weights=False), BF16, given=True)
-
-
-def test_that_nothing_is_dithered_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO"):
-        assert not are_dithered(OptimizerConfig(), FP8_WEIGHTS, given=True)
-    assert "not dithered under model.fp8.fp8_param_gather" in caplog.text
