@@ -60,7 +60,7 @@ def test_what_bf16_can_hold_stays_under_rounding() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_small_step_moves_the_mean_of_fp8_by_itself(sign: int) -> None:
-    """Many bf16 values are halfway between two FP8 values, and follow any step; of dithered ones, as many as are due."""
+    """Many bf16 values are halfway between two FP8 values and follow any step; of dithered ones, as many as are due."""
     start = (0.05 * torch.randn(1 << 21, generator=torch.Generator().manual_seed(2))).bfloat16().float()
     step = sign * 2e-6
 
