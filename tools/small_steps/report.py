@@ -27,7 +27,8 @@ NOTES = (
     "fp32 main weights instead; *_margin_*_vs_fp32: margin of the rewards over the fp32 run's, of all seeds together; "
     "*_fp32_export_*: what an fp32 run loses when it is exported in bf16; export_dithered_rel_diff: the same of "
     "dithered bf16 runs, the greatest. nearest: main weights begin on bf16 values, as everywhere else. fp32_dithered: "
-    "fp32 runs whose weights begin where dithered main weights do, which shows how far runs of equal worth drift apart."
+    "fp32 runs whose weights begin where dithered main weights do, which shows how far equal runs drift apart. "
+    "RECIPE-fp32: all but FP8 products in fp32, so that main weights round to FP8 at once, as under fp8_param_gather."
 )
 
 
