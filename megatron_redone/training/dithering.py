@@ -1,6 +1,7 @@
 """Main weights that begin at a random place among the values that round to their bf16 weight."""
 
 import logging
+from collections.abc import Iterable
 
 import torch
 from megatron.core.optimizer import MegatronOptimizer
@@ -21,7 +22,7 @@ def dither_main_weights(model: Model, optimizer: MegatronOptimizer, seed: int) -
     as the main weights do. What is drawn goes by seed, full weight and place, and so is the same on every layout.
 
     Weights that the model holds in FP8 (fp8_param_gather) stay as they are until the first step rounds the main weights
-    to FP8. One bf16 value in fourteen is halfway between two FP8 values where scales are powers of two; all of those
+    to FP8. One bf16 value in sixteen is halfway between two FP8 values where scales are powers of two; all of those
     would follow the first step, however small. Moved, they go to either side by chance, and the mean is the step's.
 
     Args:
@@ -29,10 +30,14 @@ def dither_main_weights(model: Model, optimizer: MegatronOptimizer, seed: int) -
         optimizer: Just built over them.
         seed: Of the run.
     """
+    count = sum(dither_weights(main_weights(part, model), seed) for part in optimizer_parts(optimizer))
+    log.info("main weights: %s begin at random places within what rounds to their bf16 value", f"{count:,}")
+
+
+def dither_weights(weights: Iterable[MainWeight], seed: int) -> int:
+    """Moves some main weights, and says how many elements they have; see `dither_main_weights`."""
 
     def move(weight: MainWeight, part: slice, bits: torch.Tensor) -> None:
         dither_(weight.main[part], bits)
 
-    parts = optimizer_parts(optimizer)
-    count = sum(with_random_bits(main_weights(part, model), f"{seed}/dither", move) for part in parts)
-    log.info("main weights: %s begin at random places within what rounds to their bf16 value", f"{count:,}")
+    return with_random_bits(weights, f"{seed}/dither", move)

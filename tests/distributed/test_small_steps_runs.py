@@ -22,7 +22,7 @@ def begin(folder: Path) -> tuple[ours.Trained, ours.Trained]:
     """A dithered run in bf16 and a run in fp32 of the same seed, before their first steps."""
     context = ours.start()
     in_bf16, in_fp32 = (ours.load(folder, precision, context) for precision in (Precision.bf16, Precision.fp32))
-    ours.dither_weights(in_fp32, SEED)
+    ours.begin_dithered(in_fp32, SEED)
     dithered = ours.optimizer_config(1e-4, dither_main_weights=True)
     plain = ours.optimizer_config(1e-4)
     return _no_steps(in_bf16, dithered), _no_steps(in_fp32, plain)

@@ -142,8 +142,7 @@ def start_up(threads: int) -> dict[str, float]:
 
     from megatron_redone.architectures import parse_architecture
     from megatron_redone.architectures.weights import full_weights
-    from megatron_redone.models.bf16_rounding import dither_
-    from megatron_redone.training.main_weights import with_random_bits
+    from megatron_redone.training.dithering import dither_weights
 
     logging.getLogger("megatron_redone").setLevel(logging.ERROR)
     torch.set_num_threads(threads)
@@ -152,7 +151,7 @@ def start_up(threads: int) -> dict[str, float]:
     for weight in full_weights(parse_architecture(LARGE)).values():
         held = _held(weight)
         watch = Stopwatch()
-        elements += with_random_bits([held], "1/dither", lambda one, part, bits: dither_(one.main[part], bits))
+        elements += dither_weights([held], seed=1)
         taken.append(watch.read())
     wall, cpu = (sum(each[name] for each in taken) for name in ("seconds", "cpu_seconds"))
     return {"start_up_elements": elements, "start_up_seconds_7b_rank": wall, "start_up_cpu_seconds_7b_rank": cpu}

@@ -19,7 +19,6 @@ from megatron_redone.config.parallel import Device, ParallelConfig
 from megatron_redone.config.preference import PreferenceLossConfig
 from megatron_redone.distributed import ParallelContext, start_context
 from megatron_redone.formats.reference_scores import ReferenceScores
-from megatron_redone.models.bf16_rounding import dither_
 from megatron_redone.models.build import Model, build_model
 from megatron_redone.models.shards import iterate_shards
 from megatron_redone.models.transformer_config import DTYPES
@@ -28,9 +27,9 @@ from megatron_redone.objectives import Objective
 from megatron_redone.objectives.language_modelling import LanguageModelling
 from megatron_redone.objectives.preference import PreferenceObjective
 from megatron_redone.objectives.response_scores import score_pairs
-from megatron_redone.training.dithering import dither_main_weights
+from megatron_redone.training.dithering import dither_main_weights, dither_weights
 from megatron_redone.training.initial_weights import find_initial_weights
-from megatron_redone.training.main_weights import MainWeight, with_random_bits
+from megatron_redone.training.main_weights import MainWeight
 from megatron_redone.training.optimizer import build_optimizer, set_learning_rate
 from megatron_redone.training.schedule import LearningRate
 from megatron_redone.training.stochastic_copies import round_copies_stochastically
@@ -121,16 +120,11 @@ def load(
     return model
 
 
-def dither_weights(model: Model, seed: int) -> None:
+def begin_dithered(model: Model, seed: int) -> None:
     """Moves the weights of a model in fp32 to where the main weights of a dithered bf16 run of this seed begin."""
-
-    def move(weight: MainWeight, part: slice, bits: torch.Tensor) -> None:
-        dither_(weight.main[part], bits)
-
     shards = iterate_shards(model.chunks, model.architecture, model.context)
     flat = ((shard, shard.parameter.detach().view(-1)) for shard in shards)
-    weights = (MainWeight(shard=shard, first=0, main=values, copy=values) for shard, values in flat)
-    with_random_bits(weights, f"{seed}/dither", move)
+    dither_weights((MainWeight(shard=shard, first=0, main=values, copy=None) for shard, values in flat), seed)
 
 
 def score(model: Model, pairs: Pairs, numbers: range) -> tuple[torch.Tensor, torch.Tensor]:

@@ -178,7 +178,7 @@ def run_ours(job: Job, data: Path, model: Path, work: Path) -> tuple[list[float]
     precision = Precision.fp32 if side.startswith("fp32") else Precision.bf16
     built = ours.load(model, precision, context, recipe or None)
     if side == "fp32_dithered":
-        ours.dither_weights(built, job.seed)
+        ours.begin_dithered(built, job.seed)
     if job.task == "dpo":
         scored = ours.score_as_reference(built, work / "pairs")
         begin = time.perf_counter()
